@@ -1,0 +1,1 @@
+"""One module a command; each has a configuration and `run(config) -> summary`."""

@@ -1,0 +1,194 @@
+"""One adapter a Hugging Face family: how its sequence classifier is run a layer at a time.
+
+An adapter holds no weights of its own. It says how a family spells four steps that
+`AutoModelForSequenceClassification` runs in one: embed, a layer, what a layer needs besides the hidden
+states, and the classifier at the end. Run in order they are that model.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.masking_utils import create_bidirectional_mask
+
+from model.errors import CheckpointError
+
+
+class Backbone:
+    """A sequence classifier, a layer at a time; the bert family's spelling, which most others share."""
+
+    families: ClassVar[tuple[str, ...]] = ("bert", "ernie")
+    takes_token_types: ClassVar[bool] = True
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Adapt `model`, an `AutoModelForSequenceClassification` of one of `families`."""
+        self.model = model
+        self.base: Any = model.base_model
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers in order; a shared layer stands as often as it is run."""
+        return list(self.base.encoder.layer)
+
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        """Return the states that the first layer takes.
+
+        Args:
+            input_ids: (batch, length) integer.
+            token_type_ids: (batch, length) integer, None where the tokenizer makes none.
+
+        Returns:
+            (batch, length, hidden_size).
+        """
+        kinds = {"token_type_ids": token_type_ids} if self.takes_token_types else {}
+        embedded: Tensor = self.base.embeddings(input_ids=input_ids, **kinds)
+        return embedded
+
+    def layer_inputs(self, hidden: Tensor, padding: Tensor | None) -> tuple[Any, ...]:
+        """Return what every layer takes besides the hidden states: the attention mask first.
+
+        Args:
+            hidden: (batch, length, hidden_size).
+            padding: (batch, length) bool, True at real tokens; None where no text is padded.
+        """
+        if padding is None:
+            return (None,)
+        return (create_bidirectional_mask(self.model.config, hidden, padding),)
+
+    def run_layer(self, index: int, hidden: Tensor, inputs: tuple[Any, ...]) -> Tensor:
+        """Return the states after layer `index` (from 0), of the shape of `hidden`."""
+        output = self.layers[index](hidden, *inputs)
+        states: Tensor = output[0] if isinstance(output, tuple) else output
+        return states
+
+    def classify(self, hidden: Tensor) -> Tensor:
+        """Return the checkpoint's own logits, (batch, num_labels), from the last layer's states."""
+        classifier: Any = self.model.classifier
+        logits: Tensor = classifier(self.base.pooler(hidden))
+        return logits
+
+    @property
+    def embedding_modules(self) -> list[nn.Module]:
+        """What `embed` runs, on every token."""
+        return [self.base.embeddings]
+
+    @property
+    def attention_width(self) -> int:
+        """Width of a layer's attention product: heads times the size of one."""
+        return int(self.model.config.hidden_size)
+
+
+class _UnpooledBackbone(Backbone):
+    """Families whose classifier takes the sequence and picks the first token itself."""
+
+    families: ClassVar[tuple[str, ...]] = ("roberta", "xlm-roberta", "camembert")
+
+    def classify(self, hidden: Tensor) -> Tensor:
+        classifier: Any = self.model.classifier
+        logits: Tensor = classifier(hidden)
+        return logits
+
+
+class _ElectraBackbone(_UnpooledBackbone):
+    families: ClassVar[tuple[str, ...]] = ("electra",)
+
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        embedded = super().embed(input_ids, token_type_ids)
+        for project in self.embedding_modules[1:]:
+            embedded = project(embedded)
+        return embedded
+
+    @property
+    def embedding_modules(self) -> list[nn.Module]:
+        # The projection is there only where embeddings and layers differ in width.
+        project = getattr(self.base, "embeddings_project", None)
+        return [self.base.embeddings] if project is None else [self.base.embeddings, project]
+
+
+class _DistilBertBackbone(Backbone):
+    families: ClassVar[tuple[str, ...]] = ("distilbert",)
+    takes_token_types = False
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        return list(self.base.transformer.layer)
+
+    def classify(self, hidden: Tensor) -> Tensor:
+        model: Any = self.model
+        logits: Tensor = model.classifier(torch.relu(model.pre_classifier(hidden[:, 0])))
+        return logits
+
+
+class _MPNetBackbone(_UnpooledBackbone):
+    families: ClassVar[tuple[str, ...]] = ("mpnet",)
+    takes_token_types = False
+
+    def layer_inputs(self, hidden: Tensor, padding: Tensor | None) -> tuple[Any, ...]:
+        return (*super().layer_inputs(hidden, padding), self.base.encoder.compute_position_bias(hidden))
+
+
+class _AlbertBackbone(Backbone):
+    families: ClassVar[tuple[str, ...]] = ("albert",)
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        config, groups = self.model.config, self.base.encoder.albert_layer_groups
+        layers_a_group = config.num_hidden_layers / config.num_hidden_groups
+        return [groups[int(index / layers_a_group)] for index in range(config.num_hidden_layers)]
+
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        embedded: Tensor = self.base.encoder.embedding_hidden_mapping_in(
+            super().embed(input_ids, token_type_ids)
+        )
+        return embedded
+
+    @property
+    def embedding_modules(self) -> list[nn.Module]:
+        return [self.base.embeddings, self.base.encoder.embedding_hidden_mapping_in]
+
+    def classify(self, hidden: Tensor) -> Tensor:
+        model: Any = self.model
+        pooled = self.base.pooler_activation(self.base.pooler(hidden[:, 0]))
+        logits: Tensor = model.classifier(pooled)
+        return logits
+
+
+class _MobileBertBackbone(Backbone):
+    families: ClassVar[tuple[str, ...]] = ("mobilebert",)
+
+    @property
+    def attention_width(self) -> int:
+        return int(self.model.config.true_hidden_size)
+
+
+_ADAPTERS: dict[str, type[Backbone]] = {
+    family: adapter
+    for adapter in (
+        Backbone,
+        _UnpooledBackbone,
+        _ElectraBackbone,
+        _DistilBertBackbone,
+        _MPNetBackbone,
+        _AlbertBackbone,
+        _MobileBertBackbone,
+    )
+    for family in adapter.families
+}
+
+SUPPORTED_FAMILIES = tuple(sorted(_ADAPTERS))
+
+
+def adapt(model: PreTrainedModel) -> Backbone:
+    """Return the adapter of `model`'s family.
+
+    Raises:
+        CheckpointError: if the family is not supported, or the model is a decoder.
+    """
+    family = model.config.model_type
+    if family not in _ADAPTERS:
+        known = ", ".join(SUPPORTED_FAMILIES)
+        raise CheckpointError(f"models of family {family!r} cannot exit early; supported are {known}")
+    if getattr(model.config, "is_decoder", False):
+        raise CheckpointError("a decoder (is_decoder=true) cannot exit early; use an encoder checkpoint")
+    return _ADAPTERS[family](model)

@@ -1,0 +1,175 @@
+"""Model directories: found, checked, loaded whole or refused, and told apart by their bytes."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as hf_logging
+
+from model.errors import CheckpointError
+
+# What decides a model's answers; README.md, logs and training state do not.
+_MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
+_NOT_MODEL_FILES = ("metrics.json", "README.txt", "training_args.json", "calibration.json")
+
+
+def resolve_checkpoint(name: str) -> Path:
+    """Return the local directory of a model directory or a Hugging Face hub name.
+
+    Raises:
+        CheckpointError: if there is no such directory and the hub does not provide it.
+    """
+    path = Path(name)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise CheckpointError(f"{name!r} is no model directory: it has no config.json")
+        return path
+    if path.exists() or path.is_absolute() or name.startswith(".") or name.count("/") > 1:
+        raise CheckpointError(f"there is no model directory {name!r}")
+    try:
+        patterns = [pattern for pattern in _MODEL_FILES if pattern != "*.bin"]
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"there is no model directory {name!r}, and the Hugging Face hub did not provide it: {reason}"
+        ) from error
+
+
+def checkpoint_hash(directory: Path) -> str:
+    """Return the SHA-256 of the files that decide a model's answers, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    names = {path.name for pattern in _MODEL_FILES for path in directory.glob(pattern)}
+    for name in sorted(names.difference(_NOT_MODEL_FILES)):
+        with (directory / name).open("rb") as file:
+            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def load_config(directory: Path) -> PretrainedConfig:
+    """Return the configuration in `directory`.
+
+    Raises:
+        CheckpointError: if it cannot be read or is of a kind that transformers does not know.
+    """
+    try:
+        return AutoConfig.from_pretrained(directory)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{str(directory)!r} has no usable config.json: {_first_line(error)}"
+        ) from error
+
+
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    """Return the tokenizer in `directory`.
+
+    Raises:
+        CheckpointError: if it is missing, unreadable, or cannot pad.
+    """
+    # AutoTokenizer makes an empty one up where the files are missing.
+    if not any((directory / name).is_file() for name in _TOKENIZER_FILES):
+        known = ", ".join(_TOKENIZER_FILES)
+        raise CheckpointError(f"{str(directory)!r} has no tokenizer files (one of {known})")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise CheckpointError(f"{str(directory)!r} has no usable tokenizer: {_first_line(error)}") from error
+    if tokenizer.pad_token_id is None:
+        raise CheckpointError(f"the tokenizer in {str(directory)!r} has no padding token")
+    return tokenizer
+
+
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+
+
+def label_names(config: PretrainedConfig) -> tuple[str, ...]:
+    """Return the label names in the order of the logits."""
+    return tuple(str(config.id2label[index]) for index in range(config.num_labels))
+
+
+def load_classifier(directory: Path) -> PreTrainedModel:
+    """Load a sequence classifier of any family, in eval mode and float32, every tensor from the checkpoint.
+
+    Raises:
+        CheckpointError: if tensors are missing, or it does not choose between two labels or more.
+    """
+    config = load_config(directory)
+    check_single_label(config, str(directory))
+    with quiet_transformers():
+        try:
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                directory, config=config, dtype="float32", output_loading_info=True
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"{str(directory)!r} cannot be loaded: {_first_line(error)}") from error
+    check_complete(report, str(directory))
+    return model.eval()
+
+
+def check_single_label(config: PretrainedConfig, name: str) -> None:
+    """Refuse a model that does not choose one of several labels.
+
+    Raises:
+        CheckpointError: with one label (a regression), or where several may hold at once.
+    """
+    if config.num_labels < 2:
+        raise CheckpointError(f"{name!r} has one label only; a classifier of two labels or more is needed")
+    if config.problem_type not in (None, "single_label_classification"):
+        raise CheckpointError(
+            f"{name!r} is for {config.problem_type}; only single_label_classification can exit early"
+        )
+    names = label_names(config)
+    if len(set(names)) != len(names):
+        raise CheckpointError(f"{name!r} names two labels alike in its config.json: {', '.join(names)}")
+
+
+def check_complete(report: dict[str, Any], name: str) -> None:
+    """Refuse a checkpoint whose tensors do not match its configuration exactly.
+
+    Args:
+        report: what `from_pretrained(output_loading_info=True)` returns beside the model.
+        name: the checkpoint, for the message.
+
+    Raises:
+        CheckpointError: naming the first tensor that is missing or of another shape.
+    """
+    for kind in ("missing_keys", "mismatched_keys"):
+        keys = sorted(str(key) for key in report.get(kind, ()))
+        if keys:
+            problem = kind.removesuffix("_keys")
+            raise CheckpointError(
+                f"{name!r} is incomplete: {len(keys)} tensors {problem}, {keys[0]!r} among them; "
+                "is it a fine-tuned sequence classifier?"
+            )
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' own reports and progress bars off the screen: what is wrong is raised instead."""
+    level, had_bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if had_bars:
+            hf_logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,275 @@
+"""The layer sweep: all texts of a chunk through a layer, then one decision, then on with the survivors.
+
+A chunk is packed, longest text first. Every layer runs on full, length-sorted micro-batches of the texts
+still in it, so at most one partial micro-batch a layer and chunk is lost, and the host waits for the device
+once a layer. A text's answer depends on its chunk only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.packing import Lengths, chunks, keep_rows, micro_batches
+from model.policy import ExitPolicy
+from model.precision import Execution
+from model.tokenization import TokenizedTexts
+from model.uncertainty import normalised_entropy
+
+if TYPE_CHECKING:
+    from model.fastbert import FastBertForSequenceClassification
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Answers to some texts, in their order.
+
+    Attributes:
+        labels: label names in the order of the logits.
+        logits: (rows, num_labels) float32, at the exit taken.
+        uncertainty: (rows,) float32 in [0, 1], at the exit taken.
+        exit_layer: (rows,) int16, from 1.
+        num_tokens: (rows,) int64.
+        truncated: (rows,) bool.
+        full_depth_logits: (rows, num_labels) float32, NaN for texts that did not go on to full depth.
+        num_processed_tokens: token-layers that were run, padding included.
+        num_real_tokens: the same without padding.
+    """
+
+    labels: tuple[str, ...]
+    logits: npt.NDArray[np.float32]
+    uncertainty: npt.NDArray[np.float32]
+    exit_layer: npt.NDArray[np.int16]
+    num_tokens: Lengths
+    truncated: npt.NDArray[np.bool_]
+    full_depth_logits: npt.NDArray[np.float32]
+    num_processed_tokens: int
+    num_real_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.exit_layer)
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float32]:
+        """(rows, num_labels) float32."""
+        return probabilities(self.logits)
+
+    @property
+    def label_ids(self) -> npt.NDArray[np.int64]:
+        """(rows,) index of each answer among `labels`."""
+        ids: npt.NDArray[np.int64] = self.logits.argmax(axis=1)
+        return ids
+
+    @property
+    def predictions(self) -> list[str]:
+        """The name of each text's label."""
+        return [self.labels[index] for index in self.label_ids]
+
+
+def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return softmax over the last axis, float32."""
+    result: npt.NDArray[np.float32] = torch.from_numpy(logits).softmax(dim=-1).numpy()
+    return result
+
+
+@dataclass
+class _Answers:
+    """What has been found out about the rows of a chunk so far."""
+
+    logits: Tensor
+    uncertainty: Tensor
+    exit_layer: Tensor
+    full_depth_logits: Tensor
+
+    @classmethod
+    def empty(cls, num_rows: int, num_labels: int, device: torch.device) -> _Answers:
+        unknown = torch.full((num_rows, num_labels), torch.nan, device=device)
+        return cls(
+            logits=unknown,
+            uncertainty=torch.full((num_rows,), torch.nan, device=device),
+            exit_layer=torch.zeros(num_rows, dtype=torch.int16, device=device),
+            full_depth_logits=unknown.clone(),
+        )
+
+    def record(self, rows: Tensor, logits: Tensor, uncertainty: Tensor, layer: int) -> None:
+        self.logits[rows] = logits
+        self.uncertainty[rows] = uncertainty
+        self.exit_layer[rows] = layer
+
+
+@dataclass
+class _Survivors:
+    """The texts still in the network, packed, longest first.
+
+    Attributes:
+        rows: (rows,) their places in the chunk.
+        lengths: (rows,) their tokens.
+        hidden: (total_tokens, hidden_size).
+        answered: (rows,) bool: those that have left already, and go on for their full-depth answer only.
+    """
+
+    rows: Tensor
+    lengths: Lengths
+    hidden: Tensor
+    answered: Tensor
+
+    def keep(self, keep: Tensor) -> _Survivors:
+        kept = keep.cpu().numpy()
+        return _Survivors(
+            rows=self.rows[keep],
+            lengths=self.lengths[kept],
+            hidden=keep_rows(self.hidden, self.lengths, kept),
+            answered=self.answered[keep],
+        )
+
+
+@dataclass
+class LayerSweep:
+    """Runs chunks through a model; counts tokens on the way.
+
+    Attributes:
+        model: a FastBERT in eval mode.
+        policy: when a text leaves.
+        token_budget: tokens of a micro-batch, padding included.
+        num_processed_tokens: token-layers run so far, padding included.
+        num_real_tokens: the same without padding.
+    """
+
+    model: FastBertForSequenceClassification
+    policy: ExitPolicy
+    token_budget: int
+    num_processed_tokens: int = field(default=0, init=False)
+    num_real_tokens: int = field(default=0, init=False)
+
+    @torch.inference_mode()
+    def run(self, chunk: TokenizedTexts, shadow: npt.NDArray[np.bool_]) -> _Answers:
+        """Answer the texts of one chunk.
+
+        Args:
+            chunk: texts, longest first.
+            shadow: (rows,) bool, texts that go on to full depth whatever they answered before.
+        """
+        device, num_layers = self.model.device, self.model.num_layers
+        answers = _Answers.empty(len(chunk), self.model.config.num_labels, device)
+        followed = torch.from_numpy(shadow).to(device)
+        left = _Survivors(
+            rows=torch.arange(len(chunk), device=device),
+            lengths=chunk.lengths,
+            hidden=self._embed(chunk),
+            answered=torch.zeros(len(chunk), dtype=torch.bool, device=device),
+        )
+        for layer in range(1, num_layers):
+            threshold = self.policy.threshold(layer)
+            logits = self._run_layer(left, layer, with_branch=threshold > 0)
+            if logits is None:
+                continue
+            uncertainty = normalised_entropy(logits)
+            leaves = (uncertainty < threshold) & ~left.answered
+            answers.record(left.rows[leaves], logits[leaves], uncertainty[leaves], layer)
+            left.answered |= leaves
+            left = left.keep(~left.answered | followed[left.rows])
+            if not len(left.lengths):
+                return answers
+        logits = self._run_last_layer(left)
+        waiting = ~left.answered
+        answers.record(left.rows[waiting], logits[waiting], normalised_entropy(logits[waiting]), num_layers)
+        answers.full_depth_logits[left.rows] = logits
+        return answers
+
+    def _embed(self, chunk: TokenizedTexts) -> Tensor:
+        """Return the packed states that the first layer takes, (total_tokens, hidden_size)."""
+        model, device = self.model, self.model.device
+        ids = torch.from_numpy(chunk.input_ids).to(device)
+        kinds = None if chunk.token_type_ids is None else torch.from_numpy(chunk.token_type_ids).to(device)
+        hidden: Tensor | None = None
+        for batch in micro_batches(chunk.lengths, self.token_budget):
+            padding = batch.padding(device)
+            embedded = model.adapter.embed(
+                batch.pad(ids, padding, fill=model.tokenizer.pad_token_id),
+                None if kinds is None else batch.pad(kinds, padding),
+            )
+            if hidden is None:
+                hidden = embedded.new_empty(len(ids), embedded.shape[-1])
+            batch.unpad_into(hidden, embedded, padding)
+        assert hidden is not None, "a chunk has at least one text"
+        return hidden
+
+    def _run_layer(self, left: _Survivors, layer: int, *, with_branch: bool) -> Tensor | None:
+        """Run `layer` in place; return its branch's logits, (rows, num_labels), if asked for."""
+        logits = []
+        adapter = self.model.adapter
+        for batch in micro_batches(left.lengths, self.token_budget):
+            padding = batch.padding(left.hidden.device)
+            states = batch.pad(left.hidden, padding)
+            states = adapter.run_layer(layer - 1, states, adapter.layer_inputs(states, padding))
+            batch.unpad_into(left.hidden, states, padding)
+            if with_branch:
+                logits.append(self.model.branches[layer - 1](states, padding))
+            self._count(batch.num_processed_tokens, int(batch.lengths.sum()))
+        return torch.cat(logits).float() if with_branch else None
+
+    def _run_last_layer(self, left: _Survivors) -> Tensor:
+        """Return the teacher classifier's logits, (rows, num_labels) float32."""
+        logits = []
+        adapter = self.model.adapter
+        for batch in micro_batches(left.lengths, self.token_budget):
+            padding = batch.padding(left.hidden.device)
+            states = batch.pad(left.hidden, padding)
+            inputs = adapter.layer_inputs(states, padding)
+            logits.append(adapter.classify(adapter.run_layer(self.model.num_layers - 1, states, inputs)))
+            self._count(batch.num_processed_tokens, int(batch.lengths.sum()))
+        return torch.cat(logits).float()
+
+    def _count(self, processed: int, real: int) -> None:
+        self.num_processed_tokens += processed
+        self.num_real_tokens += real
+
+
+def predict_tokenized(
+    model: FastBertForSequenceClassification,
+    texts: TokenizedTexts,
+    policy: ExitPolicy,
+    execution: Execution,
+    *,
+    shadow: npt.NDArray[np.bool_] | None = None,
+) -> Predictions:
+    """Answer texts of any number and order: sort by length, cut into chunks, sweep, restore the order.
+
+    Args:
+        model: in eval mode, on the device and in the dtype of `execution`.
+        texts: in the order the answers shall have.
+        policy: when a text leaves.
+        execution: token budgets.
+        shadow: (rows,) bool, texts that go on to full depth in any case; None for none.
+    """
+    num_rows, num_labels = len(texts), model.config.num_labels
+    order = np.argsort(-texts.lengths, kind="stable")
+    shadow = np.zeros(num_rows, dtype=np.bool_) if shadow is None else shadow
+    sweep = LayerSweep(model=model, policy=policy, token_budget=execution.token_budget)
+    logits = np.empty((num_rows, num_labels), dtype=np.float32)
+    full_depth = np.empty_like(logits)
+    uncertainty = np.empty(num_rows, dtype=np.float32)
+    exit_layer = np.empty(num_rows, dtype=np.int16)
+    for part in chunks(texts.lengths[order], execution.chunk_tokens):
+        rows = order[part]
+        answers = sweep.run(texts.take(rows), shadow[rows])
+        logits[rows] = answers.logits.cpu().numpy()
+        full_depth[rows] = answers.full_depth_logits.cpu().numpy()
+        uncertainty[rows] = answers.uncertainty.cpu().numpy()
+        exit_layer[rows] = answers.exit_layer.cpu().numpy()
+    return Predictions(
+        labels=model.labels,
+        logits=logits,
+        uncertainty=uncertainty,
+        exit_layer=exit_layer,
+        num_tokens=texts.lengths,
+        truncated=texts.truncated,
+        full_depth_logits=full_depth,
+        num_processed_tokens=sweep.num_processed_tokens,
+        num_real_tokens=sweep.num_real_tokens,
+    )

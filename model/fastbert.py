@@ -1,0 +1,190 @@
+"""A sequence classifier with a branch after every layer but the last."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from model.backbone import Backbone, adapt
+from model.branch import BranchClassifier
+from model.checkpoint import (
+    check_complete,
+    label_names,
+    load_config,
+    load_tokenizer,
+    quiet_transformers,
+    resolve_checkpoint,
+)
+from model.config import FastBertConfig
+from model.early_exit import Predictions, predict_tokenized
+from model.errors import CheckpointError
+from model.policy import ExitPolicy
+from model.precision import resolve_execution
+from model.tokenization import tokenize
+
+
+class FastBertForSequenceClassification(PreTrainedModel):
+    """FastBERT (Liu et al., ACL 2020) around any supported Hugging Face sequence classifier.
+
+    The backbone's own head on the last layer is the teacher classifier and stays untouched: at full depth
+    this is the user's model. A student classifier, the branch, follows each layer before it.
+
+    Attributes:
+        backbone: the Hugging Face model.
+        branches: one `BranchClassifier` a layer, the last excepted.
+        tokenizer: what `predict` takes texts with; `from_pretrained` loads it with the weights.
+    """
+
+    config_class = FastBertConfig
+    base_model_prefix = "backbone"
+    tokenizer: PreTrainedTokenizerBase
+
+    def __init__(self, config: FastBertConfig) -> None:
+        """Make a model of `config`'s shape with fresh weights."""
+        super().__init__(config)
+        self.backbone = AutoModelForSequenceClassification.from_config(config.backbone_config)
+        self.adapter: Backbone = adapt(self.backbone)
+        self.branches = nn.ModuleList(
+            BranchClassifier(
+                hidden_size=config.backbone_config.hidden_size,
+                width=config.branch_size,
+                num_heads=config.branch_heads,
+                num_labels=config.num_labels,
+            )
+            for _ in range(self.num_layers - 1)
+        )
+        self.post_init()
+
+    @classmethod
+    def from_backbone(
+        cls, backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_length: int, seed: int = 0
+    ) -> "FastBertForSequenceClassification":
+        """Put fresh branches around a fine-tuned classifier, whose weights are shared, not copied.
+
+        Args:
+            backbone: a sequence classifier of a supported family.
+            tokenizer: its own.
+            max_length: tokens that a text is cut to.
+            seed: of the branches' first weights.
+
+        Raises:
+            CheckpointError: if the family is not supported, or it has a single layer.
+        """
+        num_layers = len(adapt(backbone).layers)
+        if num_layers < 2:
+            raise CheckpointError("a model of one layer has no earlier layer to exit at")
+        config = FastBertConfig.from_backbone(backbone.config, max_length=max_length)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = cls(config)
+        model.backbone = backbone
+        model.adapter = adapt(backbone)
+        model.tokenizer = tokenizer
+        return cast("FastBertForSequenceClassification", model.eval())
+
+    @classmethod
+    def from_pretrained(cls, name: str | PathLike[str], **kwargs: Any) -> "FastBertForSequenceClassification":
+        """Load a FastBERT checkpoint with its tokenizer, in eval mode.
+
+        Args:
+            name: a directory, or a name on the Hugging Face hub.
+            kwargs: as `PreTrainedModel.from_pretrained` takes them.
+
+        Raises:
+            CheckpointError: if it is no FastBERT, or its tensors do not match its configuration exactly.
+        """
+        directory = resolve_checkpoint(str(name))
+        config = load_fastbert_config(directory)
+        try:
+            with quiet_transformers():
+                model, report = super().from_pretrained(
+                    directory, config=config, output_loading_info=True, **{"dtype": "float32", **kwargs}
+                )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CheckpointError(f"{str(name)!r} cannot be loaded: {reason}") from error
+        check_complete(report, str(name))
+        if unexpected := report["unexpected_keys"]:
+            raise CheckpointError(
+                f"{str(name)!r} has {len(unexpected)} tensors that its config.json does not name"
+            )
+        model.tokenizer = load_tokenizer(directory)
+        return cast("FastBertForSequenceClassification", model.eval())
+
+    def save_pretrained(self, save_directory: str | PathLike[str], **kwargs: Any) -> None:
+        """Write config.json, model.safetensors and the tokenizer's files."""
+        with quiet_transformers():
+            super().save_pretrained(save_directory, **kwargs)
+        self.tokenizer.save_pretrained(save_directory)
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the backbone; exit layers count from 1 to this."""
+        return len(self.adapter.layers)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names in the order of the logits."""
+        return label_names(self.config)
+
+    def forward(self, **inputs: Any) -> SequenceClassifierOutput:
+        """Run the backbone at full depth; arguments and result are those of the Hugging Face model."""
+        output: SequenceClassifierOutput = self.backbone(**inputs)
+        return output
+
+    def predict(
+        self,
+        texts: Sequence[str],
+        text_pairs: Sequence[str] | None = None,
+        *,
+        speed: float = 0.0,
+        policy: ExitPolicy | None = None,
+    ) -> Predictions:
+        """Classify texts, each leaving at the first layer that is sure enough.
+
+        Args:
+            texts: what to classify.
+            text_pairs: the second text of each pair, for a model of pairs.
+            speed: a text leaves where its uncertainty is below this; 0 is full depth, the Hugging Face
+                model's answers.
+            policy: thresholds a layer, instead of `speed`.
+
+        Returns:
+            Answers in the order of `texts`.
+
+        Raises:
+            OptionError: if `speed` is outside [0, 1].
+        """
+        if isinstance(texts, str):
+            raise TypeError("texts is a sequence of strings, not one string")
+        policy = policy or ExitPolicy.from_speed(speed, num_layers=self.num_layers)
+        tokenized = tokenize(self.tokenizer, texts, text_pairs, max_length=self.config.max_length)
+        execution = resolve_execution(device=self.device.type)
+        return predict_tokenized(self, tokenized, policy, execution)
+
+
+def load_fastbert_config(directory: Path) -> FastBertConfig:
+    """Return the FastBERT configuration in `directory`.
+
+    Raises:
+        CheckpointError: if it is some other model's.
+    """
+    config = load_config(directory)
+    if not isinstance(config, FastBertConfig):
+        raise CheckpointError(
+            f"{str(directory)!r} is a {config.model_type} checkpoint, not a FastBERT; "
+            "make one of it with `fastbert-jobs distill`"
+        )
+    return config
+
+
+AutoModelForSequenceClassification.register(FastBertConfig, FastBertForSequenceClassification)

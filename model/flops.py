@@ -1,0 +1,155 @@
+"""Floating-point operations, from a configuration: the paper's count and an honest one.
+
+Both count 2 FLOPs a multiply-add. The paper (Liu et al. 2020, Tables 1 and 2) counts the linear layers of a
+text padded to 128 tokens, with a teacher of the branch's shape, and leaves out the attention products and
+the last N-way layer. The honest count adds both, takes each text's real length, the model's own head, and
+the branches as they are run here (one query a text, skipped where nothing may leave).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, PretrainedConfig
+
+from model.backbone import adapt
+from model.config import BRANCH_SIZE
+from model.packing import Lengths
+from model.policy import ExitPolicy
+
+PAPER_LENGTH = 128
+Flops = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlopsModel:
+    """What the two counts need to know of a model; see `flops_model`.
+
+    Attributes:
+        hidden_size: width of the hidden states that a branch reads.
+        layer_linears: (num_layers,) FLOPs of a layer's linear layers, a token.
+        attention_width: heads times their size.
+        embedding_linears: FLOPs of linear layers before the first layer, a token.
+        head_linears: FLOPs of the model's own classifier, a text.
+        num_labels: width of the logits.
+        branch_size: width of a branch.
+    """
+
+    hidden_size: int
+    layer_linears: tuple[int, ...]
+    attention_width: int
+    embedding_linears: int
+    head_linears: int
+    num_labels: int
+    branch_size: int
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the backbone."""
+        return len(self.layer_linears)
+
+    # -- the paper's count ---------------------------------------------------------------------------
+
+    def paper_layer(self, num_tokens: int = PAPER_LENGTH) -> int:
+        """Return the FLOPs of one layer (1,811.94 M in a BERT-base at 128 tokens)."""
+        return self.layer_linears[0] * num_tokens
+
+    def paper_branch(self, num_tokens: int = PAPER_LENGTH) -> int:
+        """Return the FLOPs of one branch: narrowing, self-attention's four projections, one dense layer."""
+        width = self.branch_size
+        return num_tokens * 2 * (self.hidden_size * width + 4 * width**2) + 2 * width**2
+
+    def paper_full_depth(self, num_tokens: int = PAPER_LENGTH) -> int:
+        """Return the FLOPs of all layers and a teacher of the branch's shape."""
+        return self.num_layers * self.paper_layer(num_tokens) + self.paper_branch(num_tokens)
+
+    def paper_speed_up(self, exit_layer: npt.NDArray[np.int16]) -> float:
+        """Return full depth over FastBERT, a classifier being run after every layer that is.
+
+        Args:
+            exit_layer: (rows,) from 1; at least one row.
+        """
+        layer_with_branch = self.paper_layer() + self.paper_branch()
+        return self.paper_full_depth() / (float(exit_layer.mean()) * layer_with_branch)
+
+    # -- the honest count ----------------------------------------------------------------------------
+
+    @cached_property
+    def _branch_a_token(self) -> int:
+        # narrow, key, value; then the one query against every key, and the values it weighs
+        return 2 * self.branch_size * (self.hidden_size + 2 * self.branch_size) + 4 * self.branch_size
+
+    @cached_property
+    def _branch_a_text(self) -> int:
+        # query, attention output, dense on the first token; then the labels
+        return 2 * self.branch_size * (3 * self.branch_size + self.num_labels)
+
+    def full_depth(self, num_tokens: Lengths) -> Flops:
+        """Return the FLOPs of each text at full depth, no branch being run, (rows,).
+
+        Args:
+            num_tokens: (rows,) real tokens, special ones included.
+        """
+        attention = 4 * self.attention_width * num_tokens**2 * self.num_layers
+        linears = (sum(self.layer_linears) + self.embedding_linears) * num_tokens
+        total: Flops = linears + attention + self.head_linears
+        return total
+
+    def with_exits(self, num_tokens: Lengths, exit_layer: npt.NDArray[np.int16], policy: ExitPolicy) -> Flops:
+        """Return the FLOPs of each text up to the layer where it left, branches included, (rows,).
+
+        Args:
+            num_tokens: (rows,) real tokens, special ones included.
+            exit_layer: (rows,) from 1.
+            policy: says which branches were run.
+        """
+        layers = np.concatenate([[0], np.cumsum(self.layer_linears)])[exit_layer]
+        thresholds = np.array([*policy.thresholds, 0.0])
+        branches = np.concatenate([[0], np.cumsum(thresholds > 0)])[exit_layer]
+        attention = 4 * self.attention_width * num_tokens**2 * exit_layer.astype(np.int64)
+        a_token = layers + self.embedding_linears + branches * self._branch_a_token
+        head = np.where(exit_layer == self.num_layers, self.head_linears, 0)
+        total: Flops = a_token * num_tokens + attention + branches * self._branch_a_text + head
+        return total
+
+
+def flops_model(config: PretrainedConfig, *, branch_size: int = BRANCH_SIZE) -> FlopsModel:
+    """Read off a sequence classifier's configuration what its parts cost; no weights are made.
+
+    Args:
+        config: of a supported family; not a FastBERT's, but its backbone's.
+        branch_size: width of a branch.
+
+    Raises:
+        CheckpointError: if the family is not supported.
+
+    >>> from transformers import BertConfig
+    >>> base = flops_model(BertConfig())
+    >>> base.paper_layer(), base.paper_layer() + base.paper_branch(), base.paper_full_depth()
+    (1811939328, 1853915136, 21785247744)
+    """
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(config)
+    backbone = adapt(model)
+    layers = tuple(_linear_flops(layer) for layer in backbone.layers)
+    embedding = sum(map(_linear_flops, backbone.embedding_modules))
+    distinct_layers = sum(_linear_flops(layer) for layer in set(backbone.layers))
+    return FlopsModel(
+        hidden_size=config.hidden_size,
+        layer_linears=layers,
+        attention_width=backbone.attention_width,
+        embedding_linears=embedding,
+        head_linears=_linear_flops(model) - distinct_layers - embedding,
+        num_labels=config.num_labels,
+        branch_size=branch_size,
+    )
+
+
+def _linear_flops(module: nn.Module) -> int:
+    """Return the FLOPs a token of all linear layers inside `module`."""
+    return sum(
+        2 * part.in_features * part.out_features for part in module.modules() if isinstance(part, nn.Linear)
+    )

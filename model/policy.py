@@ -1,0 +1,66 @@
+"""Exit policies: at which layer a text may leave, and how sure it must be."""
+
+from dataclasses import dataclass
+
+from model.errors import OptionError
+
+# Above every uncertainty: all texts leave.
+_EVERYTHING_LEAVES = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitPolicy:
+    """Thresholds, one a layer but the last: a text leaves where its uncertainty is below.
+
+    A threshold of 0 lets nothing leave, so that layer's branch is not even run. The last layer always
+    answers.
+
+    Attributes:
+        thresholds: (num_layers - 1,) from the first layer on.
+        name: what the user asked for, for manifests and summaries.
+    """
+
+    thresholds: tuple[float, ...]
+    name: str
+
+    @classmethod
+    def from_speed(cls, speed: float, *, num_layers: int) -> "ExitPolicy":
+        """Return the paper's policy: one threshold for all layers.
+
+        Raises:
+            OptionError: if `speed` is outside [0, 1].
+
+        >>> ExitPolicy.from_speed(0.5, num_layers=3).thresholds
+        (0.5, 0.5)
+        """
+        if not 0 <= speed <= 1:
+            raise OptionError(f"--speed {speed} is outside [0, 1]; 0 is full depth, 1 the earliest exit")
+        return cls(thresholds=(float(speed),) * (num_layers - 1), name=f"speed {speed:g}")
+
+    @classmethod
+    def from_exit_layer(cls, exit_layer: int, *, num_layers: int) -> "ExitPolicy":
+        """Return the policy by which every text leaves at `exit_layer`, the paper's ablation.
+
+        Raises:
+            OptionError: if there is no such layer.
+
+        >>> ExitPolicy.from_exit_layer(2, num_layers=3).thresholds
+        (0.0, 2.0)
+        """
+        if not 1 <= exit_layer <= num_layers:
+            raise OptionError(
+                f"--fixed-exit-layer {exit_layer} is not a layer of this model (1 to {num_layers})"
+            )
+        thresholds = tuple(
+            _EVERYTHING_LEAVES if layer == exit_layer else 0.0 for layer in range(1, num_layers)
+        )
+        return cls(thresholds=thresholds, name=f"fixed exit layer {exit_layer}")
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the model that this policy is for."""
+        return len(self.thresholds) + 1
+
+    def threshold(self, layer: int) -> float:
+        """Return the threshold after `layer`, counted from 1; the last layer has none."""
+        return self.thresholds[layer - 1]

@@ -1,0 +1,177 @@
+"""Finding input files, telling their format, and opening them, wherever Beam's FileSystems reach."""
+
+import gzip
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
+from apache_beam.io.filesystems import FileSystems
+
+from model.errors import FastBertJobsError, InputError, OptionError
+
+PARQUET = "parquet"
+JSONL = "jsonl"
+CSV = "csv"
+TSV = "tsv"
+FORMATS: tuple[str, ...] = (PARQUET, JSONL, CSV, TSV)
+
+_EXTENSIONS = {".parquet": PARQUET, ".jsonl": JSONL, ".ndjson": JSONL, ".csv": CSV, ".tsv": TSV}
+_GZIP = ".gz"
+_CHECKED_BYTES = 64 * 1024
+_PARQUET_TAIL_BYTES = 8  # the footer's length in four bytes, then a magic number
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFile:
+    """One file of the input.
+
+    Attributes:
+        path: as Beam's FileSystems spell it.
+        format: one of `FORMATS`.
+        size: in bytes.
+    """
+
+    path: str
+    format: str
+    size: int
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Turn whatever goes wrong in reading `path` into one line that names it.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        yield
+    except FastBertJobsError:
+        raise
+    except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read: {reason}") from error
+
+
+def find_files(patterns: Sequence[str], *, format: str | None = None) -> list[InputFile]:
+    """List the files that the patterns name, each once, sorted by path.
+
+    Args:
+        patterns: paths, globs or directories; an existing path is taken as it stands, even if it reads
+            like a glob. Of a directory, every file of a known extension whose name starts with neither
+            ``_`` nor ``.``.
+        format: one of `FORMATS` for all files, whatever their extensions; None to go by these.
+
+    Raises:
+        OptionError: there is no such format.
+        InputError: a pattern matches nothing, or a file's format is unknown.
+    """
+    if format is not None and format not in FORMATS:
+        raise OptionError(f"--format {format}: unknown, choose from {', '.join(FORMATS)}")
+    found: dict[str, FileMetadata] = {}
+    for pattern in patterns:
+        with naming(pattern):
+            matches = _match(pattern, any_extension=format is not None)
+        if not matches:
+            raise InputError(f"no file matches {pattern!r}")
+        found.update((file.path, file) for file in matches)
+    return [
+        InputFile(path=path, format=_format_of(path, format), size=found[path].size_in_bytes)
+        for path in sorted(found)
+    ]
+
+
+def is_compressed(path: str) -> bool:
+    """Return whether `path` is read through gzip, as its name says."""
+    return path.lower().endswith(_GZIP)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """Open a file for reading its uncompressed bytes; seekable.
+
+    Beam's own decompression takes a file that breaks off for one that ends; Python's notices.
+
+    Raises:
+        InputError: the file cannot be opened.
+    """
+    with naming(path):
+        raw = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    with raw as file:
+        if not is_compressed(path):
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file, mode="rb") as decompressed:
+            yield cast(BinaryIO, decompressed)
+
+
+def checksum(file: InputFile) -> str:
+    """Return hex SHA-256 over a Parquet file's footer, or head and tail of a text file, and its size.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    digest = hashlib.sha256(str(file.size).encode())
+    with (
+        naming(file.path),
+        FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED) as stream,
+    ):
+        if file.format == PARQUET:
+            stream.seek(max(file.size - _PARQUET_TAIL_BYTES, 0))
+            footer_bytes = int.from_bytes(stream.read(4), "little") + _PARQUET_TAIL_BYTES
+            stream.seek(max(file.size - footer_bytes, 0))
+            digest.update(stream.read())
+        else:
+            digest.update(stream.read(_CHECKED_BYTES))
+            stream.seek(max(file.size - _CHECKED_BYTES, 0))
+            digest.update(stream.read(_CHECKED_BYTES))
+    return digest.hexdigest()
+
+
+def _format_of(path: str, override: str | None) -> str:
+    if override is None:
+        name = path.lower().removesuffix(_GZIP)
+        override = _EXTENSIONS.get(PurePosixPath(name).suffix)
+    if override is None:
+        known = ", ".join(_EXTENSIONS)
+        raise InputError(
+            f"{path}: unknown extension, neither {known} nor one of these with .gz: say --format"
+        )
+    if override == PARQUET and is_compressed(path):
+        raise InputError(f"{path}: Parquet inside gzip cannot be read: decompress it")
+    return override
+
+
+def _match(pattern: str, *, any_extension: bool) -> list[FileMetadata]:
+    if pattern.endswith("/") or Path(pattern).is_dir():
+        return _children(pattern, any_extension=any_extension)
+    if FileSystems.exists(pattern):
+        return [file for file in _listed(_without_wildcards(pattern)) if file.path == pattern]
+    # On an object store a directory does not exist, but files under its name do.
+    return _listed(pattern) or _children(pattern, any_extension=any_extension)
+
+
+def _children(directory: str, *, any_extension: bool) -> list[FileMetadata]:
+    prefix = directory.rstrip("/") + "/"
+    children = []
+    for file in _listed(_without_wildcards(prefix) + "*"):
+        name = PurePosixPath(file.path).name
+        is_known = any_extension or PurePosixPath(name.lower().removesuffix(_GZIP)).suffix in _EXTENSIONS
+        if file.path.startswith(prefix) and is_known and not name.startswith(("_", ".")):
+            children.append(file)
+    return children
+
+
+def _without_wildcards(path: str) -> str:
+    """Return a glob that matches `path`; Beam has no way to quote, and ``?`` stands for any character."""
+    return re.sub(r"[\[*?]", "?", path)
+
+
+def _listed(pattern: str) -> list[FileMetadata]:
+    return list(FileSystems.match([pattern])[0].metadata_list)

@@ -1,0 +1,114 @@
+"""Every column name and Arrow type of the data contract, spelt once.
+
+Shards carry what made them as Arrow schema metadata under ``fastbert.*``; nothing in it depends on the
+clock, the runner or the worker, so that equal jobs give equal bytes.
+"""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+METADATA_PREFIX = "fastbert."
+
+SOURCE = "source"
+ROW = "row"
+ID = "id"
+TEXT = "text"
+TEXT_PAIR = "text_pair"
+TEXT_HASH = "text_hash"
+SPLIT = "split"
+TEACHER_LOGITS = "teacher_logits"
+TEACHER_PREDICTION = "teacher_prediction"
+TEACHER_PROBABILITIES = "teacher_probabilities"
+PREDICTION = "prediction"
+PROBABILITIES = "probabilities"
+EXIT_LAYER = "exit_layer"
+UNCERTAINTY = "uncertainty"
+NUM_TOKENS = "num_tokens"
+TRUNCATED = "truncated"
+REASON = "reason"
+RAW_VALUE = "raw_value"
+
+TRAIN_SPLIT = "train"
+CALIBRATION_SPLIT = "calibration"
+
+SOURCE_TYPE = pa.dictionary(pa.int32(), pa.string())
+TEXT_HASH_BYTES = 16
+
+
+def vector(num_labels: int) -> pa.DataType:
+    """Return the type of one float32 value a label."""
+    return pa.list_(pa.float32(), num_labels)
+
+
+def provenance_fields(id_type: pa.DataType | None) -> list[pa.Field]:
+    """Return the columns that say where a row came from: source, row and, where one was named, id."""
+    fields = [
+        pa.field(SOURCE, SOURCE_TYPE, nullable=False),
+        pa.field(ROW, pa.int64(), nullable=False),
+    ]
+    if id_type is not None:
+        fields.append(pa.field(ID, id_type))
+    return fields
+
+
+def score_schema(
+    *, num_labels: int, id_type: pa.DataType | None = None, kept: Sequence[pa.Field] = ()
+) -> pa.Schema:
+    """Return the schema of a score shard.
+
+    Args:
+        num_labels: width of the probability vectors.
+        id_type: type of the id column, None where the job has none.
+        kept: input columns that are passed through, as in the input.
+    """
+    return pa.schema(
+        [
+            *provenance_fields(id_type),
+            pa.field(PREDICTION, pa.string(), nullable=False),
+            pa.field(PROBABILITIES, vector(num_labels), nullable=False),
+            pa.field(EXIT_LAYER, pa.int16(), nullable=False),
+            pa.field(UNCERTAINTY, pa.float32(), nullable=False),
+            pa.field(NUM_TOKENS, pa.int32(), nullable=False),
+            pa.field(TRUNCATED, pa.bool_(), nullable=False),
+            pa.field(TEACHER_PREDICTION, pa.string()),
+            pa.field(TEACHER_PROBABILITIES, vector(num_labels)),
+            *kept,
+        ]
+    )
+
+
+def label_schema(*, num_labels: int, id_type: pa.DataType | None = None, with_pair: bool) -> pa.Schema:
+    """Return the schema of a soft-label shard.
+
+    Args:
+        num_labels: width of the logit vectors.
+        id_type: type of the id column, None where the job has none.
+        with_pair: whether the texts are pairs.
+    """
+    pair = [pa.field(TEXT_PAIR, pa.string(), nullable=False)] if with_pair else []
+    return pa.schema(
+        [
+            *provenance_fields(id_type),
+            pa.field(TEXT, pa.string(), nullable=False),
+            *pair,
+            pa.field(TEXT_HASH, pa.binary(TEXT_HASH_BYTES), nullable=False),
+            pa.field(SPLIT, pa.string(), nullable=False),
+            pa.field(TEACHER_LOGITS, vector(num_labels), nullable=False),
+            pa.field(TEACHER_PREDICTION, pa.string(), nullable=False),
+            pa.field(NUM_TOKENS, pa.int32(), nullable=False),
+            pa.field(TRUNCATED, pa.bool_(), nullable=False),
+        ]
+    )
+
+
+def rejected_schema() -> pa.Schema:
+    """Return the schema of a file of rejected rows; `raw_value` holds the value's exact bytes."""
+    return pa.schema(
+        [
+            *provenance_fields(None),
+            pa.field(REASON, pa.string(), nullable=False),
+            pa.field(RAW_VALUE, pa.binary()),
+        ]
+    )
