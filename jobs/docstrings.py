@@ -14,6 +14,7 @@ import itertools
 import random
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -30,8 +31,10 @@ _PROSE_DIRECTIVES = frozenset({"note", "warning", "caution", "important", "tip",
 # What opens a paragraph of its own without a blank line: a list item (`- `, `2. `), a field (`:param x:`)
 # or a documented parameter (`name:`, `name (int, optional):`).
 _ITEM = re.compile(
-    r"(?:[-*+•]|\d+[.)]|[:@]\w[^:]*:|[*`]*\w+[*`]*(?: ?\([^()]*(?:\([^()]*\)[^()]*)*\))?\s?:)\s+"
+    r"(?:[-*+•]|\d+[.)]|[:@]\w[^:]*:|[*`]*\w+[*`]*(?: ?\([^()]*(?:\([^()]*\)[^()]*)*\))?:)(?:\s+|$)"
 )
+# Underlines a title.
+_RULE = re.compile(r"^[-=~^*+_#\"']+$")
 
 # In this order: each replaces one kind of markup by what a reader would see of it.
 _MARKUP = [
@@ -40,7 +43,7 @@ _MARKUP = [
     (re.compile(r":[\w:+.-]+:`~?([^`<]+?)(?:\s*<[^`>]*>)?`"), r"\1"),  # :class:`~torch.Tensor`
     (re.compile(r"`+([^`<]+?)\s*<[^`>]*>`+__?"), r"\1"),  # `text <address>`_
     (re.compile(r"`+([^`]*)`+_?"), r"\1"),  # ``code``, `reference`_
-    (re.compile(r"(?<!\w)\*{1,2}(\S(?:[^*]*\S)?)\*{1,2}(?!\w)"), r"\1"),  # *emphasis*
+    (re.compile(r"(?<!\w)\*{1,2}([^*\s](?:[^*]*[^*\s])?)\*{1,2}(?!\w)"), r"\1"),  # *emphasis*
     (re.compile(r"\s+"), " "),
 ]
 
@@ -120,10 +123,8 @@ def corpus(packages: Sequence[str], *, max_per_package: int, seed: int) -> list[
     """
     found = {name: _distinct_sentences(name, limit=max_per_package, seed=seed) for name in packages}
     rows = [(text, name) for name, texts in found.items() for text in texts]
-    num_packages = {text: 0 for text, _ in rows}
-    for text, _ in rows:
-        num_packages[text] += 1
-    rows = [(text, name) for text, name in rows if num_packages[text] == 1]
+    num_packages = Counter(text.casefold() for text, _ in rows)
+    rows = [(text, name) for text, name in rows if num_packages[text.casefold()] == 1]
     random.Random(seed).shuffle(rows)
     return rows
 
@@ -134,7 +135,7 @@ def _distinct_sentences(package: str, *, limit: int, seed: int) -> list[str]:
 
 
 def _distinct(texts: Iterable[str]) -> Iterator[str]:
-    # Copies of a docstring often differ in case or spacing only: one of them is enough.
+    # A lower-casing tokenizer makes the same of texts that differ in case only.
     seen = set()
     for text in texts:
         if (key := text.casefold()) not in seen:
@@ -144,7 +145,7 @@ def _distinct(texts: Iterable[str]) -> Iterator[str]:
 
 def _docstrings_in(file: Path) -> Iterator[str]:
     source = file.read_bytes()
-    if b'"""' not in source and b"'''" not in source:  # nine in ten files without one need no parsing
+    if b'"""' not in source and b"'''" not in source:  # parsing is what takes the time
         return
     try:
         with warnings.catch_warnings():
@@ -162,16 +163,20 @@ def _docstrings_in(file: Path) -> Iterator[str]:
 def _paragraphs(text: str) -> Iterator[str]:
     """Joins the wrapped lines of each paragraph, list item and parameter; leaves code out."""
     lines: list[str] = []
-    for line in [*_without_code(text.expandtabs().splitlines()), ""]:
+    indent = 0
+    hanging = False  # the line before opened an item, whose further lines may be indented
+    for line in _without_code(text.expandtabs().splitlines()):
         stripped = line.strip()
         item = _ITEM.match(stripped)
-        if item or not stripped or set(stripped) <= set("-=~^*+_#\"'"):
+        new_indent = len(line) - len(line.lstrip())
+        # A change of indentation parts NumPy's `name : type` from the description below it.
+        if item or not stripped or _RULE.fullmatch(stripped) or (new_indent != indent and not hanging):
             yield " ".join(lines)
             lines = []
-            stripped = stripped[item.end() :] if item else ""
-        if stripped:
-            lines.append(stripped)
-        if stripped.endswith(":"):  # `Args:`, or words that lead to an example
+        lines.append(stripped[item.end() :] if item else _RULE.sub("", stripped))
+        indent, hanging = new_indent, item is not None
+        if stripped.endswith(":"):  # words that lead to an example
+            yield " ".join(lines)
             lines = []
     yield " ".join(lines)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.errors import CheckpointError
 from model.packing import Lengths, chunks, keep_rows, micro_batches
 from model.policy import ExitPolicy
 from model.precision import Execution
@@ -262,6 +263,11 @@ def predict_tokenized(
         full_depth[rows] = answers.full_depth_logits.cpu().numpy()
         uncertainty[rows] = answers.uncertainty.cpu().numpy()
         exit_layer[rows] = answers.exit_layer.cpu().numpy()
+    if np.isnan(logits).any():
+        raise CheckpointError(
+            f"the model answers NaN to {int(np.isnan(logits).any(axis=1).sum())} of {num_rows} texts; "
+            "are its weights damaged, or is --precision too coarse for it?"
+        )
     return Predictions(
         labels=model.labels,
         logits=logits,

@@ -103,7 +103,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
             CheckpointError: if it is no FastBERT, or its tensors do not match its configuration exactly.
         """
         directory = resolve_checkpoint(str(name))
-        config = load_fastbert_config(directory)
+        config = check_fastbert(directory)
         try:
             with quiet_transformers():
                 model, report = super().from_pretrained(
@@ -172,7 +172,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
         return predict_tokenized(self, tokenized, policy, execution)
 
 
-def load_fastbert_config(directory: Path) -> FastBertConfig:
+def check_fastbert(directory: Path) -> FastBertConfig:
     """Return the FastBERT configuration in `directory`.
 
     Raises:

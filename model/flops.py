@@ -66,14 +66,14 @@ class FlopsModel:
         """Return the FLOPs of all layers and a teacher of the branch's shape."""
         return self.num_layers * self.paper_layer(num_tokens) + self.paper_branch(num_tokens)
 
-    def paper_speed_up(self, exit_layer: npt.NDArray[np.int16]) -> float:
+    def paper_speed_up(self, mean_exit_layer: float) -> float:
         """Return full depth over FastBERT, a classifier being run after every layer that is.
 
         Args:
-            exit_layer: (rows,) from 1; at least one row.
+            mean_exit_layer: over all texts, from 1.
         """
         layer_with_branch = self.paper_layer() + self.paper_branch()
-        return self.paper_full_depth() / (float(exit_layer.mean()) * layer_with_branch)
+        return self.paper_full_depth() / (mean_exit_layer * layer_with_branch)
 
     # -- the honest count ----------------------------------------------------------------------------
 

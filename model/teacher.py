@@ -3,10 +3,29 @@
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model.packing import micro_batches
 from model.tokenization import TokenizedTexts
+
+
+def padded_inputs(
+    tokenizer: PreTrainedTokenizerBase, texts: TokenizedTexts, device: torch.device
+) -> dict[str, Tensor]:
+    """Return what a Hugging Face model takes, (rows, longest) each, padded as its tokenizer does."""
+    ends = np.cumsum(texts.lengths)[:-1]
+    features = {"input_ids": texts.input_ids, "token_type_ids": texts.token_type_ids}
+    inputs = tokenizer.pad(
+        {
+            name: [row.tolist() for row in np.split(values, ends)]
+            for name, values in features.items()
+            if values is not None
+        },
+        return_tensors="pt",
+        return_attention_mask=True,
+    )
+    return dict(inputs.to(device))
 
 
 @torch.inference_mode()
@@ -35,14 +54,7 @@ def teacher_logits(
     order = np.argsort(-texts.lengths, kind="stable")
     ordered = texts.take(order)
     for batch in micro_batches(ordered.lengths, token_budget):
-        ends = np.cumsum(batch.lengths)[:-1]
-        features = {"input_ids": np.split(ordered.input_ids[batch.tokens], ends)}
-        if ordered.token_type_ids is not None:
-            features["token_type_ids"] = np.split(ordered.token_type_ids[batch.tokens], ends)
-        inputs = tokenizer.pad(
-            {name: [part.tolist() for part in parts] for name, parts in features.items()},
-            return_tensors="pt",
-            return_attention_mask=True,
-        ).to(model.device)
+        rows = np.arange(batch.rows.start, batch.rows.stop)
+        inputs = padded_inputs(tokenizer, ordered.take(rows), model.device)
         logits[order[batch.rows]] = model(**inputs).logits.float().cpu().numpy()
     return logits

@@ -13,6 +13,8 @@ from model.errors import OptionError
 from model.packing import Lengths
 
 DEFAULT_MAX_LENGTH = 512
+# A tokenizer returns lists of Python integers, some 36 bytes a token; they live only until packed.
+_TEXTS_A_CALL = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +60,43 @@ def tokenize(
     max_length: int,
 ) -> TokenizedTexts:
     """Tokenise texts, or pairs of texts, cutting each to `max_length` tokens (of a pair the longer part)."""
-    pairs = None if text_pairs is None else list(text_pairs)
-    encoded = (
-        tokenizer(list(texts), pairs, truncation=True, max_length=max_length, return_attention_mask=False)
-        if texts
-        else {"input_ids": []}
+    runs = [slice(first, first + _TEXTS_A_CALL) for first in range(0, len(texts), _TEXTS_A_CALL)]
+    parts = [
+        _tokenize_run(
+            tokenizer, texts[run], None if text_pairs is None else text_pairs[run], max_length=max_length
+        )
+        for run in runs
+    ]
+    if not parts:
+        none = np.zeros(0, dtype=np.int32)
+        return TokenizedTexts(
+            input_ids=none,
+            token_type_ids=None,
+            lengths=none.astype(np.int64),
+            truncated=none.astype(np.bool_),
+        )
+    kinds = [part.token_type_ids for part in parts if part.token_type_ids is not None]
+    return TokenizedTexts(
+        input_ids=np.concatenate([part.input_ids for part in parts]),
+        token_type_ids=np.concatenate(kinds) if kinds else None,
+        lengths=np.concatenate([part.lengths for part in parts]),
+        truncated=np.concatenate([part.truncated for part in parts]),
     )
-    ids = encoded["input_ids"]
+
+
+def _tokenize_run(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    text_pairs: Sequence[str] | None,
+    *,
+    max_length: int,
+) -> TokenizedTexts:
+    pairs = None if text_pairs is None else list(text_pairs)
+    encoded = tokenizer(
+        list(texts), pairs, truncation=True, max_length=max_length, return_attention_mask=False
+    )
+    ids, kinds = encoded["input_ids"], encoded.get("token_type_ids")
     lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
-    kinds = encoded.get("token_type_ids")
     return TokenizedTexts(
         input_ids=_flat(ids, lengths),
         token_type_ids=None if kinds is None else _flat(kinds, lengths),

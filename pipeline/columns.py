@@ -10,15 +10,7 @@ from model.errors import InputError, OptionError
 from pipeline import schema
 
 _SHOWN_NAMES = 20
-_RESERVED_NAMES = frozenset(
-    name
-    for reserved in (
-        schema.score_schema(num_labels=1, id_type=pa.string()),
-        schema.label_schema(num_labels=1, with_pair=True),
-        schema.rejected_schema(),
-    )
-    for name in reserved.names
-)
+_SCORE_NAMES = frozenset(schema.score_schema(num_labels=1, id_type=pa.string()).names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +18,16 @@ class Columns:
     """Which columns of the input are read.
 
     Attributes:
-        text: the column to classify.
+        text: the column to classify; None where texts are not wanted.
         text_pair: the second text of a pair.
         id: a column that tells rows apart, passed through as ``id``.
         keep: columns to pass through under their own names.
 
     Raises:
-        OptionError: a kept column is named twice, or its name is taken in the output.
+        OptionError: a kept column is named twice.
     """
 
-    text: str
+    text: str | None = None
     text_pair: str | None = None
     id: str | None = None
     keep: tuple[str, ...] = ()
@@ -44,13 +36,11 @@ class Columns:
         for index, name in enumerate(self.keep):
             if name in self.keep[:index]:
                 raise OptionError(f"--keep names {name!r} twice: name it once")
-            if name in _RESERVED_NAMES:
-                raise OptionError(f"--keep {name}: the output has a column {name!r} of its own: rename yours")
 
     @property
     def texts(self) -> tuple[str, ...]:
         """Return the names of the text columns, as in the input."""
-        return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
+        return tuple(name for name in (self.text, self.text_pair) if name is not None)
 
     @property
     def passed(self) -> tuple[str, ...]:
@@ -61,6 +51,17 @@ class Columns:
     def wanted(self) -> tuple[str, ...]:
         """Return the names of all columns to read, each once."""
         return tuple(dict.fromkeys((*self.texts, *self.passed)))
+
+
+def check_kept_names(columns: Columns) -> None:
+    """Make sure that kept columns can stand in a score shard beside its own.
+
+    Raises:
+        OptionError: a kept column has the name of one of the shard's own.
+    """
+    for name in columns.keep:
+        if name in _SCORE_NAMES:
+            raise OptionError(f"--keep {name}: the output has a column {name!r} of its own: rename yours")
 
 
 def check_present(path: str, names: Sequence[str], columns: Columns) -> None:

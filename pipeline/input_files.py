@@ -140,15 +140,15 @@ def _format_of(path: str, override: str | None) -> str:
         override = _EXTENSIONS.get(PurePosixPath(name).suffix)
     if override is None:
         known = ", ".join(_EXTENSIONS)
-        raise InputError(
-            f"{path}: unknown extension, neither {known} nor one of these with .gz: say --format"
-        )
+        raise InputError(f"{path}: unknown extension, neither {known} nor a text one with .gz: say --format")
     if override == PARQUET and is_compressed(path):
         raise InputError(f"{path}: Parquet inside gzip cannot be read: decompress it")
     return override
 
 
 def _match(pattern: str, *, any_extension: bool) -> list[FileMetadata]:
+    if not pattern:
+        return []
     if pattern.endswith("/") or Path(pattern).is_dir():
         return _children(pattern, any_extension=any_extension)
     if FileSystems.exists(pattern):

@@ -156,7 +156,10 @@ def _is_unicode(value: str) -> bool:
 
 def _raw(value: Any) -> bytes:
     """Return a string's bytes as they stood in the file, or a JSON text of anything else."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # what can just be read may be too deep to write
+        text = "..."
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # a lone surrogate that the file escaped

@@ -75,7 +75,7 @@ def is_string(kind: pa.DataType) -> bool:
 
 def accepted_schema(columns: Columns, id_type: pa.DataType | None, kept: Sequence[pa.Field]) -> pa.Schema:
     """Return the schema of accepted rows: row, text, the pair and the id if any, kept columns."""
-    texts = (schema.TEXT, schema.TEXT_PAIR)[: len(columns.texts)]
+    texts = (schema.INPUT_TEXT, schema.INPUT_TEXT_PAIR)[: len(columns.texts)]
     return pa.schema(
         [
             pa.field(schema.ROW, pa.int64(), nullable=False),

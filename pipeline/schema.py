@@ -30,6 +30,10 @@ TRUNCATED = "truncated"
 REASON = "reason"
 RAW_VALUE = "raw_value"
 
+# Names of the texts while rows are on their way; a kept column may be called `text`, so these differ.
+INPUT_TEXT = "__text__"
+INPUT_TEXT_PAIR = "__text_pair__"
+
 TRAIN_SPLIT = "train"
 CALIBRATION_SPLIT = "calibration"
 

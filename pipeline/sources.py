@@ -65,8 +65,15 @@ class Inputs:
     kept: tuple[pa.Field, ...]
 
     def plan(self) -> Plan:
-        """Return the work items, in the order of the files and their rows."""
-        return make_plan([(source.path, source.format, source.ranges) for source in self.sources])
+        """Return the work items, in the order of the files and their rows.
+
+        Without any rows there is one item all the same, so that the output has a shard to be read.
+        """
+        runs = [(source.path, source.format, source.ranges) for source in self.sources]
+        if not any(ranges for _, _, ranges in runs):
+            first = self.sources[0]
+            runs = [(first.path, first.format, (RowRange(first_row=0, num_rows=0),))]
+        return make_plan(runs)
 
 
 def inspect_inputs(

@@ -156,6 +156,8 @@ def read_records(stream: BinaryIO, ends: RecordEnds, *, path: str, num_bytes: in
         for end in ends(np.frombuffer(block, dtype=np.uint8)).tolist():
             record = b"".join([*pieces, block[start:end]]) if pieces else block[start:end]
             pieces.clear()
+            if len(record) > MAX_RECORD_BYTES:
+                raise _too_long(path)
             yield record.removesuffix(b"\r")
             start = end + 1
         num_waiting = len(block) - start + (num_waiting if start == 0 else 0)

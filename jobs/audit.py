@@ -1,0 +1,131 @@
+"""`fastbert-jobs audit`: where scored rows left the network, how sure, and what it saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobs.console import results, table
+from jobs.options import FormatName
+
+if TYPE_CHECKING:
+    from pipeline.exit_stats import ExitStats, TrueLabels
+    from pipeline.manifest import Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """What `audit` is asked to do.
+
+    Attributes:
+        scores: finished output of `score`.
+        output: directory of the statistics; None for `_audit` inside the scores.
+        labels_input: labelled rows: paths, globs or directories.
+        label_column: holds the true labels.
+        id_column: joins labels on the shards' `id`; None joins on source and row.
+        format: of the labelled rows; None to go by the extensions.
+    """
+
+    scores: str
+    output: str | None = None
+    labels_input: tuple[str, ...] = ()
+    label_column: str = "label"
+    id_column: str | None = None
+    format: FormatName | None = None
+
+
+def run(config: AuditConfig) -> ExitStats:
+    """Audit scores; see the README for the errors that a user can make."""
+    from pipeline.exit_stats import collect
+    from pipeline.layout import OutputLayout
+    from pipeline.manifest import read_manifest
+
+    layout = OutputLayout(config.scores)
+    manifest = read_manifest(layout, command="score")
+    stats = collect(layout, manifest, _true_labels(config, manifest))
+    path = _write(config, layout.audit_directory, stats)
+    show(stats, manifest)
+    results().print(f"wrote {path}", markup=False, soft_wrap=True)
+    return stats
+
+
+def _true_labels(config: AuditConfig, manifest: Manifest) -> TrueLabels | None:
+    from model.errors import OptionError
+    from pipeline.true_labels import read_true_labels
+
+    if not config.labels_input:
+        return None
+    if config.id_column is not None and manifest.description["columns"]["id"] is None:
+        raise OptionError(
+            f"--id-column {config.id_column}: {config.scores!r} was scored without an id; "
+            "leave it out to join on source and row"
+        )
+    return read_true_labels(
+        config.labels_input,
+        label_column=config.label_column,
+        id_column=config.id_column,
+        labels=manifest.labels,
+        format=config.format,
+    )
+
+
+def _write(config: AuditConfig, default: str, stats: ExitStats) -> str:
+    import pyarrow.parquet as pq
+    from apache_beam.io.filesystems import FileSystems
+
+    from pipeline.exit_stats import EXIT_STATS_FILE
+    from pipeline.layout import make_directory
+
+    directory = config.output or default
+    make_directory(directory)
+    path = str(FileSystems.join(directory, EXIT_STATS_FILE))
+    with FileSystems.create(path + ".partial", mime_type="application/octet-stream") as file:
+        pq.write_table(stats.as_table(), file)
+    FileSystems.rename([path + ".partial"], [path])
+    return path
+
+
+def show(stats: ExitStats, manifest: Manifest) -> None:
+    """Print exit statistics as a table and a few lines."""
+    console, with_labels = results(), any(layer.labelled for layer in stats.layers)
+    total_flops = max(sum(layer.flops for layer in stats.layers), 1)
+    rows = []
+    for number, layer in enumerate(stats.layers, start=1):
+        if not layer.rows:
+            continue
+        most = int(layer.predictions.argmax())
+        cells = [
+            number,
+            f"{layer.rows:,}",
+            f"{layer.rows / stats.rows:.1%}",
+            f"{layer.flops / total_flops:.1%}",
+            f"{layer.uncertainty_sum / layer.rows:.3f}",
+            f"{layer.quantile(0.5):.3f}",
+            f"{layer.quantile(0.95):.3f}",
+            f"{stats.labels[most]} {layer.predictions[most] / layer.rows:.0%}",
+        ]
+        if with_labels:
+            cells.append(f"{layer.correct / layer.labelled:.2%}" if layer.labelled else "-")
+        rows.append(cells)
+    columns = ["exit layer", "rows", "share", "FLOPs", "uncertainty", "median", "p95", "most predicted"]
+    title = f"{stats.rows:,} rows, {manifest.description['policy']}"
+    console.print(table(title, columns + (["accuracy"] if with_labels else []), rows))
+    console.print(
+        f"mean exit layer {stats.mean_exit_layer:.2f} of {len(stats.layers)}; FLOPs speed-up "
+        f"{stats.saved_compute_speed_up:.2f}x (real lengths, attention and branches counted), "
+        f"{stats.paper_speed_up:.2f}x by the paper's count (128 tokens, linear layers only)",
+        soft_wrap=True,
+    )
+    _show_shares(stats)
+
+
+def _show_shares(stats: ExitStats) -> None:
+    console = results()
+    accuracy = stats.share("correct", "labelled")
+    if accuracy is not None:
+        labelled = sum(layer.labelled for layer in stats.layers)
+        console.print(f"accuracy {accuracy:.2%} on {labelled:,} labelled rows")
+    agreement = stats.share("agreeing", "shadowed")
+    if agreement is not None:
+        shadowed = sum(layer.shadowed for layer in stats.layers)
+        console.print(f"agreement with full depth {agreement:.2%} on a shadow sample of {shadowed:,} rows")

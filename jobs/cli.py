@@ -1,0 +1,305 @@
+"""The command line: parses options, calls `run`, turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any, NoReturn
+
+import click
+import typer
+
+from jobs.audit import AuditConfig
+from jobs.distill import DistillConfig
+from jobs.finetune import FinetuneConfig
+from jobs.label_teacher import LabelTeacherConfig
+from jobs.options import (
+    BatchSize,
+    Epochs,
+    IdColumn,
+    Input,
+    InputFormat,
+    KlDirection,
+    MaxRejected,
+    Output,
+    Overwrite,
+    PrecisionOption,
+    RowsPerShard,
+    Runner,
+    Seed,
+    TextColumn,
+    TextPairColumn,
+    Threads,
+    Workers,
+)
+from jobs.runner import RunnerConfig
+from jobs.score import ScoreConfig
+
+_MISUSE = 2
+_INTERRUPTED = 130
+_PROGRAM = "fastbert-jobs"
+
+app = typer.Typer(
+    name=_PROGRAM,
+    help="Classify very large text corpora with your own BERT, each text leaving it where it is sure enough.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+# What the command does not know is for the Beam runner; what that does not know either is refused.
+_BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command("label-teacher", context_settings=_BEAM)
+def label_teacher(
+    context: typer.Context,
+    input: Input,
+    text_column: TextColumn,
+    teacher: Annotated[str, typer.Option(help="Fine-tuned classifier: a directory or a hub name.")],
+    output: Output,
+    text_pair_column: TextPairColumn = None,
+    id_column: IdColumn = None,
+    rows_per_shard: RowsPerShard = LabelTeacherConfig.rows_per_shard,
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens a text is cut to; by default the teacher's, at most 512.")
+    ] = LabelTeacherConfig.max_length,
+    calibration_fraction: Annotated[
+        float, typer.Option(help="Share of the texts that training never sees.")
+    ] = LabelTeacherConfig.calibration_fraction,
+    precision: PrecisionOption = LabelTeacherConfig.precision,
+    format: InputFormat = None,
+    max_rejected: MaxRejected = LabelTeacherConfig.max_rejected,
+    overwrite: Overwrite = False,
+    runner: Runner = RunnerConfig.runner,
+    workers: Workers = RunnerConfig.workers,
+    threads: Threads = None,
+) -> None:
+    """Run the teacher over a corpus: soft labels in Parquet shards."""
+    from jobs.label_teacher import run
+
+    run(
+        LabelTeacherConfig(
+            input=tuple(input),
+            text_column=text_column,
+            text_pair_column=text_pair_column,
+            id_column=id_column,
+            teacher=teacher,
+            output=output,
+            rows_per_shard=rows_per_shard,
+            max_length=max_length,
+            calibration_fraction=calibration_fraction,
+            precision=precision,
+            format=format,
+            max_rejected=max_rejected,
+            overwrite=overwrite,
+            runner=_runner(context, runner, workers, threads),
+        )
+    )
+
+
+@app.command()
+def distill(
+    labels: Annotated[str, typer.Option(help="Finished output of label-teacher.")],
+    backbone: Annotated[str, typer.Option(help="Classifier that gets the branches: directory or hub name.")],
+    output: Output,
+    epochs: Epochs = DistillConfig.epochs,
+    learning_rate: Annotated[
+        float, typer.Option(help="Highest learning rate.")
+    ] = DistillConfig.learning_rate,
+    batch_size: BatchSize = DistillConfig.batch_size,
+    seed: Seed = DistillConfig.seed,
+    kl_direction: KlDirection = DistillConfig.kl_direction,
+    hard_label_weight: Annotated[
+        float, typer.Option(help="Weight of the cross-entropy with the teacher's answers.")
+    ] = DistillConfig.hard_label_weight,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a branch after every layer from soft labels: a FastBERT checkpoint."""
+    from jobs.distill import run
+
+    run(
+        DistillConfig(
+            labels=labels,
+            backbone=backbone,
+            output=output,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            seed=seed,
+            kl_direction=kl_direction,
+            hard_label_weight=hard_label_weight,
+            resume=resume,
+            overwrite=overwrite,
+        )
+    )
+
+
+@app.command(context_settings=_BEAM)
+def score(
+    context: typer.Context,
+    input: Input,
+    text_column: TextColumn,
+    model: Annotated[str, typer.Option(help="FastBERT checkpoint: a directory or a hub name.")],
+    output: Output,
+    speed: Annotated[
+        float | None, typer.Option(help="A text leaves where its uncertainty is below; 0 is full depth.")
+    ] = None,
+    fixed_exit_layer: Annotated[
+        int | None, typer.Option(help="Instead of --speed: every text leaves here.")
+    ] = None,
+    text_pair_column: TextPairColumn = None,
+    id_column: IdColumn = None,
+    keep: Annotated[str, typer.Option(help="Columns to pass through, as NAME,NAME.")] = "",
+    rows_per_shard: RowsPerShard = ScoreConfig.rows_per_shard,
+    shadow_fraction: Annotated[
+        float, typer.Option(help="Share of the texts answered at full depth too, to audit agreement.")
+    ] = ScoreConfig.shadow_fraction,
+    precision: PrecisionOption = ScoreConfig.precision,
+    format: InputFormat = None,
+    max_rejected: MaxRejected = ScoreConfig.max_rejected,
+    overwrite: Overwrite = False,
+    runner: Runner = RunnerConfig.runner,
+    workers: Workers = RunnerConfig.workers,
+    threads: Threads = None,
+) -> None:
+    """Score a corpus with early exit: predictions in Parquet shards."""
+    from jobs.score import run
+
+    run(
+        ScoreConfig(
+            input=tuple(input),
+            text_column=text_column,
+            text_pair_column=text_pair_column,
+            id_column=id_column,
+            keep=tuple(name for name in keep.split(",") if name),
+            model=model,
+            output=output,
+            speed=speed,
+            fixed_exit_layer=fixed_exit_layer,
+            rows_per_shard=rows_per_shard,
+            shadow_fraction=shadow_fraction,
+            precision=precision,
+            format=format,
+            max_rejected=max_rejected,
+            overwrite=overwrite,
+            runner=_runner(context, runner, workers, threads),
+        )
+    )
+
+
+@app.command()
+def audit(
+    scores: Annotated[str, typer.Argument(help="Finished output of score.")],
+    output: Annotated[str | None, typer.Option(help="Directory to write; by default SCORES/_audit.")] = None,
+    labels_input: Annotated[list[str] | None, typer.Option(help="Labelled rows, for accuracy.")] = None,
+    label_column: Annotated[str, typer.Option(help="Column of the true labels.")] = AuditConfig.label_column,
+    id_column: Annotated[
+        str | None, typer.Option(help="Joins labels on the id; by default on file and row.")
+    ] = None,
+    format: InputFormat = None,
+) -> None:
+    """Show where scored rows left the network, how sure, and what it saved."""
+    from jobs.audit import run
+
+    run(
+        AuditConfig(
+            scores=scores,
+            output=output,
+            labels_input=tuple(labels_input or ()),
+            label_column=label_column,
+            id_column=id_column,
+            format=format,
+        )
+    )
+
+
+@app.command()
+def finetune(
+    input: Input,
+    text_column: TextColumn,
+    label_column: Annotated[str, typer.Option(help="Column of the labels.")],
+    model: Annotated[str, typer.Option(help="Pretrained encoder: a directory or a hub name.")],
+    output: Output,
+    text_pair_column: TextPairColumn = None,
+    eval_input: Annotated[
+        list[str] | None, typer.Option(help="Labelled rows to judge by; the best epoch is kept.")
+    ] = None,
+    epochs: Epochs = FinetuneConfig.epochs,
+    learning_rate: Annotated[
+        float, typer.Option(help="Highest learning rate.")
+    ] = FinetuneConfig.learning_rate,
+    batch_size: BatchSize = FinetuneConfig.batch_size,
+    max_length: Annotated[int, typer.Option(help="Tokens a text is cut to.")] = FinetuneConfig.max_length,
+    weight_decay: Annotated[
+        float, typer.Option(help="Of matrices, not of biases and norms.")
+    ] = FinetuneConfig.weight_decay,
+    warmup: Annotated[
+        float, typer.Option(help="Share of the steps the learning rate rises over.")
+    ] = FinetuneConfig.warmup,
+    seed: Seed = FinetuneConfig.seed,
+    format: InputFormat = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Fine-tune a classifier from labelled rows, if you have none yet."""
+    from jobs.finetune import run
+
+    run(
+        FinetuneConfig(
+            input=tuple(input),
+            text_column=text_column,
+            text_pair_column=text_pair_column,
+            label_column=label_column,
+            model=model,
+            output=output,
+            eval_input=tuple(eval_input or ()),
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            max_length=max_length,
+            weight_decay=weight_decay,
+            warmup=warmup,
+            seed=seed,
+            format=format,
+            overwrite=overwrite,
+        )
+    )
+
+
+def _runner(context: typer.Context, runner: str, workers: int, threads: int | None) -> RunnerConfig:
+    """Return the runner's configuration, with every leftover option checked."""
+    from jobs.runner import check_beam_args
+
+    own = [name for parameter in context.command.params for name in parameter.opts]
+    check_beam_args(context.args, own)
+    return RunnerConfig(runner=runner, workers=workers, threads=threads, beam_args=tuple(context.args))
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 2 a mistake that the user can cure, 130 interrupted."""
+    # Worker processes must not take a user's `model.py` for ours, and tokenizers must not warn of forks.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    command: Any = typer.main.get_command(app)
+    try:
+        status = command.main(args, prog_name=_PROGRAM, standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("interrupted; run the same command again to go on", _INTERRUPTED)
+    except KeyboardInterrupt:
+        _fail("interrupted; run the same command again to go on", _INTERRUPTED)
+    except click.ClickException as error:
+        _fail(error.format_message(), _MISUSE)
+    except ValueError as error:
+        from model.errors import FastBertJobsError
+
+        if not isinstance(error, FastBertJobsError):
+            raise
+        _fail(str(error), _MISUSE)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    print(f"{_PROGRAM}: {message}", file=sys.stderr)  # noqa: T201 - the one place that reports an error
+    sys.exit(status)

@@ -1,0 +1,66 @@
+"""What the user sees while a command works: progress bars on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+
+def results() -> Console:
+    """Return the console for results; wide enough for a table when it is no terminal."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 110, highlight=False)
+
+
+def progress_bar(*, rate: str) -> Progress:
+    """Return a progress bar with elapsed and remaining time.
+
+    Args:
+        rate: name of the task field that is shown at the end, such as rows/s.
+    """
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[" + rate + "]}"),
+        console=Console(file=sys.stderr),
+    )
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """Return a table; numbers are to the right, and come formatted."""
+    made = Table(title=title, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        made.add_row(*map(str, row))
+    return made
+
+
+def show_decisions(console: Console, decisions: Mapping[str, object]) -> None:
+    """Say what a command decided before it starts."""
+    width = max(map(len, decisions))
+    for name, value in decisions.items():
+        console.print(f"{name:<{width}}  {value}", markup=False)
+
+
+def next_command(console: Console, command: str) -> None:
+    """Say what to run next."""
+    console.print(f"next: {command}", markup=False, soft_wrap=True)

@@ -1,0 +1,290 @@
+"""`fastbert-jobs distill`: soft labels to a FastBERT, branches around a frozen backbone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from jobs.checkpoint_output import METRICS_FILE, STATE_FILE, WorkingDirectory
+from jobs.console import next_command, progress_bar, results, show_decisions, table
+from jobs.options import KlDirectionName
+
+if TYPE_CHECKING:
+    from model.distillation import BranchQuality
+    from model.fastbert import FastBertForSequenceClassification
+    from model.training import StepReport
+    from pipeline.soft_labels import LabelledTexts, SoftLabels
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """What `distill` is asked to do.
+
+    Attributes:
+        labels: finished output of `label-teacher`.
+        backbone: directory or hub name of the classifier that gets the branches.
+        output: directory of the FastBERT.
+        epochs: passes over the soft labels.
+        learning_rate: highest learning rate.
+        batch_size: texts a step.
+        seed: of the branches' first weights and of the order.
+        kl_direction: `teacher-student` or `student-teacher`.
+        hard_label_weight: weight of the cross-entropy with the teacher's answers.
+        resume: whether to go on where a killed run stopped.
+        overwrite: whether to delete what an earlier run left.
+    """
+
+    labels: str
+    backbone: str
+    output: str
+    epochs: int = 3
+    learning_rate: float = 1e-3
+    batch_size: int = 32
+    seed: int = 0
+    kl_direction: KlDirectionName = "teacher-student"
+    hard_label_weight: float = 0.0
+    resume: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what the training loop does not.
+
+        Raises:
+            OptionError: naming the option and the rule.
+        """
+        from model.errors import OptionError
+
+        if self.hard_label_weight < 0:
+            raise OptionError(f"--hard-label-weight {self.hard_label_weight} is below 0")
+        if self.resume and self.overwrite:
+            raise OptionError("--resume and --overwrite exclude each other")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillSummary:
+    """What `distill` made.
+
+    Attributes:
+        output: the FastBERT's directory.
+        num_train_rows: rows an epoch.
+        epochs: every branch's quality after each epoch; empty where nothing is held out.
+    """
+
+    output: str
+    num_train_rows: int
+    epochs: list[list[BranchQuality]]
+
+
+def run(config: DistillConfig) -> DistillSummary:
+    """Train the branches; see the README for the errors that a user can make."""
+    from model.checkpoint import load_classifier, load_tokenizer, resolve_checkpoint
+    from model.fastbert import FastBertForSequenceClassification
+    from model.precision import resolve_execution
+    from model.training import TrainingConfig
+    from pipeline.soft_labels import SoftLabels
+
+    training = TrainingConfig(
+        epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    working = WorkingDirectory(config.output, resume=config.resume, overwrite=config.overwrite)
+    labels = SoftLabels.open(config.labels)
+    directory = resolve_checkpoint(config.backbone)
+    backbone, tokenizer = load_classifier(directory), load_tokenizer(directory)
+    model = FastBertForSequenceClassification.from_backbone(
+        backbone, tokenizer, max_length=labels.max_length, seed=config.seed
+    )
+    check_partners(model, labels, config)
+    execution = resolve_execution()
+    model.to(execution.device)
+    show_decisions(
+        results(),
+        {
+            "backbone": f"{config.backbone}, {model.num_layers} layers, frozen",
+            "labels": f"{labels.num_train_rows:,} rows to train on, cut to {labels.max_length} tokens",
+            "branches": f"{len(model.branches)}, KL {config.kl_direction}",
+            "runs on": execution.device,
+        },
+    )
+    working.start()
+    distillation = _Distillation(config, training, model, labels, working)
+    distillation.train(token_budget=execution.token_budget)
+    model.cpu().save_pretrained(working.partial)
+    distillation.write_metrics()
+    working.finish()
+    summary = DistillSummary(
+        output=config.output, num_train_rows=labels.num_train_rows, epochs=distillation.epochs
+    )
+    console = results()
+    console.print(f"{summary.num_train_rows:,} rows, {config.epochs} epochs; wrote {config.output}")
+    next_command(
+        console,
+        f"fastbert-jobs score --input CORPUS --text-column text --model {config.output} "
+        "--output scores --speed 0.5",
+    )
+    return summary
+
+
+def check_partners(
+    model: FastBertForSequenceClassification, labels: SoftLabels, config: DistillConfig
+) -> None:
+    """Refuse soft labels that do not fit the backbone.
+
+    Raises:
+        CheckpointError: if the labels, their order or the texts' length differ.
+    """
+    from model.errors import CheckpointError
+    from model.tokenization import position_limit
+
+    if model.labels != labels.labels:
+        same = (
+            "the same labels in another order" if set(model.labels) == set(labels.labels) else "other labels"
+        )
+        raise CheckpointError(
+            f"{config.backbone!r} has {same} than {config.labels!r}: "
+            f"{_shown(model.labels)} against {_shown(labels.labels)}"
+        )
+    limit = position_limit(model.backbone, model.tokenizer)
+    if labels.max_length > limit:
+        raise CheckpointError(
+            f"{config.backbone!r} takes {limit} tokens, but {config.labels!r} was made with "
+            f"{labels.max_length}; label again with --max-length {limit}"
+        )
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+
+
+class _Distillation:
+    """The training of one FastBERT's branches."""
+
+    def __init__(
+        self,
+        config: DistillConfig,
+        training: Any,
+        model: FastBertForSequenceClassification,
+        labels: SoftLabels,
+        working: WorkingDirectory,
+    ) -> None:
+        self._config, self._training, self._model, self._labels = config, training, model, labels
+        self._working = working
+        self.epochs: list[list[BranchQuality]] = []
+
+    def train(self, *, token_budget: int) -> None:
+        """Train all branches in one pass over the frozen backbone."""
+        from model.training import train
+
+        self._model.requires_grad_(False)
+        self._model.branches.requires_grad_(True)
+        held_out = self._labels.held_out()
+        with progress_bar(rate="loss") as progress:
+            bar = progress.add_task("distill", total=None, loss="")
+
+            def on_step(report: StepReport) -> None:
+                progress.update(
+                    bar, total=report.total_steps, completed=report.step, loss=f"loss {report.loss:.3f}"
+                )
+
+            def on_epoch(epoch: int) -> None:
+                if held_out is not None:
+                    self._judge(epoch, held_out, token_budget=token_budget)
+
+            train(
+                self._model.branches,
+                self._training,
+                batches=lambda epoch: self._labels.batches(
+                    epoch, batch_size=self._training.batch_size, seed=self._training.seed
+                ),
+                steps_per_epoch=self._labels.steps_per_epoch(self._training.batch_size),
+                loss=self._loss,
+                on_step=on_step,
+                on_epoch=on_epoch,
+                state=self._state(),
+            )
+
+    def _state(self) -> Any:
+        """Return where to save and resume.
+
+        Raises:
+            OutputError: if the killed run had another configuration.
+        """
+        from model.checkpoint import checkpoint_hash, resolve_checkpoint
+        from model.errors import OutputError
+        from model.training import TrainingState
+        from pipeline.manifest import differences
+
+        job = {
+            "labels": self._labels.manifest.fingerprint,
+            "backbone": checkpoint_hash(resolve_checkpoint(self._config.backbone)),
+            **{
+                name: getattr(self._config, name)
+                for name in (
+                    "epochs",
+                    "learning_rate",
+                    "batch_size",
+                    "seed",
+                    "kl_direction",
+                    "hard_label_weight",
+                )
+            },
+        }
+        state = TrainingState(path=self._working.partial / STATE_FILE, job=json.dumps(job))
+        saved = state.saved_job()
+        if saved is not None and saved != state.job:
+            raise OutputError(
+                f"{str(self._working.partial)!r} is another run's, which differs in "
+                f"{differences(job, json.loads(saved))}; give the same options, or --overwrite it"
+            )
+        return state
+
+    def _loss(self, batch: LabelledTexts) -> Any:
+        import numpy as np
+        import torch
+
+        from model.distillation import KlDirection, branch_losses
+
+        texts = self._tokenize(batch)
+        order = np.argsort(-texts.lengths, kind="stable")
+        return branch_losses(
+            self._model,
+            texts.take(order),
+            torch.from_numpy(batch.logits[order]).to(self._model.device),
+            direction=KlDirection(self._config.kl_direction),
+            hard_label_weight=self._config.hard_label_weight,
+        ).sum()
+
+    def _tokenize(self, batch: LabelledTexts) -> Any:
+        from model.tokenization import tokenize
+
+        return tokenize(
+            self._model.tokenizer,
+            batch.texts,
+            batch.text_pairs,
+            max_length=self._model.config.max_length,
+        )
+
+    def _judge(self, epoch: int, held_out: LabelledTexts, *, token_budget: int) -> None:
+        """Report every branch's KL and agreement with the teacher on the held-out texts."""
+        from model.distillation import branch_qualities
+
+        qualities = branch_qualities(
+            self._model, self._tokenize(held_out), held_out.logits, token_budget=token_budget
+        )
+        self.epochs.append(qualities)
+        rows = [(f"{q.layer}", f"{q.kl:.4f}", f"{q.agreement:.2%}") for q in qualities]
+        title = f"epoch {epoch} of {self._config.epochs}, {len(held_out):,} held-out rows"
+        results().print(table(title, ("branch after layer", "KL to teacher", "agreement"), rows))
+
+    def write_metrics(self) -> None:
+        """Write what was asked for and how every branch did, epoch by epoch."""
+        content = {
+            "config": asdict(self._config),
+            "num_train_rows": self._labels.num_train_rows,
+            "epochs": [[asdict(quality) for quality in epoch] for epoch in self.epochs],
+        }
+        path = self._working.partial / METRICS_FILE
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,37 @@
+"""Options that several commands share, and the values that some of them take."""
+
+from typing import Annotated, Literal
+
+import typer
+
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+FormatName = Literal["parquet", "jsonl", "csv", "tsv"]
+KlDirectionName = Literal["teacher-student", "student-teacher"]
+
+Input = Annotated[
+    list[str], typer.Option("--input", help="Files to read: a path, glob or directory; may be repeated.")
+]
+TextColumn = Annotated[str, typer.Option(help="Column to classify.")]
+TextPairColumn = Annotated[str | None, typer.Option(help="Second text, for a model of sentence pairs.")]
+IdColumn = Annotated[str | None, typer.Option(help="Column passed through as `id`.")]
+InputFormat = Annotated[
+    FormatName | None, typer.Option("--format", help="Format of the input; by default its extension says.")
+]
+Output = Annotated[str, typer.Option(help="Directory to write.")]
+RowsPerShard = Annotated[int, typer.Option(help="Most rows of a shard, the unit of work and of resuming.")]
+PrecisionOption = Annotated[PrecisionName, typer.Option(help="auto: fp32 on a CPU, bf16 or fp16 on a GPU.")]
+MaxRejected = Annotated[float, typer.Option(help="Fail if a larger share of the rows is rejected.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete what another run left in the output.")]
+Runner = Annotated[str, typer.Option(help="Beam runner; its own options may follow.")]
+Workers = Annotated[int, typer.Option(help="Processes on this machine.")]
+Threads = Annotated[
+    int | None, typer.Option(help="Torch threads of a process; by default the cores, shared by the workers.")
+]
+Epochs = Annotated[int, typer.Option(help="Passes over the rows.")]
+LearningRate = Annotated[float, typer.Option(help="Highest learning rate.")]
+BatchSize = Annotated[int, typer.Option(help="Texts a step.")]
+KlDirection = Annotated[
+    KlDirectionName,
+    typer.Option(help="KL(teacher||student) as the authors' code, or as the paper's formula."),
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same weights.")]

@@ -1,0 +1,132 @@
+"""Beam runners and their options."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from apache_beam import Pipeline
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+# Minutes of work on a CPU, so that progress shows and a killed job loses little.
+DEFAULT_ROWS_PER_SHARD = 10_000
+
+# What is called DirectRunner here is Beam's in-process FnApiRunner. Beam's own DirectRunner first tries to
+# download a Go binary, without a timeout.
+IN_PROCESS_RUNNERS = ("DirectRunner", "FnApiRunner")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerConfig:
+    """Where and how wide a Beam job runs.
+
+    Attributes:
+        runner: a Beam runner's name.
+        workers: processes on this machine, for the direct runner.
+        threads: torch threads of a process; None for torch's own choice, divided by `workers`.
+        beam_args: options of the runner, passed through.
+    """
+
+    runner: str = "DirectRunner"
+    workers: int = 1
+    threads: int | None = None
+    beam_args: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the numbers and that every option is known to Beam.
+
+        Raises:
+            OptionError: naming the option, and the nearest known one.
+        """
+        from model.errors import OptionError
+
+        if self.workers < 1:
+            raise OptionError(f"--workers {self.workers} is not at least 1")
+        if self.threads is not None and self.threads < 1:
+            raise OptionError(f"--threads {self.threads} is not at least 1")
+        if self.workers > 1 and self.runner not in IN_PROCESS_RUNNERS:
+            raise OptionError(f"--workers is for the DirectRunner; tell {self.runner} in its own options")
+
+    @property
+    def torch_threads(self) -> int | None:
+        """Torch threads of a process; None leaves torch's own choice."""
+        if self.threads is not None or self.workers == 1:
+            return self.threads
+        import torch
+
+        return max(1, torch.get_num_threads() // self.workers)
+
+
+def check_beam_args(beam_args: Sequence[str], own_options: Sequence[str]) -> None:
+    """Refuse options that neither the command nor Beam knows; Beam itself would only warn.
+
+    Args:
+        beam_args: what the command line left over.
+        own_options: the command's own options, to suggest from.
+
+    Raises:
+        OptionError: naming the first unknown option and the nearest known one.
+    """
+    if not beam_args:
+        return
+    from model.errors import OptionError
+
+    parser = _beam_parser()
+    try:
+        _, unknown = parser.parse_known_args(list(beam_args))
+    except argparse.ArgumentError as error:
+        raise OptionError(str(error)) from error
+    if unknown:
+        known = [*own_options, *parser._option_string_actions]
+        name = unknown[0].split("=")[0]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        kind = "option" if name.startswith("-") else "argument"
+        raise OptionError(f"there is no {kind} {name}{hint}")
+
+
+def _beam_parser() -> argparse.ArgumentParser:
+    """Return a parser of every option that an installed Beam runner has."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False, conflict_handler="resolve"
+    )
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    return parser
+
+
+def make_options(config: RunnerConfig) -> PipelineOptions:
+    """Return Beam's options for a job."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    args = [f"--runner={config.runner}", *config.beam_args]
+    if config.workers > 1:
+        args += ["--direct_running_mode=multi_processing", f"--direct_num_workers={config.workers}"]
+    return PipelineOptions(args, save_main_session=False)
+
+
+def make_pipeline(options: PipelineOptions) -> Pipeline:
+    """Return a pipeline on the runner that `options` name."""
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    if options.view_as(StandardOptions).runner in IN_PROCESS_RUNNERS:
+        return beam.Pipeline(runner=_in_process_runner(options), options=options)
+    return beam.Pipeline(options=options)
+
+
+def _in_process_runner(options: PipelineOptions) -> Any:
+    """Return an FnApiRunner whose worker processes get the options, as Beam's switching runner makes it."""
+    from apache_beam.portability.api import beam_provision_api_pb2
+    from apache_beam.runners.portability.fn_api_runner import fn_runner
+    from apache_beam.runners.portability.portable_runner import JobServiceHandle
+
+    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+    provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
+    return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(provision))

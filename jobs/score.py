@@ -1,0 +1,178 @@
+"""`fastbert-jobs score`: a corpus to predictions, each text leaving where the model is sure enough."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jobs.beam_job import BeamJob, JobOutcome, run_beam_job
+from jobs.console import next_command, results, show_decisions, table
+from jobs.label_teacher import check_share
+from jobs.options import FormatName, PrecisionName
+from jobs.runner import DEFAULT_ROWS_PER_SHARD, RunnerConfig
+
+if TYPE_CHECKING:
+    from model.flops import FlopsModel
+    from model.policy import ExitPolicy
+
+COMMAND = "score"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """What `score` is asked to do.
+
+    Attributes:
+        input: paths, globs or directories.
+        text_column: column to classify.
+        text_pair_column: second text of a pair.
+        id_column: passed through as `id`.
+        keep: columns passed through under their own names.
+        model: directory or hub name of the FastBERT.
+        output: directory of the shards.
+        speed: a text leaves where its uncertainty is below this.
+        fixed_exit_layer: instead of `speed`: every text leaves here.
+        rows_per_shard: most rows of a shard.
+        shadow_fraction: share of the texts that are answered at full depth too.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        format: of the input; None to go by the extensions.
+        max_rejected: largest share of rows that may be rejected.
+        overwrite: whether another job's output may be deleted.
+        runner: where it runs.
+    """
+
+    input: tuple[str, ...]
+    text_column: str
+    model: str
+    output: str
+    rows_per_shard: int = DEFAULT_ROWS_PER_SHARD
+    speed: float | None = None
+    fixed_exit_layer: int | None = None
+    text_pair_column: str | None = None
+    id_column: str | None = None
+    keep: tuple[str, ...] = ()
+    shadow_fraction: float = 0.001
+    precision: PrecisionName = "auto"
+    format: FormatName | None = None
+    max_rejected: float = 1.0
+    overwrite: bool = False
+    runner: RunnerConfig = field(default_factory=RunnerConfig)
+
+    def __post_init__(self) -> None:
+        """Check the shares, and that there is one policy.
+
+        Raises:
+            OptionError: naming the option and the rule.
+        """
+        from model.errors import OptionError
+
+        if (self.speed is None) == (self.fixed_exit_layer is None):
+            raise OptionError("give exactly one of --speed and --fixed-exit-layer")
+        check_share("--shadow-fraction", self.shadow_fraction)
+        check_share("--max-rejected", self.max_rejected)
+
+    def policy(self, num_layers: int) -> ExitPolicy:
+        """Return the exit policy for a model of `num_layers` layers.
+
+        Raises:
+            OptionError: if the speed is outside [0, 1] or there is no such layer.
+        """
+        from model.policy import ExitPolicy
+
+        if self.fixed_exit_layer is not None:
+            return ExitPolicy.from_exit_layer(self.fixed_exit_layer, num_layers=num_layers)
+        assert self.speed is not None
+        return ExitPolicy.from_speed(self.speed, num_layers=num_layers)
+
+
+def run(config: ScoreConfig) -> JobOutcome:
+    """Score a corpus; see the README for the errors that a user can make."""
+    from model.checkpoint import checkpoint_hash, label_names, resolve_checkpoint
+    from model.fastbert import check_fastbert
+    from model.flops import flops_model
+    from model.precision import Precision, resolve_execution
+    from pipeline.columns import check_kept_names
+    from pipeline.scoring import ScoreTask, ScoreWithEarlyExit
+    from pipeline.sources import Columns, inspect_inputs
+    from pipeline.work import RowReading
+
+    columns = Columns(
+        text=config.text_column,
+        text_pair=config.text_pair_column,
+        id=config.id_column,
+        keep=config.keep,
+    )
+    check_kept_names(columns)
+    directory = resolve_checkpoint(config.model)
+    model_config = check_fastbert(directory)
+    flops = flops_model(model_config.backbone_config, branch_size=model_config.branch_size)
+    policy = config.policy(flops.num_layers)
+    inputs = inspect_inputs(config.input, columns, rows_per_shard=config.rows_per_shard, format=config.format)
+    task = ScoreTask(
+        reading=RowReading(columns=columns, id_type=inputs.id_type, kept=inputs.kept),
+        model=str(directory),
+        labels=label_names(model_config),
+        max_length=model_config.max_length,
+        policy=policy,
+        shadow_fraction=config.shadow_fraction,
+        execution=resolve_execution(Precision(config.precision)),
+    )
+    show_decisions(
+        results(),
+        {
+            "model": f"{config.model}, {flops.num_layers} layers, {len(task.labels)} labels",
+            "input": f"{len(inputs.sources):,} files, {len(inputs.plan().items):,} shards",
+            "policy": policy.name,
+            "runs on": f"{task.execution.describe()}, {config.runner.runner}",
+        },
+    )
+    outcome = run_beam_job(
+        BeamJob(
+            command=COMMAND,
+            output=config.output,
+            overwrite=config.overwrite,
+            settings=_settings(config, task, checkpoint_hash(directory)),
+            inputs=inputs,
+            task=task,
+            transform=ScoreWithEarlyExit,
+            labels=task.labels,
+            execution=task.execution,
+            facts={"model": config.model, "flops": asdict(flops)},
+            runner=config.runner,
+            max_rejected=config.max_rejected,
+        )
+    )
+    _summarise(config, outcome, flops)
+    return outcome
+
+
+def _settings(config: ScoreConfig, task: Any, model_hash: str) -> dict[str, Any]:
+    """Return what changes the scores, besides the input files."""
+    return {
+        "model": model_hash,
+        "policy": task.policy.name,
+        "thresholds": list(task.policy.thresholds),
+        "precision": str(task.execution.precision),
+        "max_length": task.max_length,
+        "columns": {**vars(task.reading.columns), "keep": list(config.keep)},
+        "rows_per_shard": config.rows_per_shard,
+        "shadow_fraction": config.shadow_fraction,
+    }
+
+
+def _summarise(config: ScoreConfig, outcome: JobOutcome, flops: FlopsModel) -> None:
+    console, counts = results(), outcome.manifest.counts
+    console.print(outcome.describe_rows())
+    if not outcome.num_rows:
+        return
+    exits = [counts[f"exit_layer_{layer}"] for layer in range(1, flops.num_layers + 1)]
+    rows = [
+        (layer, f"{count:,}", f"{count / outcome.num_rows:.1%}")
+        for layer, count in enumerate(exits, start=1)
+        if count
+    ]
+    console.print(table("where the rows left", ("exit layer", "rows", "share"), rows))
+    mean = sum(layer * count for layer, count in enumerate(exits, start=1)) / outcome.num_rows
+    padding = counts["processed_token_layers"] / max(counts["real_token_layers"], 1) - 1
+    console.print(f"mean exit layer {mean:.2f} of {flops.num_layers}, padding {padding:.1%}")
+    next_command(console, f"fastbert-jobs audit {config.output}")

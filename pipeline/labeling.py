@@ -1,0 +1,112 @@
+"""Soft labels: what the teacher answers to every row of a corpus."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from model.checkpoint import load_classifier, load_tokenizer
+from model.precision import Execution
+from model.teacher import teacher_logits
+from pipeline import schema
+from pipeline.plan import WorkItem
+from pipeline.shards import Counts
+from pipeline.text_hash import Draw, drawn
+from pipeline.texts import DistinctTexts, source_column, vectors
+from pipeline.work import RowReading, ShardJob, ShardReport, WriteShards
+
+_OUTPUT_NAMES = {schema.INPUT_TEXT: schema.TEXT, schema.INPUT_TEXT_PAIR: schema.TEXT_PAIR}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A loaded teacher.
+
+    Attributes:
+        model: any sequence classifier, in eval mode.
+        tokenizer: its own.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTask:
+    """Labelling rows with a teacher.
+
+    Attributes:
+        reading: how rows are read.
+        teacher: directory of the teacher's checkpoint.
+        labels: its label names, in the order of its logits.
+        max_length: tokens that a text is cut to.
+        calibration_fraction: share of the texts, drawn by hash, that training never sees.
+        execution: device, precision and micro-batches.
+    """
+
+    reading: RowReading
+    teacher: str
+    labels: tuple[str, ...]
+    max_length: int
+    calibration_fraction: float
+    execution: Execution
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of a soft-label shard."""
+        return schema.label_schema(
+            num_labels=len(self.labels),
+            id_type=self.reading.id_type,
+            with_pair=self.reading.columns.text_pair is not None,
+        )
+
+    def load(self) -> Teacher:
+        """Load the teacher onto the device."""
+        directory = Path(self.teacher)
+        model = load_classifier(directory).to(device=self.execution.device, dtype=self.execution.dtype)
+        return Teacher(model=model, tokenizer=load_tokenizer(directory))
+
+    def process(self, rows: pa.Table, source: str, loaded: Teacher) -> tuple[pa.Table, Counts]:
+        """Label accepted rows; equal texts among them are run once."""
+        distinct = DistinctTexts.of(rows)
+        tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
+        logits = teacher_logits(
+            loaded.model, loaded.tokenizer, tokenized, token_budget=self.execution.token_budget
+        )
+        row_text = distinct.row_text
+        is_calibration = drawn(distinct.hashes, self.calibration_fraction, Draw.CALIBRATION)[row_text]
+        splits = pa.array([schema.TRAIN_SPLIT, schema.CALIBRATION_SPLIT])
+        columns = {
+            schema.SOURCE: source_column(source, len(rows)),
+            **{_OUTPUT_NAMES.get(name, name): rows[name] for name in rows.column_names},
+            schema.TEXT_HASH: pa.array(distinct.hashes, type=pa.binary(schema.TEXT_HASH_BYTES)).take(
+                pa.array(row_text)
+            ),
+            schema.SPLIT: splits.take(pa.array(is_calibration.astype("int8"))),
+            schema.TEACHER_LOGITS: vectors(logits[row_text]),
+            schema.TEACHER_PREDICTION: pa.array(self.labels).take(pa.array(logits.argmax(axis=1)[row_text])),
+            schema.NUM_TOKENS: pa.array(tokenized.lengths[row_text].astype("int32")),
+            schema.TRUNCATED: pa.array(tokenized.truncated[row_text]),
+        }
+        counts = {
+            "distinct_texts": len(distinct.texts),
+            schema.CALIBRATION_SPLIT: int(is_calibration.sum()),
+            schema.TRAIN_SPLIT: int((~is_calibration).sum()),
+            schema.TRUNCATED: int(tokenized.truncated[row_text].sum()),
+        }
+        return pa.table([columns[name] for name in self.schema.names], schema=self.schema), counts
+
+
+class LabelWithTeacher(beam.PTransform):
+    """Work items to soft-label shards; returns a PCollection of `ShardReport`."""
+
+    def __init__(self, job: ShardJob[Teacher]) -> None:
+        """Say which teacher labels which columns, and where the shards go."""
+        super().__init__()
+        self._job = job
+
+    def expand(self, items: beam.PCollection[WorkItem]) -> beam.PCollection[ShardReport]:
+        """Label each item's rows."""
+        return items | "LabelShards" >> WriteShards(self._job)

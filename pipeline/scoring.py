@@ -1,0 +1,118 @@
+"""Scores: what a FastBERT answers to every row of a corpus, each leaving where it is sure enough."""
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from model.early_exit import Predictions, predict_tokenized, probabilities
+from model.fastbert import FastBertForSequenceClassification
+from model.policy import ExitPolicy
+from model.precision import Execution
+from pipeline import schema
+from pipeline.plan import WorkItem
+from pipeline.shards import Counts
+from pipeline.text_hash import Draw, drawn
+from pipeline.texts import DistinctTexts, source_column, vectors
+from pipeline.work import RowReading, ShardJob, ShardReport, WriteShards
+
+EXIT_COUNT = "exit_layer_{}"
+PROCESSED_TOKENS = "processed_token_layers"
+REAL_TOKENS = "real_token_layers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTask:
+    """Scoring rows with a FastBERT.
+
+    Attributes:
+        reading: how rows are read.
+        model: directory of the FastBERT checkpoint.
+        labels: its label names, in the order of its logits.
+        max_length: tokens that a text is cut to.
+        policy: when a text leaves.
+        shadow_fraction: share of the texts, drawn by hash, that are also answered at full depth.
+        execution: device, precision and micro-batches.
+    """
+
+    reading: RowReading
+    model: str
+    labels: tuple[str, ...]
+    max_length: int
+    policy: ExitPolicy
+    shadow_fraction: float
+    execution: Execution
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of a score shard."""
+        return schema.score_schema(
+            num_labels=len(self.labels), id_type=self.reading.id_type, kept=self.reading.kept
+        )
+
+    def load(self) -> FastBertForSequenceClassification:
+        """Load the model onto the device."""
+        model = FastBertForSequenceClassification.from_pretrained(self.model)
+        model.to(device=self.execution.device, dtype=self.execution.dtype)
+        return model
+
+    def process(
+        self, rows: pa.Table, source: str, loaded: FastBertForSequenceClassification
+    ) -> tuple[pa.Table, Counts]:
+        """Score accepted rows; equal texts among them are run once."""
+        distinct = DistinctTexts.of(rows)
+        tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
+        shadow = drawn(distinct.hashes, self.shadow_fraction, Draw.SHADOW)
+        answers = predict_tokenized(loaded, tokenized, self.policy, self.execution, shadow=shadow)
+        columns = {
+            schema.SOURCE: source_column(source, len(rows)),
+            **{name: rows[name] for name in rows.column_names},
+            **self._answer_columns(answers, shadow, distinct.row_text),
+        }
+        table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
+        return table, self._counts(answers, distinct)
+
+    def _answer_columns(
+        self, answers: Predictions, shadow: npt.NDArray[np.bool_], row_text: npt.NDArray[np.int64]
+    ) -> dict[str, pa.Array]:
+        """Return the columns that the model fills, a row for each entry of `row_text`."""
+        names = pa.array(self.labels)
+        # Texts that went to the last layer by themselves have a full-depth answer too, but telling it would
+        # bias the sample towards texts that cannot disagree.
+        unseen = ~shadow[row_text]
+        teacher = np.where(shadow[:, None], answers.full_depth_logits, 0)[row_text]
+        return {
+            schema.PREDICTION: names.take(pa.array(answers.label_ids[row_text])),
+            schema.PROBABILITIES: vectors(answers.probabilities[row_text]),
+            schema.EXIT_LAYER: pa.array(answers.exit_layer[row_text]),
+            schema.UNCERTAINTY: pa.array(answers.uncertainty[row_text]),
+            schema.NUM_TOKENS: pa.array(answers.num_tokens[row_text].astype("int32")),
+            schema.TRUNCATED: pa.array(answers.truncated[row_text]),
+            schema.TEACHER_PREDICTION: names.take(pa.array(teacher.argmax(axis=1), mask=unseen)),
+            schema.TEACHER_PROBABILITIES: vectors(probabilities(teacher), is_null=unseen),
+        }
+
+    def _counts(self, answers: Predictions, distinct: DistinctTexts) -> Counts:
+        exits = np.bincount(answers.exit_layer[distinct.row_text], minlength=self.policy.num_layers + 1)
+        return {
+            "distinct_texts": len(distinct.texts),
+            schema.TRUNCATED: int(answers.truncated[distinct.row_text].sum()),
+            PROCESSED_TOKENS: answers.num_processed_tokens,
+            REAL_TOKENS: answers.num_real_tokens,
+            **{EXIT_COUNT.format(layer): int(exits[layer]) for layer in range(1, self.policy.num_layers + 1)},
+        }
+
+
+class ScoreWithEarlyExit(beam.PTransform):
+    """Work items to score shards; returns a PCollection of `ShardReport`."""
+
+    def __init__(self, job: ShardJob[FastBertForSequenceClassification]) -> None:
+        """Say which model scores which columns, and where the shards go."""
+        super().__init__()
+        self._job = job
+
+    def expand(self, items: beam.PCollection[WorkItem]) -> beam.PCollection[ShardReport]:
+        """Score each item's rows."""
+        return items | "ScoreShards" >> WriteShards(self._job)
