@@ -33,11 +33,14 @@ class JobOutcome:
     Attributes:
         manifest: what was written.
         seconds: how long this run's pipeline took.
+        busy_seconds: of it, how long workers were at work items, models being loaded already; summed over
+            the workers, and 0 on a runner that has no metrics.
         num_rows_now: rows that this run accounted for; the others were finished before.
     """
 
     manifest: Manifest
     seconds: float
+    busy_seconds: float
     num_rows_now: int
 
     @property
@@ -111,7 +114,9 @@ def run_beam_job(job: BeamJob) -> JobOutcome:
     finished = begin(layout, description, overwrite=job.overwrite)
     started = time.monotonic()
     with _watched(layout, plan, finished, description=job.command):
-        _run(job, description.fingerprint, [i for i in plan.items if i.shard_name not in finished], options)
+        busy = _run(
+            job, description.fingerprint, [i for i in plan.items if i.shard_name not in finished], options
+        )
     seconds = time.monotonic() - started
     environment = {**_versions(), "device": job.execution.device, **job.facts}
     manifest = finish(
@@ -124,10 +129,11 @@ def run_beam_job(job: BeamJob) -> JobOutcome:
     )
     done_now = [shard for shard in manifest.shards if shard["name"] not in finished]
     rows_now = sum(shard["rows"] + shard["counts"]["rejected"] for shard in done_now)
-    return JobOutcome(manifest=manifest, seconds=seconds, num_rows_now=rows_now)
+    return JobOutcome(manifest=manifest, seconds=seconds, busy_seconds=busy, num_rows_now=rows_now)
 
 
-def _run(job: BeamJob, fingerprint: str, items: list[Any], options: Any) -> None:
+def _run(job: BeamJob, fingerprint: str, items: list[Any], options: Any) -> float:
+    """Run the pipeline, and return how many seconds workers were busy."""
     import json
 
     import apache_beam as beam
@@ -136,7 +142,7 @@ def _run(job: BeamJob, fingerprint: str, items: list[Any], options: Any) -> None
     from pipeline.work import ShardJob
 
     if not items:
-        return
+        return 0.0
     metadata = {
         "fingerprint": fingerprint,
         "schema_version": str(SCHEMA_VERSION),
@@ -153,7 +159,21 @@ def _run(job: BeamJob, fingerprint: str, items: list[Any], options: Any) -> None
     )
     pipeline = make_pipeline(options)
     _ = pipeline | "WorkItems" >> beam.Create(items) | job.transform(shard_job)
-    pipeline.run().wait_until_finish()
+    result = pipeline.run()
+    result.wait_until_finish()
+    return _busy_seconds(result)
+
+
+def _busy_seconds(result: Any) -> float:
+    from apache_beam.metrics import MetricsFilter
+
+    from pipeline.work import BUSY_MILLISECONDS
+
+    try:
+        counters = result.metrics().query(MetricsFilter().with_name(BUSY_MILLISECONDS))["counters"]
+    except NotImplementedError:  # Dask has no metrics
+        return 0.0
+    return sum(float(counter.result) for counter in counters) / 1000
 
 
 def _versions() -> dict[str, str]:

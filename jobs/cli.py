@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import click
@@ -32,12 +33,14 @@ from jobs.options import (
     Threads,
     Workers,
 )
+from jobs.quickstart import QuickstartConfig
 from jobs.runner import RunnerConfig
 from jobs.score import ScoreConfig
 
 _MISUSE = 2
 _INTERRUPTED = 130
 _PROGRAM = "fastbert-jobs"
+_REPEATABLE = ("--input", "--eval-input", "--labels-input")
 
 app = typer.Typer(
     name=_PROGRAM,
@@ -75,11 +78,11 @@ def label_teacher(
     runner: Runner = RunnerConfig.runner,
     workers: Workers = RunnerConfig.workers,
     threads: Threads = None,
-) -> None:
+) -> Any:
     """Run the teacher over a corpus: soft labels in Parquet shards."""
     from jobs.label_teacher import run
 
-    run(
+    return run(
         LabelTeacherConfig(
             input=tuple(input),
             text_column=text_column,
@@ -116,11 +119,11 @@ def distill(
     ] = DistillConfig.hard_label_weight,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")] = False,
     overwrite: Overwrite = False,
-) -> None:
+) -> Any:
     """Train a branch after every layer from soft labels: a FastBERT checkpoint."""
     from jobs.distill import run
 
-    run(
+    return run(
         DistillConfig(
             labels=labels,
             backbone=backbone,
@@ -164,11 +167,11 @@ def score(
     runner: Runner = RunnerConfig.runner,
     workers: Workers = RunnerConfig.workers,
     threads: Threads = None,
-) -> None:
+) -> Any:
     """Score a corpus with early exit: predictions in Parquet shards."""
     from jobs.score import run
 
-    run(
+    return run(
         ScoreConfig(
             input=tuple(input),
             text_column=text_column,
@@ -200,11 +203,11 @@ def audit(
         str | None, typer.Option(help="Joins labels on the id; by default on file and row.")
     ] = None,
     format: InputFormat = None,
-) -> None:
+) -> Any:
     """Show where scored rows left the network, how sure, and what it saved."""
     from jobs.audit import run
 
-    run(
+    return run(
         AuditConfig(
             scores=scores,
             output=output,
@@ -242,11 +245,11 @@ def finetune(
     seed: Seed = FinetuneConfig.seed,
     format: InputFormat = None,
     overwrite: Overwrite = False,
-) -> None:
+) -> Any:
     """Fine-tune a classifier from labelled rows, if you have none yet."""
     from jobs.finetune import run
 
-    run(
+    return run(
         FinetuneConfig(
             input=tuple(input),
             text_column=text_column,
@@ -268,6 +271,34 @@ def finetune(
     )
 
 
+@app.command()
+def quickstart(
+    output: Annotated[str, typer.Option(help="Directory to write.")] = QuickstartConfig.output,
+    seed: Seed = QuickstartConfig.seed,
+) -> Any:
+    """Do all of it on built-in text: about four minutes on two cores."""
+    from jobs.quickstart import run
+
+    return run(QuickstartConfig(output=output, seed=seed))
+
+
+def spread(args: Sequence[str]) -> list[str]:
+    """Let an option that may be repeated take several values, as a shell makes of an unquoted glob.
+
+    >>> spread(["score", "--input", "a.tsv", "b.tsv", "--speed", "0.5"])
+    ['score', '--input', 'a.tsv', '--input', 'b.tsv', '--speed', '0.5']
+    """
+    spread_out: list[str] = []
+    repeated: str | None = None
+    for arg in args:
+        if arg.startswith("-"):
+            repeated = arg if arg in _REPEATABLE else None
+        elif repeated is not None and spread_out[-1] != repeated:
+            spread_out.append(repeated)
+        spread_out.append(arg)
+    return spread_out
+
+
 def _runner(context: typer.Context, runner: str, workers: int, threads: int | None) -> RunnerConfig:
     """Return the runner's configuration, with every leftover option checked."""
     from jobs.runner import check_beam_args
@@ -277,12 +308,13 @@ def _runner(context: typer.Context, runner: str, workers: int, threads: int | No
     return RunnerConfig(runner=runner, workers=workers, threads=threads, beam_args=tuple(context.args))
 
 
-def main(args: list[str] | None = None) -> NoReturn:
+def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 2 a mistake that the user can cure, 130 interrupted."""
     # Worker processes must not take a user's `model.py` for ours, and tokenizers must not warn of forks.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     command: Any = typer.main.get_command(app)
+    args = spread(sys.argv[1:] if args is None else args)
     try:
         status = command.main(args, prog_name=_PROGRAM, standalone_mode=False)
     except click.exceptions.Abort:

@@ -77,7 +77,8 @@ def score_schema(
             pa.field(NUM_TOKENS, pa.int32(), nullable=False),
             pa.field(TRUNCATED, pa.bool_(), nullable=False),
             pa.field(TEACHER_PREDICTION, pa.string()),
-            pa.field(TEACHER_PROBABILITIES, vector(num_labels)),
+            # Not of fixed size: Arrow writes null fixed-size lists to Parquet but cannot read them back.
+            pa.field(TEACHER_PROBABILITIES, pa.list_(pa.float32())),
             *kept,
         ]
     )

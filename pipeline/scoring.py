@@ -15,7 +15,7 @@ from pipeline import schema
 from pipeline.plan import WorkItem
 from pipeline.shards import Counts
 from pipeline.text_hash import Draw, drawn
-from pipeline.texts import DistinctTexts, source_column, vectors
+from pipeline.texts import DistinctTexts, source_column, vectors, vectors_or_null
 from pipeline.work import RowReading, ShardJob, ShardReport, WriteShards
 
 EXIT_COUNT = "exit_layer_{}"
@@ -91,7 +91,7 @@ class ScoreTask:
             schema.NUM_TOKENS: pa.array(answers.num_tokens[row_text].astype("int32")),
             schema.TRUNCATED: pa.array(answers.truncated[row_text]),
             schema.TEACHER_PREDICTION: names.take(pa.array(teacher.argmax(axis=1), mask=unseen)),
-            schema.TEACHER_PROBABILITIES: vectors(probabilities(teacher), is_null=unseen),
+            schema.TEACHER_PROBABILITIES: vectors_or_null(probabilities(teacher), unseen),
         }
 
     def _counts(self, answers: Predictions, distinct: DistinctTexts) -> Counts:

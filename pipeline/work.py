@@ -8,6 +8,7 @@ runner that we tried.
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -29,6 +30,7 @@ from pipeline.sources import Columns, RowBatch, read_item
 
 METRICS_NAMESPACE = "fastbert"
 ROWS = "rows"
+BUSY_MILLISECONDS = "busy_milliseconds"
 
 # The rows of an item are read, deduplicated and sorted by length a window at a time; an item of the default
 # size is one window. The bounds keep memory flat where items are huge, as of compressed files.
@@ -166,8 +168,10 @@ class _WriteShard(beam.DoFn):
     def process(self, item: WorkItem) -> Iterator[ShardReport]:
         # Loaded here and not in setup: a process without work then loads nothing.
         holder = self._shared.acquire(lambda: _Holder(self._job.task.load()))
+        started = time.monotonic()
         report = write_shard(self._job, item, holder.loaded)
-        for name, count in report.counts.items():
+        busy = round((time.monotonic() - started) * 1000)
+        for name, count in {**report.counts, BUSY_MILLISECONDS: busy}.items():
             Metrics.counter(METRICS_NAMESPACE, name).inc(count)
         yield report
 

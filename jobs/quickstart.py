@@ -1,0 +1,230 @@
+"""`fastbert-jobs quickstart`: the whole line on text that every installation already has.
+
+Sentences from the docstrings of installed packages, the label being the package. Each step is printed as the
+command line that it is, and run as that.
+"""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.console import next_command, results, table
+
+if TYPE_CHECKING:
+    from jobs.beam_job import JobOutcome
+    from pipeline.exit_stats import ExitStats
+
+PACKAGES = ("torch", "transformers", "apache_beam", "pandas", "numpy")
+SPEEDS = (0.0, 0.2, 0.4, 0.6, 0.8)
+MARKER = "fastbert-quickstart"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickstartConfig:
+    """How large the built-in job is.
+
+    Attributes:
+        output: directory that everything is written to; emptied first if an earlier quickstart made it.
+        train_rows: labelled rows to fine-tune with.
+        eval_rows: labelled rows to choose the epoch by.
+        test_rows: rows to score.
+        corpus_rows: most rows for the teacher to label.
+        finetune_epochs: passes over the labelled rows.
+        distill_epochs: passes over the soft labels.
+        num_layers: of the BERT that is trained.
+        hidden_size: of the same.
+        vocab_size: word pieces.
+        max_length: tokens that a text is cut to.
+        seed: of everything.
+    """
+
+    output: str = "quickstart"
+    train_rows: int = 16_000
+    eval_rows: int = 2_000
+    test_rows: int = 15_000
+    corpus_rows: int = 30_000
+    finetune_epochs: int = 3
+    distill_epochs: int = 3
+    num_layers: int = 6
+    hidden_size: int = 128
+    vocab_size: int = 8192
+    max_length: int = 48
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedResult:
+    """What one speed gave on the test rows.
+
+    Attributes:
+        speed: the threshold.
+        mean_exit_layer: from 1.
+        flops_speed_up: full depth over this, real lengths, attention and branches counted.
+        seconds: of scoring, start-up excluded.
+        agreement: share of rows with full depth's answer.
+        accuracy: share of rows with the true label.
+    """
+
+    speed: float
+    mean_exit_layer: float
+    flops_speed_up: float
+    seconds: float
+    agreement: float
+    accuracy: float
+
+
+def run(config: QuickstartConfig) -> list[SpeedResult]:
+    """Make a model, a FastBERT of it, score with it at several speeds, and compare them.
+
+    Raises:
+        OutputError: if the output directory holds something else.
+    """
+    started = time.monotonic()
+    home = _fresh_home(config)
+    _write_texts(config, home)
+    _command(
+        "finetune", "--input", home / "train.tsv", "--eval-input", home / "eval.tsv",
+        "--text-column", "text", "--label-column", "label", "--model", home / "pretrained",
+        "--output", home / "teacher", "--epochs", config.finetune_epochs, "--learning-rate", 5e-4,
+        "--max-length", config.max_length, "--seed", config.seed,
+    )  # fmt: skip
+    _command(
+        "label-teacher", "--input", home / "corpus.tsv", "--text-column", "text",
+        "--teacher", home / "teacher", "--output", home / "labels", "--max-length", config.max_length,
+    )  # fmt: skip
+    _command(
+        "distill", "--labels", home / "labels", "--backbone", home / "teacher",
+        "--output", home / "fastbert", "--epochs", config.distill_epochs, "--seed", config.seed,
+    )  # fmt: skip
+    speeds = [_score(home, speed) for speed in SPEEDS]
+    _show(speeds, config)
+    results().print(f"{time.monotonic() - started:,.0f} s in all; everything is in {home}/")
+    next_command(
+        results(),
+        "fastbert-jobs label-teacher --input YOUR_FILES --text-column COLUMN --teacher YOUR_MODEL "
+        "--output labels",
+    )
+    return speeds
+
+
+def _fresh_home(config: QuickstartConfig) -> Path:
+    import shutil
+
+    from model.errors import OutputError
+
+    home = Path(config.output)
+    if home.exists():
+        if not (home / MARKER).is_file():
+            raise OutputError(f"{config.output!r} exists and is no quickstart's; choose another --output")
+        shutil.rmtree(home)
+    home.mkdir(parents=True)
+    (home / MARKER).touch()
+    return home
+
+
+def _write_texts(config: QuickstartConfig, home: Path) -> None:
+    """Gather sentences, part them, and make a tokenizer and an untrained BERT from the training part."""
+    from jobs.docstrings import corpus
+    from jobs.tiny_bert import write_tiny_bert
+
+    console = results()
+    with console.status(f"gathering sentences from the docstrings of {', '.join(PACKAGES)}"):
+        total = config.train_rows + config.eval_rows + config.test_rows + config.corpus_rows
+        rows = corpus(PACKAGES, max_per_package=total, seed=config.seed)
+    sizes = {"train": config.train_rows, "eval": config.eval_rows, "test": config.test_rows}
+    first = 0
+    for name, size in sizes.items():
+        _write_tsv(home / f"{name}.tsv", ("text", "label"), rows[first : first + size])
+        first += size
+    unlabelled = [(text,) for text, _ in rows[first : first + config.corpus_rows]]
+    _write_tsv(home / "corpus.tsv", ("text",), unlabelled)
+    console.print(
+        f"{len(rows):,} distinct sentences from the docstrings of {', '.join(PACKAGES)}: "
+        f"{config.train_rows:,} labelled by their package, {len(unlabelled):,} unlabelled, "
+        f"{config.test_rows:,} to score",
+        soft_wrap=True,
+    )
+    with console.status("training a tokenizer"):
+        write_tiny_bert(
+            home / "pretrained",
+            [text for text, _ in rows[: config.train_rows]],
+            vocab_size=config.vocab_size,
+            num_layers=config.num_layers,
+            hidden_size=config.hidden_size,
+            max_length=config.max_length,
+            seed=config.seed,
+        )
+
+
+def _write_tsv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n")
+        writer.writerows([header, *rows])
+
+
+def _command(*args: object) -> Any:
+    """Print a command line, run it, and return what its `run` returned."""
+    import typer
+
+    from jobs.cli import app
+
+    words = [str(arg) for arg in args]
+    results().print(f"\n$ fastbert-jobs {shlex.join(words)}", markup=False, soft_wrap=True, style="bold")
+    return typer.main.get_command(app).main(words, standalone_mode=False)
+
+
+def _score(home: Path, speed: float) -> SpeedResult:
+    """Score the test rows at one speed, and compare with the first."""
+    import numpy as np
+    import pandas as pd
+
+    output = home / f"scores-{speed:g}"
+    outcome: JobOutcome = _command(
+        "score", "--input", home / "test.tsv", "--text-column", "text", "--model", home / "fastbert",
+        "--output", output, "--speed", f"{speed:g}",
+    )  # fmt: skip
+    stats: ExitStats = _command("audit", output, "--labels-input", home / "test.tsv")
+    answers = pd.read_parquet(output, columns=["prediction"])["prediction"].to_numpy()
+    full_depth = home / f"scores-{SPEEDS[0]:g}"
+    expected = pd.read_parquet(full_depth, columns=["prediction"])["prediction"].to_numpy()
+    accuracy = stats.share("correct", "labelled")
+    assert accuracy is not None, "the test rows have labels"
+    return SpeedResult(
+        speed=speed,
+        mean_exit_layer=stats.mean_exit_layer,
+        flops_speed_up=stats.saved_compute_speed_up,
+        seconds=outcome.busy_seconds,
+        agreement=float(np.mean(answers == expected)),
+        accuracy=accuracy,
+    )
+
+
+def _show(speeds: Sequence[SpeedResult], config: QuickstartConfig) -> None:
+    """Print one row a speed."""
+    full_depth = speeds[0].seconds
+    rows = [
+        (
+            f"{result.speed:g}",
+            f"{result.mean_exit_layer:.2f}",
+            f"{result.flops_speed_up:.2f}x",
+            f"{full_depth / result.seconds:.2f}x",
+            f"{config.test_rows / result.seconds:,.0f}",
+            f"{result.agreement:.2%}",
+            f"{result.accuracy:.2%}",
+        )
+        for result in speeds
+    ]
+    columns = ("speed", "mean exit layer", "FLOPs", "wall clock", "rows/s", "agreement", "accuracy")
+    console = results()
+    console.print()
+    console.print(table(f"{config.test_rows:,} rows, {config.num_layers} layers", columns, rows))
+    console.print(
+        "FLOPs, wall clock: speed-up over full depth; reading and writing count in the latter\n"
+        "agreement: rows with the full-depth answer"
+    )
