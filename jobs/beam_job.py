@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from jobs.console import progress_bar
-from jobs.runner import RunnerConfig, make_options, make_pipeline
+from jobs.console import progress_bar, results, show_decisions
+from jobs.runner import RunnerConfig, make_pipeline
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from model.precision import Execution
     from pipeline.layout import OutputLayout
     from pipeline.manifest import Manifest
-    from pipeline.plan import Plan
+    from pipeline.plan import Plan, WorkItem
     from pipeline.sources import Inputs
     from pipeline.work import RowTask, ShardJob
 
@@ -80,6 +80,7 @@ class BeamJob:
         execution: device, precision and micro-batches.
         facts: what else belongs into the manifest and changes no result.
         runner: where the job runs.
+        decisions: what is shown before the job starts.
         max_rejected: largest share of rows that may be rejected.
     """
 
@@ -94,7 +95,20 @@ class BeamJob:
     execution: Execution
     facts: Mapping[str, Any]
     runner: RunnerConfig
+    decisions: Mapping[str, object]
     max_rejected: float = 1.0
+
+
+def describe_input(inputs: Inputs) -> str:
+    """Return one line about the input files, for the user.
+
+    Example: 2 files, 7 shards, 67,349 rows
+    """
+    plan = inputs.plan()
+    files = f"{len(inputs.sources):,} file{'s' if len(inputs.sources) > 1 else ''}"
+    shards = f"{len(plan.items):,} shard{'s' if len(plan.items) > 1 else ''}"
+    rows = "" if plan.num_rows is None else f", {plan.num_rows:,} rows"
+    return f"{files}, {shards}{rows}"
 
 
 def run_beam_job(job: BeamJob) -> JobOutcome:
@@ -110,13 +124,14 @@ def run_beam_job(job: BeamJob) -> JobOutcome:
     description = JobDescription(
         command=job.command, settings=job.settings, inputs=describe_inputs(job.inputs)
     )
-    options = make_options(job.runner)
+    # Made before anything is written: Beam checks the runner and its options here.
+    pipeline = make_pipeline(job.runner)
     finished = begin(layout, description, overwrite=job.overwrite)
+    show_decisions(results(), job.decisions)
     started = time.monotonic()
     with _watched(layout, plan, finished, description=job.command):
-        busy = _run(
-            job, description.fingerprint, [i for i in plan.items if i.shard_name not in finished], options
-        )
+        items = [item for item in plan.items if item.shard_name not in finished]
+        busy = _run(job, pipeline, description.fingerprint, items)
     seconds = time.monotonic() - started
     environment = {**_versions(), "device": job.execution.device, **job.facts}
     manifest = finish(
@@ -132,7 +147,7 @@ def run_beam_job(job: BeamJob) -> JobOutcome:
     return JobOutcome(manifest=manifest, seconds=seconds, busy_seconds=busy, num_rows_now=rows_now)
 
 
-def _run(job: BeamJob, fingerprint: str, items: list[Any], options: Any) -> float:
+def _run(job: BeamJob, pipeline: beam.Pipeline, fingerprint: str, items: list[WorkItem]) -> float:
     """Run the pipeline, and return how many seconds workers were busy."""
     import json
 
@@ -157,7 +172,6 @@ def _run(job: BeamJob, fingerprint: str, items: list[Any], options: Any) -> floa
         metadata=metadata,
         torch_threads=job.runner.torch_threads,
     )
-    pipeline = make_pipeline(options)
     _ = pipeline | "WorkItems" >> beam.Create(items) | job.transform(shard_job)
     result = pipeline.run()
     result.wait_until_finish()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 
 from jobs.audit import AuditConfig
 from jobs.distill import DistillConfig
 from jobs.finetune import FinetuneConfig
 from jobs.label_teacher import LabelTeacherConfig
+from jobs.logs import quieten_beam
 from jobs.options import (
     BatchSize,
     Epochs,
@@ -40,12 +41,15 @@ from jobs.score import ScoreConfig
 _MISUSE = 2
 _INTERRUPTED = 130
 _PROGRAM = "fastbert-jobs"
+# Of the errors that typer raises it exports this one; its base is every misuse of the command line.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+# Beam appends the step to the message of what a worker raised.
+_BEAM_STEP = re.compile(r" \[while running '.*'\]$", re.DOTALL)
 _REPEATABLE = ("--input", "--eval-input", "--labels-input")
 
 app = typer.Typer(
     name=_PROGRAM,
     help="Classify very large text corpora with your own BERT, each text leaving it where it is sure enough.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -313,22 +317,21 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     # Worker processes must not take a user's `model.py` for ours, and tokenizers must not warn of forks.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    quieten_beam()
     command: Any = typer.main.get_command(app)
-    args = spread(sys.argv[1:] if args is None else args)
+    args = spread(sys.argv[1:] if args is None else args) or ["--help"]
     try:
         status = command.main(args, prog_name=_PROGRAM, standalone_mode=False)
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted; run the same command again to go on", _INTERRUPTED)
-    except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to go on", _INTERRUPTED)
-    except click.ClickException as error:
+    except _UsageError as error:
         _fail(error.format_message(), _MISUSE)
     except ValueError as error:
         from model.errors import FastBertJobsError
 
         if not isinstance(error, FastBertJobsError):
             raise
-        _fail(str(error), _MISUSE)
+        _fail(_BEAM_STEP.sub("", str(error)), _MISUSE)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -99,7 +99,7 @@ class FinetuneSummary:
 
 def run(config: FinetuneConfig) -> FinetuneSummary:
     """Fine-tune a classifier; see the README for the errors that a user can make."""
-    from model.checkpoint import resolve_checkpoint
+    from model.checkpoint import quiet_transformers, resolve_checkpoint
     from model.precision import resolve_execution
     from pipeline.labelled_rows import sorted_labels
 
@@ -126,7 +126,8 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
     working.start()
     finetuning = _Finetuning(config, model, tokenizer, labels, execution)
     finetuning.train(rows, eval_rows, training)
-    model.cpu().save_pretrained(working.partial)
+    with quiet_transformers():
+        model.cpu().save_pretrained(working.partial)
     tokenizer.save_pretrained(working.partial)
     _write_metrics(config, working, rows, finetuning)
     working.finish()

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from jobs.beam_job import BeamJob, JobOutcome, run_beam_job
-from jobs.console import next_command, results, show_decisions
+from jobs.beam_job import BeamJob, JobOutcome, describe_input, run_beam_job
+from jobs.console import next_command, results
 from jobs.options import FormatName, PrecisionName
 from jobs.runner import DEFAULT_ROWS_PER_SHARD, RunnerConfig
-
-if TYPE_CHECKING:
-    from pipeline.labeling import LabelTask
-    from pipeline.work import RowReading
 
 COMMAND = "label-teacher"
 
@@ -77,24 +72,21 @@ def check_share(option: str, value: float) -> None:
 
 def run(config: LabelTeacherConfig) -> JobOutcome:
     """Label a corpus; see the README for the errors that a user can make."""
-    from model.checkpoint import checkpoint_hash, resolve_checkpoint
-    from pipeline.labeling import LabelWithTeacher
+    from pathlib import Path
+
+    from model.checkpoint import checkpoint_hash
+    from model.precision import Precision
+    from pipeline.labeling import LabelTask, LabelWithTeacher
     from pipeline.sources import Columns, inspect_inputs
-    from pipeline.work import RowReading
 
     columns = Columns(text=config.text_column, text_pair=config.text_pair_column, id=config.id_column)
-    directory = resolve_checkpoint(config.teacher)
     inputs = inspect_inputs(config.input, columns, rows_per_shard=config.rows_per_shard, format=config.format)
-    task = _make_task(config, str(directory), RowReading(columns=columns, id_type=inputs.id_type))
-    console = results()
-    show_decisions(
-        console,
-        {
-            "teacher": f"{config.teacher}, {len(task.labels)} labels",
-            "input": f"{len(inputs.sources):,} files, {len(inputs.plan().items):,} shards",
-            "texts": f"cut to {task.max_length} tokens, {config.calibration_fraction:.0%} for calibration",
-            "runs on": f"{task.execution.describe()}, {config.runner.runner}",
-        },
+    task = LabelTask.for_teacher(
+        config.teacher,
+        inputs,
+        max_length=config.max_length,
+        calibration_fraction=config.calibration_fraction,
+        precision=Precision(config.precision),
     )
     outcome = run_beam_job(
         BeamJob(
@@ -102,7 +94,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome:
             output=config.output,
             overwrite=config.overwrite,
             settings={
-                "model": checkpoint_hash(directory),
+                "model": checkpoint_hash(Path(task.teacher)),
                 "precision": str(task.execution.precision),
                 "max_length": task.max_length,
                 "calibration_fraction": config.calibration_fraction,
@@ -116,38 +108,18 @@ def run(config: LabelTeacherConfig) -> JobOutcome:
             execution=task.execution,
             facts={"teacher": config.teacher},
             runner=config.runner,
+            decisions={
+                "teacher": f"{config.teacher}, {len(task.labels)} labels",
+                "input": describe_input(inputs),
+                "texts": f"cut to {task.max_length} tokens, "
+                f"{config.calibration_fraction:.0%} for calibration",
+                "runs on": f"{task.execution.describe()}, {config.runner.runner}",
+            },
             max_rejected=config.max_rejected,
         )
     )
     _summarise(config, outcome)
     return outcome
-
-
-def _make_task(config: LabelTeacherConfig, directory: str, reading: RowReading) -> LabelTask:
-    """Check the teacher without loading its weights."""
-    from pathlib import Path
-
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    from model.checkpoint import check_single_label, label_names, load_config, load_tokenizer
-    from model.precision import Precision, resolve_execution
-    from model.tokenization import choose_max_length, position_limit
-    from pipeline.labeling import LabelTask
-
-    teacher_config = load_config(Path(directory))
-    check_single_label(teacher_config, config.teacher)
-    tokenizer = load_tokenizer(Path(directory))
-    with torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(teacher_config)
-    return LabelTask(
-        reading=reading,
-        teacher=directory,
-        labels=label_names(teacher_config),
-        max_length=choose_max_length(config.max_length, position_limit(model, tokenizer)),
-        calibration_fraction=config.calibration_fraction,
-        execution=resolve_execution(Precision(config.precision)),
-    )
 
 
 def _summarise(config: LabelTeacherConfig, outcome: JobOutcome) -> None:

@@ -45,7 +45,7 @@ class QuickstartConfig:
     """
 
     output: str = "quickstart"
-    train_rows: int = 16_000
+    train_rows: int = 20_000
     eval_rows: int = 2_000
     test_rows: int = 15_000
     corpus_rows: int = 30_000

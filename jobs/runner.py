@@ -48,6 +48,7 @@ class RunnerConfig:
             raise OptionError(f"--workers {self.workers} is not at least 1")
         if self.threads is not None and self.threads < 1:
             raise OptionError(f"--threads {self.threads} is not at least 1")
+        _check_runner(self.runner)
         if self.workers > 1 and self.runner not in IN_PROCESS_RUNNERS:
             raise OptionError(f"--workers is for the DirectRunner; tell {self.runner} in its own options")
 
@@ -59,6 +60,25 @@ class RunnerConfig:
         import torch
 
         return max(1, torch.get_num_threads() // self.workers)
+
+
+def _check_runner(name: str) -> None:
+    """Refuse a runner that Beam does not know; a dotted path is taken as it is.
+
+    Raises:
+        OptionError: naming the nearest known one.
+    """
+    if name in IN_PROCESS_RUNNERS or "." in name:
+        return
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    from model.errors import OptionError
+
+    known = StandardOptions.KNOWN_RUNNER_NAMES
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise OptionError(f"--runner {name} is not known to Beam; {hint}")
 
 
 def check_beam_args(beam_args: Sequence[str], own_options: Sequence[str]) -> None:
@@ -101,24 +121,33 @@ def _beam_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def make_options(config: RunnerConfig) -> PipelineOptions:
-    """Return Beam's options for a job."""
+def make_pipeline(config: RunnerConfig) -> Pipeline:
+    """Return an empty pipeline on the runner that was asked for.
+
+    Raises:
+        OptionError: if the runner lacks an option or a library.
+    """
+    import apache_beam as beam
+
+    from model.errors import OptionError
+
+    options = _make_options(config)
+    if config.runner in IN_PROCESS_RUNNERS:
+        return beam.Pipeline(runner=_in_process_runner(options), options=options)
+    try:
+        return beam.Pipeline(options=options)
+    except (ImportError, AttributeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise OptionError(f"--runner {config.runner} cannot be used: {reason}") from error
+
+
+def _make_options(config: RunnerConfig) -> PipelineOptions:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     args = [f"--runner={config.runner}", *config.beam_args]
     if config.workers > 1:
         args += ["--direct_running_mode=multi_processing", f"--direct_num_workers={config.workers}"]
     return PipelineOptions(args, save_main_session=False)
-
-
-def make_pipeline(options: PipelineOptions) -> Pipeline:
-    """Return a pipeline on the runner that `options` name."""
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import StandardOptions
-
-    if options.view_as(StandardOptions).runner in IN_PROCESS_RUNNERS:
-        return beam.Pipeline(runner=_in_process_runner(options), options=options)
-    return beam.Pipeline(options=options)
 
 
 def _in_process_runner(options: PipelineOptions) -> Any:

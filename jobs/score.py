@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jobs.beam_job import BeamJob, JobOutcome, run_beam_job
-from jobs.console import next_command, results, show_decisions, table
+from jobs.beam_job import BeamJob, JobOutcome, describe_input, run_beam_job
+from jobs.console import next_command, results, table
 from jobs.label_teacher import check_share
 from jobs.options import FormatName, PrecisionName
 from jobs.runner import DEFAULT_ROWS_PER_SHARD, RunnerConfig
@@ -14,6 +14,7 @@ from jobs.runner import DEFAULT_ROWS_PER_SHARD, RunnerConfig
 if TYPE_CHECKING:
     from model.flops import FlopsModel
     from model.policy import ExitPolicy
+    from pipeline.scoring import ScoreTask
 
 COMMAND = "score"
 
@@ -87,14 +88,13 @@ class ScoreConfig:
 
 def run(config: ScoreConfig) -> JobOutcome:
     """Score a corpus; see the README for the errors that a user can make."""
-    from model.checkpoint import checkpoint_hash, label_names, resolve_checkpoint
+    from model.checkpoint import resolve_checkpoint
     from model.fastbert import check_fastbert
     from model.flops import flops_model
-    from model.precision import Precision, resolve_execution
+    from model.precision import Precision
     from pipeline.columns import check_kept_names
     from pipeline.scoring import ScoreTask, ScoreWithEarlyExit
     from pipeline.sources import Columns, inspect_inputs
-    from pipeline.work import RowReading
 
     columns = Columns(
         text=config.text_column,
@@ -103,35 +103,23 @@ def run(config: ScoreConfig) -> JobOutcome:
         keep=config.keep,
     )
     check_kept_names(columns)
-    directory = resolve_checkpoint(config.model)
-    model_config = check_fastbert(directory)
+    model_config = check_fastbert(resolve_checkpoint(config.model))
     flops = flops_model(model_config.backbone_config, branch_size=model_config.branch_size)
     policy = config.policy(flops.num_layers)
     inputs = inspect_inputs(config.input, columns, rows_per_shard=config.rows_per_shard, format=config.format)
-    task = ScoreTask(
-        reading=RowReading(columns=columns, id_type=inputs.id_type, kept=inputs.kept),
-        model=str(directory),
-        labels=label_names(model_config),
-        max_length=model_config.max_length,
+    task = ScoreTask.for_model(
+        config.model,
+        inputs,
         policy=policy,
         shadow_fraction=config.shadow_fraction,
-        execution=resolve_execution(Precision(config.precision)),
-    )
-    show_decisions(
-        results(),
-        {
-            "model": f"{config.model}, {flops.num_layers} layers, {len(task.labels)} labels",
-            "input": f"{len(inputs.sources):,} files, {len(inputs.plan().items):,} shards",
-            "policy": policy.name,
-            "runs on": f"{task.execution.describe()}, {config.runner.runner}",
-        },
+        precision=Precision(config.precision),
     )
     outcome = run_beam_job(
         BeamJob(
             command=COMMAND,
             output=config.output,
             overwrite=config.overwrite,
-            settings=_settings(config, task, checkpoint_hash(directory)),
+            settings=_settings(config, task),
             inputs=inputs,
             task=task,
             transform=ScoreWithEarlyExit,
@@ -139,6 +127,12 @@ def run(config: ScoreConfig) -> JobOutcome:
             execution=task.execution,
             facts={"model": config.model, "flops": asdict(flops)},
             runner=config.runner,
+            decisions={
+                "model": f"{config.model}, {flops.num_layers} layers, {len(task.labels)} labels",
+                "input": describe_input(inputs),
+                "policy": policy.name,
+                "runs on": f"{task.execution.describe()}, {config.runner.runner}",
+            },
             max_rejected=config.max_rejected,
         )
     )
@@ -146,15 +140,19 @@ def run(config: ScoreConfig) -> JobOutcome:
     return outcome
 
 
-def _settings(config: ScoreConfig, task: Any, model_hash: str) -> dict[str, Any]:
+def _settings(config: ScoreConfig, task: ScoreTask) -> dict[str, Any]:
     """Return what changes the scores, besides the input files."""
+    from pathlib import Path
+
+    from model.checkpoint import checkpoint_hash
+
     return {
-        "model": model_hash,
+        "model": checkpoint_hash(Path(task.model)),
         "policy": task.policy.name,
         "thresholds": list(task.policy.thresholds),
         "precision": str(task.execution.precision),
         "max_length": task.max_length,
-        "columns": {**vars(task.reading.columns), "keep": list(config.keep)},
+        "columns": vars(task.reading.columns),
         "rows_per_shard": config.rows_per_shard,
         "shadow_fraction": config.shadow_fraction,
     }

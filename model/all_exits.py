@@ -38,6 +38,7 @@ def layer_states(
         hidden = adapter.embed(
             batch.pad(ids, padding, fill=model.tokenizer.pad_token_id),
             None if kinds is None else batch.pad(torch.from_numpy(kinds).to(device), padding),
+            padding,
         )
         inputs = adapter.layer_inputs(hidden, padding)
     for layer in range(model.num_layers):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
+from model.config import FastBertConfig
 from model.errors import CheckpointError
 
 
@@ -31,12 +32,13 @@ class Backbone:
         """The layers in order; a shared layer stands as often as it is run."""
         return list(self.base.encoder.layer)
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
         """Return the states that the first layer takes.
 
         Args:
             input_ids: (batch, length) integer.
             token_type_ids: (batch, length) integer, None where the tokenizer makes none.
+            padding: (batch, length) bool, True at real tokens; None where no text is padded.
 
         Returns:
             (batch, length, hidden_size).
@@ -93,8 +95,8 @@ class _UnpooledBackbone(Backbone):
 class _ElectraBackbone(_UnpooledBackbone):
     families: ClassVar[tuple[str, ...]] = ("electra",)
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        embedded = super().embed(input_ids, token_type_ids)
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
+        embedded = super().embed(input_ids, token_type_ids, padding)
         for project in self.embedding_modules[1:]:
             embedded = project(embedded)
         return embedded
@@ -137,9 +139,9 @@ class _AlbertBackbone(Backbone):
         layers_a_group = config.num_hidden_layers / config.num_hidden_groups
         return [groups[int(index / layers_a_group)] for index in range(config.num_hidden_layers)]
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
         embedded: Tensor = self.base.encoder.embedding_hidden_mapping_in(
-            super().embed(input_ids, token_type_ids)
+            super().embed(input_ids, token_type_ids, padding)
         )
         return embedded
 
@@ -156,6 +158,14 @@ class _AlbertBackbone(Backbone):
 
 class _MobileBertBackbone(Backbone):
     families: ClassVar[tuple[str, ...]] = ("mobilebert",)
+
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
+        # Tokens see their neighbours here: a text's end shall see nothing, as it does alone, and no [PAD].
+        words = self.base.embeddings.word_embeddings(input_ids)
+        if padding is not None:
+            words = words * padding[..., None]
+        embedded: Tensor = self.base.embeddings(inputs_embeds=words, token_type_ids=token_type_ids)
+        return embedded
 
     @property
     def attention_width(self) -> int:
@@ -185,10 +195,14 @@ def adapt(model: PreTrainedModel) -> Backbone:
     Raises:
         CheckpointError: if the family is not supported, or the model is a decoder.
     """
-    family = model.config.model_type
+    family, name = model.config.model_type, model.name_or_path or "the model"
+    if family == FastBertConfig.model_type:
+        raise CheckpointError(f"{name!r} is a FastBERT already; give the classifier that it was made from")
     if family not in _ADAPTERS:
         known = ", ".join(SUPPORTED_FAMILIES)
-        raise CheckpointError(f"models of family {family!r} cannot exit early; supported are {known}")
+        raise CheckpointError(
+            f"{name!r} is of family {family!r}, which cannot exit early; supported are {known}"
+        )
     if getattr(model.config, "is_decoder", False):
-        raise CheckpointError("a decoder (is_decoder=true) cannot exit early; use an encoder checkpoint")
+        raise CheckpointError(f"{name!r} is a decoder (is_decoder=true); only encoders can exit early")
     return _ADAPTERS[family](model)

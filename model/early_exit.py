@@ -193,6 +193,7 @@ class LayerSweep:
             embedded = model.adapter.embed(
                 batch.pad(ids, padding, fill=model.tokenizer.pad_token_id),
                 None if kinds is None else batch.pad(kinds, padding),
+                padding,
             )
             if hidden is None:
                 hidden = embedded.new_empty(len(ids), embedded.shape[-1])
@@ -263,9 +264,9 @@ def predict_tokenized(
         full_depth[rows] = answers.full_depth_logits.cpu().numpy()
         uncertainty[rows] = answers.uncertainty.cpu().numpy()
         exit_layer[rows] = answers.exit_layer.cpu().numpy()
-    if np.isnan(logits).any():
+    if not np.isfinite(logits).all():
         raise CheckpointError(
-            f"the model answers NaN to {int(np.isnan(logits).any(axis=1).sum())} of {num_rows} texts; "
+            f"the model answers NaN to {int((~np.isfinite(logits)).any(axis=1).sum())} of {num_rows} texts; "
             "are its weights damaged, or is --precision too coarse for it?"
         )
     return Predictions(

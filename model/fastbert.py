@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
@@ -92,24 +93,27 @@ class FastBertForSequenceClassification(PreTrainedModel):
         return cast("FastBertForSequenceClassification", model.eval())
 
     @classmethod
-    def from_pretrained(cls, name: str | PathLike[str], **kwargs: Any) -> "FastBertForSequenceClassification":
+    def from_pretrained(cls, name: str | PathLike[str], *args: Any, **kwargs: Any) -> Any:
         """Load a FastBERT checkpoint with its tokenizer, in eval mode.
 
         Args:
             name: a directory, or a name on the Hugging Face hub.
-            kwargs: as `PreTrainedModel.from_pretrained` takes them.
+            args: as `PreTrainedModel.from_pretrained` takes them.
+            kwargs: likewise.
+
+        Returns:
+            The model; with `output_loading_info=True` the loading report too.
 
         Raises:
             CheckpointError: if it is no FastBERT, or its tensors do not match its configuration exactly.
         """
         directory = resolve_checkpoint(str(name))
-        config = check_fastbert(directory)
+        options = {"dtype": "float32", "config": check_fastbert(directory), **kwargs}
+        with_report = options.pop("output_loading_info", False)
         try:
             with quiet_transformers():
-                model, report = super().from_pretrained(
-                    directory, config=config, output_loading_info=True, **{"dtype": "float32", **kwargs}
-                )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+                model, report = super().from_pretrained(directory, *args, output_loading_info=True, **options)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise CheckpointError(f"{str(name)!r} cannot be loaded: {reason}") from error
         check_complete(report, str(name))
@@ -118,7 +122,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
                 f"{str(name)!r} has {len(unexpected)} tensors that its config.json does not name"
             )
         model.tokenizer = load_tokenizer(directory)
-        return cast("FastBertForSequenceClassification", model.eval())
+        return (model.eval(), report) if with_report else model.eval()
 
     def save_pretrained(self, save_directory: str | PathLike[str], **kwargs: Any) -> None:
         """Write config.json, model.safetensors and the tokenizer's files."""

@@ -9,6 +9,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from model.packing import micro_batches
 from model.tokenization import TokenizedTexts
 
+# In these a text's last token sees the embedding of the padding after it, whatever the attention mask says:
+# only texts of one length are run together.
+_SEE_PADDING = ("mobilebert",)
+
 
 def padded_inputs(
     tokenizer: PreTrainedTokenizerBase, texts: TokenizedTexts, device: torch.device
@@ -53,8 +57,11 @@ def teacher_logits(
     logits = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
     order = np.argsort(-texts.lengths, kind="stable")
     ordered = texts.take(order)
+    sees_padding = model.config.model_type in _SEE_PADDING
     for batch in micro_batches(ordered.lengths, token_budget):
         rows = np.arange(batch.rows.start, batch.rows.stop)
-        inputs = padded_inputs(tokenizer, ordered.take(rows), model.device)
-        logits[order[batch.rows]] = model(**inputs).logits.float().cpu().numpy()
+        changes = np.flatnonzero(np.diff(batch.lengths)) + 1
+        for part in np.split(rows, changes) if sees_padding else [rows]:
+            inputs = padded_inputs(tokenizer, ordered.take(part), model.device)
+            logits[order[part]] = model(**inputs).logits.float().cpu().numpy()
     return logits

@@ -1,6 +1,7 @@
 """Texts to token ids, with nothing padded."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 
@@ -61,12 +62,13 @@ def tokenize(
 ) -> TokenizedTexts:
     """Tokenise texts, or pairs of texts, cutting each to `max_length` tokens (of a pair the longer part)."""
     runs = [slice(first, first + _TEXTS_A_CALL) for first in range(0, len(texts), _TEXTS_A_CALL)]
-    parts = [
-        _tokenize_run(
-            tokenizer, texts[run], None if text_pairs is None else text_pairs[run], max_length=max_length
-        )
-        for run in runs
-    ]
+    with _left_as_found(tokenizer):
+        parts = [
+            _tokenize_run(
+                tokenizer, texts[run], None if text_pairs is None else text_pairs[run], max_length=max_length
+            )
+            for run in runs
+        ]
     if not parts:
         none = np.zeros(0, dtype=np.int32)
         return TokenizedTexts(
@@ -82,6 +84,25 @@ def tokenize(
         lengths=np.concatenate([part.lengths for part in parts]),
         truncated=np.concatenate([part.truncated for part in parts]),
     )
+
+
+@contextmanager
+def _left_as_found(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Undo what a call leaves set in a tokenizer: saved with it, it would change a checkpoint's bytes."""
+    if not tokenizer.is_fast:
+        yield
+        return
+    backend = tokenizer.backend_tokenizer
+    truncation, padding = backend.truncation, backend.padding
+    try:
+        yield
+    finally:
+        backend.no_truncation()
+        backend.no_padding()
+        if truncation:
+            backend.enable_truncation(**truncation)
+        if padding:
+            backend.enable_padding(**padding)
 
 
 def _tokenize_run(

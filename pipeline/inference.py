@@ -64,7 +64,9 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, FastBertForSeque
     def load_model(self) -> FastBertForSequenceClassification:
         """Load the model onto the device."""
         execution = resolve_execution(self._precision)
-        model = FastBertForSequenceClassification.from_pretrained(self._model)
+        model: FastBertForSequenceClassification = FastBertForSequenceClassification.from_pretrained(
+            self._model
+        )
         model.to(device=execution.device, dtype=execution.dtype)
         return model
 

@@ -7,12 +7,14 @@ import apache_beam as beam
 import pyarrow as pa
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from model.checkpoint import load_classifier, load_tokenizer
-from model.precision import Execution
+from model.checkpoint import label_names, load_classifier, load_tokenizer, resolve_checkpoint
+from model.precision import Execution, Precision, resolve_execution
 from model.teacher import teacher_logits
+from model.tokenization import choose_max_length, position_limit
 from pipeline import schema
 from pipeline.plan import WorkItem
 from pipeline.shards import Counts
+from pipeline.sources import Inputs
 from pipeline.text_hash import Draw, drawn
 from pipeline.texts import DistinctTexts, source_column, vectors
 from pipeline.work import RowReading, ShardJob, ShardReport, WriteShards
@@ -52,6 +54,40 @@ class LabelTask:
     max_length: int
     calibration_fraction: float
     execution: Execution
+
+    @classmethod
+    def for_teacher(
+        cls,
+        teacher: str | Path,
+        inputs: Inputs,
+        *,
+        max_length: int | None = None,
+        calibration_fraction: float = 0.1,
+        precision: Precision = Precision.AUTO,
+    ) -> "LabelTask":
+        """Return the task of labelling some files, the teacher loaded once to see that it is whole.
+
+        Args:
+            teacher: directory or hub name of any sequence classifier.
+            inputs: the files.
+            max_length: tokens that a text is cut to; None for what the teacher takes, at most 512.
+            calibration_fraction: share of the texts that training never sees.
+            precision: number format.
+
+        Raises:
+            CheckpointError: if the teacher cannot be used.
+            OptionError: if `max_length` is more than the teacher takes.
+        """
+        directory = resolve_checkpoint(str(teacher))
+        model, tokenizer = load_classifier(directory), load_tokenizer(directory)
+        return cls(
+            reading=RowReading.of(inputs),
+            teacher=str(directory),
+            labels=label_names(model.config),
+            max_length=choose_max_length(max_length, position_limit(model, tokenizer)),
+            calibration_fraction=calibration_fraction,
+            execution=resolve_execution(precision),
+        )
 
     @property
     def schema(self) -> pa.Schema:

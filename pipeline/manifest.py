@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
@@ -40,12 +41,15 @@ class JobDescription:
 
     def as_json(self) -> dict[str, Any]:
         """Return the description as it is written to disk."""
-        return {
+        content = {
             "command": self.command,
             "schema_version": SCHEMA_VERSION,
             **self.settings,
             "inputs": self.inputs,
         }
+        # As it comes back from disk: tuples are lists there.
+        as_read: dict[str, Any] = json.loads(json.dumps(content))
+        return as_read
 
     @property
     def fingerprint(self) -> str:
@@ -88,6 +92,8 @@ def begin(layout: OutputLayout, job: JobDescription, *, overwrite: bool) -> set[
     Raises:
         OutputError: if the directory holds another job's output, or something that is not ours.
     """
+    if Path(layout.directory).is_file():
+        raise OutputError(f"{layout.directory!r} is a file; choose another --output")
     if FileSystems.exists(layout.job):
         there = read_json(layout.job)
         if overwrite:
@@ -97,12 +103,15 @@ def begin(layout: OutputLayout, job: JobDescription, *, overwrite: bool) -> set[
                 f"{layout.directory!r} holds another job, which differs in "
                 f"{differences(job.as_json(), there)}; choose another --output, or --overwrite it"
             )
-    elif FileSystems.exists(layout.directory) and list_files(FileSystems.join(layout.directory, "*")):
+    elif FileSystems.exists(layout.directory) and list_files(FileSystems.join(layout.directory, "**")):
         raise OutputError(
             f"{layout.directory!r} is not empty and holds no job of ours; choose another --output"
         )
-    make_directory(layout.directory)
-    write_json(layout.job, job.as_json())
+    try:
+        make_directory(layout.directory)
+        write_json(layout.job, job.as_json())
+    except OSError as error:
+        raise OutputError(f"{layout.directory!r} cannot be written: {error}") from error
     footers = (read_footer(layout, name) for name in layout.finished_shards())
     return {footer.name for footer in footers if footer and footer.fingerprint == job.fingerprint}
 

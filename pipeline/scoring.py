@@ -1,19 +1,22 @@
 """Scores: what a FastBERT answers to every row of a corpus, each leaving where it is sure enough."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from model.checkpoint import resolve_checkpoint
 from model.early_exit import Predictions, predict_tokenized, probabilities
 from model.fastbert import FastBertForSequenceClassification
 from model.policy import ExitPolicy
-from model.precision import Execution
+from model.precision import Execution, Precision, resolve_execution
 from pipeline import schema
 from pipeline.plan import WorkItem
 from pipeline.shards import Counts
+from pipeline.sources import Inputs
 from pipeline.text_hash import Draw, drawn
 from pipeline.texts import DistinctTexts, source_column, vectors, vectors_or_null
 from pipeline.work import RowReading, ShardJob, ShardReport, WriteShards
@@ -45,6 +48,43 @@ class ScoreTask:
     shadow_fraction: float
     execution: Execution
 
+    @classmethod
+    def for_model(
+        cls,
+        model: str | Path,
+        inputs: Inputs,
+        *,
+        policy: ExitPolicy | None = None,
+        speed: float = 0.0,
+        shadow_fraction: float = 0.0,
+        precision: Precision = Precision.AUTO,
+    ) -> "ScoreTask":
+        """Return the task of scoring some files, the model loaded once to see that it is whole.
+
+        Args:
+            model: directory or hub name of the FastBERT.
+            inputs: the files.
+            policy: when a text leaves.
+            speed: instead of `policy`, one threshold for all layers; 0 is full depth.
+            shadow_fraction: share of the texts that are also answered at full depth.
+            precision: number format.
+
+        Raises:
+            CheckpointError: if the model cannot be used.
+            OptionError: if the speed is outside [0, 1].
+        """
+        directory = resolve_checkpoint(str(model))
+        loaded = FastBertForSequenceClassification.from_pretrained(directory)
+        return cls(
+            reading=RowReading.of(inputs),
+            model=str(directory),
+            labels=loaded.labels,
+            max_length=loaded.config.max_length,
+            policy=policy or ExitPolicy.from_speed(speed, num_layers=loaded.num_layers),
+            shadow_fraction=shadow_fraction,
+            execution=resolve_execution(precision),
+        )
+
     @property
     def schema(self) -> pa.Schema:
         """Schema of a score shard."""
@@ -54,7 +94,9 @@ class ScoreTask:
 
     def load(self) -> FastBertForSequenceClassification:
         """Load the model onto the device."""
-        model = FastBertForSequenceClassification.from_pretrained(self.model)
+        model: FastBertForSequenceClassification = FastBertForSequenceClassification.from_pretrained(
+            self.model
+        )
         model.to(device=self.execution.device, dtype=self.execution.dtype)
         return model
 

@@ -101,19 +101,19 @@ def with_metadata(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Schema:
 
 def read_footer(layout: OutputLayout, name: str) -> ShardFooter | None:
     """Return what a shard says of itself; None where it is no readable Parquet file."""
+    prefix = METADATA_PREFIX.encode()
     try:
         with FileSystems.open(layout.shard(name)) as file:
             footer = pq.ParquetFile(file).metadata
-            entries = footer.metadata or {}
-    except pa.ArrowInvalid:
+        metadata = {
+            key.removeprefix(prefix).decode(): value.decode()
+            for key, value in (footer.metadata or {}).items()
+            if key.startswith(prefix)
+        }
+        counts: Counts = json.loads(metadata.pop(_COUNTS, "{}"))
+    # Arrow raises either, and a damaged footer may hold anything.
+    except (OSError, ValueError):
         return None
-    prefix = METADATA_PREFIX.encode()
-    metadata = {
-        key.removeprefix(prefix).decode(): value.decode()
-        for key, value in entries.items()
-        if key.startswith(prefix)
-    }
-    counts: Counts = json.loads(metadata.pop(_COUNTS, "{}"))
     return ShardFooter(name=name, num_rows=footer.num_rows, metadata=metadata, counts=counts)
 
 

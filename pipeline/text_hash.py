@@ -47,5 +47,5 @@ def drawn(hashes: Sequence[bytes], share: float, draw: Draw) -> npt.NDArray[np.b
         share: in [0, 1]; 0 draws none, 1 all.
         draw: which of the independent draws.
     """
-    words = np.frombuffer(b"".join(hashes), dtype=">u4").reshape(len(hashes), -1)
+    words = np.frombuffer(b"".join(hashes), dtype=">u4").reshape(-1, TEXT_HASH_BYTES // 4)
     return words[:, draw] < share * 2.0**32

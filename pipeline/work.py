@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import apache_beam as beam
@@ -26,7 +26,7 @@ from pipeline.layout import OutputLayout
 from pipeline.manifest import REJECTED
 from pipeline.plan import WorkItem
 from pipeline.shards import Counts, ParquetFileWriter, ShardWriter, with_metadata
-from pipeline.sources import Columns, RowBatch, read_item
+from pipeline.sources import Columns, Inputs, RowBatch, read_item
 
 METRICS_NAMESPACE = "fastbert"
 ROWS = "rows"
@@ -53,6 +53,11 @@ class RowReading:
     columns: Columns
     id_type: pa.DataType | None
     kept: tuple[pa.Field, ...] = ()
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> "RowReading":
+        """Return how the rows of some files are read."""
+        return cls(columns=inputs.columns, id_type=inputs.id_type, kept=inputs.kept)
 
 
 class RowTask(Protocol[Loaded]):
@@ -99,7 +104,7 @@ class ShardJob(Generic[Loaded]):
 
     task: RowTask[Loaded]
     output: str
-    metadata: dict[str, str]
+    metadata: dict[str, str] = field(default_factory=dict)
     torch_threads: int | None = None
 
 

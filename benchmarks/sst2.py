@@ -1,0 +1,160 @@
+"""The main line on real data: SST-2 train labelled, distilled, SST-2 dev and AG News test scored.
+
+    python benchmarks/sst2.py --data DIR --teacher DIR --work DIR > benchmarks/sst2.md
+
+DIR/sst2_glue/{train,dev}.tsv and DIR/ag_news/test.tsv hold columns label and text_a; --teacher is a
+classifier fine-tuned on SST-2. Finished steps in --work are kept, so the script goes on where it was stopped.
+"""
+
+import argparse
+import contextlib
+import os
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from jobs.audit import AuditConfig
+from jobs.audit import run as audit
+from jobs.distill import DistillConfig
+from jobs.distill import run as distill
+from jobs.label_teacher import LabelTeacherConfig
+from jobs.label_teacher import run as label_teacher
+from jobs.score import ScoreConfig
+from jobs.score import run as score
+from model.all_exits import all_exit_logits
+from model.checkpoint import load_classifier, load_tokenizer
+from model.fastbert import FastBertForSequenceClassification
+from model.tokenization import tokenize
+from model.uncertainty import normalised_entropy
+
+SPEEDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
+TARGET_LAYER = 6.0
+
+
+def main() -> None:
+    args = parse_args()
+    os.environ["COLUMNS"] = "110"
+    labels, model = args.work / "labels", args.work / "fastbert"
+    with contextlib.redirect_stdout(sys.stderr):
+        label_teacher(
+            LabelTeacherConfig(
+                input=(str(args.data / "sst2_glue/train.tsv"),),
+                text_column="text_a",
+                teacher=str(args.teacher),
+                output=str(labels),
+                max_length=128,
+            )
+        )
+        if not model.exists():
+            distill(
+                DistillConfig(labels=str(labels), backbone=str(args.teacher), output=str(model), resume=True)
+            )
+    print(f"# SST-2 and AG News\n\n{platform.machine()}, {torch.get_num_threads()} threads, "
+          f"torch {torch.__version__}, fp32; branches trained on SST-2 train.\n")  # fmt: skip
+    for name, path, with_labels in (
+        ("SST-2 dev", args.data / "sst2_glue/dev.tsv", True),
+        ("AG News test", args.data / "ag_news/test.tsv", False),
+    ):
+        texts = read_texts(path)
+        report_equality(name, texts, args.teacher, model)
+        speed = speed_at(texts, model) if with_labels else None
+        report_speeds(name, path, model, args.work, speed, with_labels=with_labels)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("--data", "--teacher", "--work"):
+        parser.add_argument(name, type=Path, required=True)
+    return parser.parse_args()
+
+
+def read_texts(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").split("\n")[1:]
+    return [line.split("\t")[1] for line in lines if line]
+
+
+def report_equality(name: str, texts: list[str], teacher: Path, model: Path) -> None:
+    """Compare speed 0 with the Hugging Face model, run plainly on padded batches of 32."""
+    classifier, tokenizer = load_classifier(teacher), load_tokenizer(teacher)
+    with torch.inference_mode():
+        expected = torch.cat(
+            [
+                classifier(
+                    **tokenizer(
+                        texts[first : first + 32],
+                        padding=True,
+                        truncation=True,
+                        max_length=128,
+                        return_tensors="pt",
+                    )
+                ).logits
+                for first in range(0, len(texts), 32)
+            ]
+        ).numpy()
+    answers = FastBertForSequenceClassification.from_pretrained(model).predict(texts)
+    difference = float(np.abs(answers.logits - expected).max())
+    same = int((answers.label_ids == expected.argmax(axis=1)).sum())
+    print(f"## {name}\n\nSpeed 0 against the Hugging Face model: {same:,} of {len(texts):,} labels equal, "
+          f"largest difference of a logit {difference:.1e}.\n")  # fmt: skip
+
+
+def speed_at(texts: list[str], directory: Path) -> float:
+    """Return the speed at which the mean exit layer comes nearest to TARGET_LAYER."""
+    model = FastBertForSequenceClassification.from_pretrained(directory)
+    tokenized = tokenize(model.tokenizer, texts, max_length=model.config.max_length)
+    exits = torch.from_numpy(all_exit_logits(model, tokenized, token_budget=1024))
+    uncertainty = normalised_entropy(exits).numpy()[:, :-1]
+    candidates = np.unique(np.quantile(uncertainty, np.linspace(0, 1, 2001)))
+    means = [mean_layer(uncertainty, speed) for speed in candidates]
+    return float(candidates[np.argmin(np.abs(np.array(means) - TARGET_LAYER))])
+
+
+def mean_layer(uncertainty: np.ndarray, speed: float) -> float:
+    leaves = np.concatenate([uncertainty < speed, np.ones((len(uncertainty), 1), dtype=bool)], axis=1)
+    return float(leaves.argmax(axis=1).mean()) + 1
+
+
+def report_speeds(
+    name: str, path: Path, model: Path, work: Path, extra: float | None, *, with_labels: bool
+) -> None:
+    speeds = sorted({*SPEEDS, *([] if extra is None else [extra])})
+    rows, full_depth, seconds = [], None, None
+    for speed in speeds:
+        output = str(work / f"scores-{path.parent.name}-{speed:.6g}")
+        with contextlib.redirect_stdout(sys.stderr):
+            outcome = score(
+                ScoreConfig(
+                    input=(str(path),),
+                    text_column="text_a",
+                    model=str(model),
+                    output=output,
+                    speed=speed,
+                    overwrite=True,
+                )
+            )
+            stats = audit(
+                AuditConfig(
+                    scores=output,
+                    labels_input=(str(path),) if with_labels else (),
+                )
+            )
+        answers = pd.read_parquet(output)["prediction"].to_numpy()
+        full_depth = answers if full_depth is None else full_depth
+        seconds = seconds or outcome.busy_seconds
+        accuracy = stats.share("correct", "labelled")
+        rows.append(
+            f"| {speed:.4g} | {stats.mean_exit_layer:.2f} | {stats.paper_speed_up:.2f}x "
+            f"| {stats.saved_compute_speed_up:.2f}x | {seconds / outcome.busy_seconds:.2f}x "
+            f"| {np.mean(answers == full_depth):.2%} | {'' if accuracy is None else f'{accuracy:.2%}'} |"
+        )
+    print("| speed | mean exit layer | FLOPs (paper) | saved compute | wall clock | agreement | accuracy |")
+    print("|---|---|---|---|---|---|---|")
+    print("\n".join(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()
