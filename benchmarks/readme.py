@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 README = Path(__file__).parent.parent / "README.md"
+SHOW_ROWS = 'import pandas as pd; print(pd.read_parquet("quickstart/scores-0.6").loc[:1].T)'
 # The block of README.md that each step of the quickstart fills.
 STEPS = {
     "finetune": "finetune",
@@ -28,15 +29,21 @@ def main() -> None:
             text=True,
             check=True,
         )
-    README.write_text(fill(README.read_text(encoding="utf-8"), done.stdout), encoding="utf-8")
+        rows = subprocess.run(
+            [sys.executable, "-c", SHOW_ROWS], cwd=home, stdout=subprocess.PIPE, text=True, check=True
+        )
+    README.write_text(fill(README.read_text(encoding="utf-8"), done.stdout, rows.stdout), encoding="utf-8")
 
 
-def fill(readme: str, output: str) -> str:
+def fill(readme: str, output: str, rows: str) -> str:
     """Return README's text with every output block replaced by a step's output."""
     steps = re.split(r"^(?=\$ fastbert-jobs )", output, flags=re.MULTILINE)
     # The last step's output is followed by the closing table.
     *_, closing = steps[-1].split("\n\n", 1)
-    blocks = {"quickstart": "$ fastbert-jobs quickstart\n...\n" + closing}
+    blocks = {
+        "quickstart": "$ fastbert-jobs quickstart\n...\n" + closing,
+        "rows": f"$ python -c '{SHOW_ROWS}'\n{rows}",
+    }
     for name, mark in STEPS.items():
         blocks[name] = next(
             step for step in steps if step.startswith(f"$ fastbert-jobs {name}") and mark in step

@@ -43,6 +43,7 @@ def run(config: AuditConfig) -> ExitStats:
     layout = OutputLayout(config.scores)
     manifest = read_manifest(layout, command="score")
     stats = collect(layout, manifest, _true_labels(config, manifest))
+    _check_joined(config, stats)
     path = _write(config, layout.audit_directory, stats)
     show(stats, manifest)
     results().print(f"wrote {path}", markup=False, soft_wrap=True)
@@ -67,6 +68,16 @@ def _true_labels(config: AuditConfig, manifest: Manifest) -> TrueLabels | None:
         labels=manifest.labels,
         format=config.format,
     )
+
+
+def _check_joined(config: AuditConfig, stats: ExitStats) -> None:
+    from model.errors import InputError
+
+    if config.labels_input and stats.rows and not any(layer.labelled for layer in stats.layers):
+        key = "id" if config.id_column else "path and row (else give --id-column)"
+        raise InputError(
+            f"--labels-input {', '.join(config.labels_input)}: no row of it was scored, going by {key}"
+        )
 
 
 def _write(config: AuditConfig, default: str, stats: ExitStats) -> str:

@@ -40,6 +40,7 @@ from jobs.score import ScoreConfig
 
 _MISUSE = 2
 _INTERRUPTED = 130
+_GO_ON = "interrupted; run the same command again to go on"
 _PROGRAM = "fastbert-jobs"
 # Of the errors that typer raises it exports this one; its base is every misuse of the command line.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -323,7 +324,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     try:
         status = command.main(args, prog_name=_PROGRAM, standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
-        _fail("interrupted; run the same command again to go on", _INTERRUPTED)
+        _fail(_GO_ON, _INTERRUPTED)
     except _UsageError as error:
         _fail(error.format_message(), _MISUSE)
     except ValueError as error:
@@ -332,6 +333,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         if not isinstance(error, FastBertJobsError):
             raise
         _fail(_BEAM_STEP.sub("", str(error)), _MISUSE)
+    if status == _INTERRUPTED:  # typer has caught it
+        _fail(_GO_ON, _INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 

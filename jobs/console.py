@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -11,6 +13,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -18,10 +21,31 @@ from rich.progress import (
 )
 from rich.table import Table
 
+_SECONDS_A_LINE = 60.0
+
 
 def results() -> Console:
     """Return the console for results; wide enough for a table when it is no terminal."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 110, highlight=False)
+
+
+class _SteadyProgress(Progress):
+    """A progress bar that, where no terminal shows it, says in a line a minute where it stands."""
+
+    _said = 0.0
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Change a task, as `Progress.update` does."""
+        super().update(task_id, **changes)
+        now = time.monotonic()
+        if self.console.is_terminal or now - self._said < _SECONDS_A_LINE:
+            return
+        if self._said:
+            task = self.tasks[task_id]
+            total = "" if task.total is None else f" of {task.total:,.0f}"
+            extra = ", ".join(str(value) for value in task.fields.values() if value)
+            self.console.print(f"{task.description}: {task.completed:,.0f}{total}, {extra}", markup=False)
+        self._said = now
 
 
 def progress_bar(*, rate: str) -> Progress:
@@ -30,7 +54,7 @@ def progress_bar(*, rate: str) -> Progress:
     Args:
         rate: name of the task field that is shown at the end, such as rows/s.
     """
-    return Progress(
+    return _SteadyProgress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,8 @@ class DistillConfig:
         """
         from model.errors import OptionError
 
-        if self.hard_label_weight < 0:
-            raise OptionError(f"--hard-label-weight {self.hard_label_weight} is below 0")
+        if not 0 <= self.hard_label_weight < math.inf:
+            raise OptionError(f"--hard-label-weight {self.hard_label_weight} is not 0 or above")
         if self.resume and self.overwrite:
             raise OptionError("--resume and --overwrite exclude each other")
 
@@ -100,6 +101,8 @@ def run(config: DistillConfig) -> DistillSummary:
     check_partners(model, labels, config)
     execution = resolve_execution()
     model.to(execution.device)
+    working.start()
+    distillation = _Distillation(config, training, model, labels, working)
     show_decisions(
         results(),
         {
@@ -109,8 +112,6 @@ def run(config: DistillConfig) -> DistillSummary:
             "runs on": execution.device,
         },
     )
-    working.start()
-    distillation = _Distillation(config, training, model, labels, working)
     distillation.train(token_budget=execution.token_budget)
     model.cpu().save_pretrained(working.partial)
     distillation.write_metrics()
@@ -172,6 +173,7 @@ class _Distillation:
     ) -> None:
         self._config, self._training, self._model, self._labels = config, training, model, labels
         self._working = working
+        self._state = self._resumable_state()
         self.epochs: list[list[BranchQuality]] = []
 
     def train(self, *, token_budget: int) -> None:
@@ -203,10 +205,10 @@ class _Distillation:
                 loss=self._loss,
                 on_step=on_step,
                 on_epoch=on_epoch,
-                state=self._state(),
+                state=self._state,
             )
 
-    def _state(self) -> Any:
+    def _resumable_state(self) -> Any:
         """Return where to save and resume.
 
         Raises:

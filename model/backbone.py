@@ -77,7 +77,7 @@ class Backbone:
 
     @property
     def attention_width(self) -> int:
-        """Width of a layer's attention product: heads times the size of one."""
+        """Width of a layer's attention products: heads times the size of one, over all attentions in it."""
         return int(self.model.config.hidden_size)
 
 
@@ -148,6 +148,10 @@ class _AlbertBackbone(Backbone):
     @property
     def embedding_modules(self) -> list[nn.Module]:
         return [self.base.embeddings, self.base.encoder.embedding_hidden_mapping_in]
+
+    @property
+    def attention_width(self) -> int:
+        return super().attention_width * int(self.model.config.inner_group_num)
 
     def classify(self, hidden: Tensor) -> Tensor:
         model: Any = self.model

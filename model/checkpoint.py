@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import HFValidationError, HTTPError
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -42,10 +42,11 @@ def resolve_checkpoint(name: str) -> Path:
     try:
         patterns = [pattern for pattern in _MODEL_FILES if pattern != "*.bin"]
         return Path(snapshot_download(name, allow_patterns=patterns))
-    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        reason = str(error).strip().splitlines()[0]
+    # Most of the hub's own errors are OSErrors; those of its HTTP library, a proxy's among them, are not.
+    except (OSError, HTTPError, HFValidationError) as error:
         raise CheckpointError(
-            f"there is no model directory {name!r}, and the Hugging Face hub did not provide it: {reason}"
+            f"there is no model directory {name!r}, and the Hugging Face hub did not provide it: "
+            f"{_first_line(error)}"
         ) from error
 
 

@@ -53,7 +53,7 @@ def self_distillation_loss(
     target, given = (teacher, student) if direction is KlDirection.TEACHER_STUDENT else (student, teacher)
     loss = functional.kl_div(given, target, reduction="batchmean", log_target=True)
     if hard_label_weight:
-        loss = loss + hard_label_weight * functional.nll_loss(student, teacher.argmax(dim=-1))
+        loss = loss + hard_label_weight * functional.nll_loss(student, teacher_logits.argmax(dim=-1))
     return loss
 
 

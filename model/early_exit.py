@@ -121,6 +121,8 @@ class _Survivors:
 
     def keep(self, keep: Tensor) -> _Survivors:
         kept = keep.cpu().numpy()
+        if kept.all():
+            return self
         return _Survivors(
             rows=self.rows[keep],
             lengths=self.lengths[kept],

@@ -141,9 +141,10 @@ def _truncated(
     """Return which texts lost tokens: only those that fill `max_length` can, and these are counted again."""
     truncated = np.zeros(len(lengths), dtype=np.bool_)
     for row in np.flatnonzero(lengths >= max_length).tolist():
-        pair = None if pairs is None else pairs[row]
-        whole = tokenizer(texts[row], pair, truncation=False, return_attention_mask=False, verbose=False)
-        truncated[row] = len(whole["input_ids"]) > max_length
+        # As a list: a single call takes an empty second text for none.
+        pair = None if pairs is None else [pairs[row]]
+        whole = tokenizer([texts[row]], pair, truncation=False, return_attention_mask=False, verbose=False)
+        truncated[row] = len(whole["input_ids"][0]) > max_length
     return truncated
 
 

@@ -64,6 +64,16 @@ def check_kept_names(columns: Columns) -> None:
             raise OptionError(f"--keep {name}: the output has a column {name!r} of its own: rename yours")
 
 
+def check_label_name(label_column: str, id_column: str | None = None) -> None:
+    """Make sure that a column of labels can be read beside the number of its row and its id.
+
+    Raises:
+        OptionError: it has the name of one of these.
+    """
+    if label_column == schema.ROW or (label_column == schema.ID and id_column is not None):
+        raise OptionError(f"--label-column {label_column}: the name is taken: rename yours")
+
+
 def check_present(path: str, names: Sequence[str], columns: Columns) -> None:
     """Make sure that a file with columns of these names has what `columns` wants, once each.
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from model.errors import InputError
 from pipeline import schema
+from pipeline.columns import check_label_name
 from pipeline.sources import Columns, Inputs, inspect_inputs, read_item
 
 _BATCH_ROWS = 1 << 16
@@ -50,8 +51,10 @@ def read_labelled_texts(
         format: of the input; None to go by the extensions.
 
     Raises:
+        OptionError: if the label column has a name that is taken.
         InputError: if nothing matches, a column is missing, or no row has both text and label.
     """
+    check_label_name(label_column)
     inputs = inspect_inputs(patterns, columns, rows_per_shard=_ROWS_PER_ITEM, format=format)
     found = LabelledTexts(
         texts=[], text_pairs=None if columns.text_pair is None else [], labels=[], num_rejected=0
@@ -88,8 +91,15 @@ def read_rows(inputs: Inputs) -> Iterator[tuple[str, pa.Table, int]]:
 
 
 def as_text(labels: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a label column of any plain type as strings; empty ones become null."""
-    texts = labels.cast(pa.string())
+    """Return a label column of any plain type as strings; empty ones become null.
+
+    Raises:
+        InputError: if the type is not plain, or the bytes are not UTF-8.
+    """
+    try:
+        texts = labels.cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise InputError(f"labels of type {labels.type} do not read as text; name another column") from error
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
 
 

@@ -178,7 +178,7 @@ def _regroup(
 
 def _text_bytes(batch: pa.RecordBatch, num_texts: int) -> NDArray[np.int64]:
     lengths = [pc.fill_null(pc.binary_length(batch.column(i)), 0).to_numpy() for i in range(num_texts)]
-    total: NDArray[np.int64] = np.sum(lengths, axis=0, dtype=np.int64)
+    total: NDArray[np.int64] = np.sum([np.zeros(batch.num_rows), *lengths], axis=0, dtype=np.int64)
     return total
 
 

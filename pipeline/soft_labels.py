@@ -133,6 +133,8 @@ class SoftLabels:
             order = torch.randperm(len(rows), generator=generator).tolist()
             num_rest = 0 if is_last else len(rows) % batch_size
             rest = rows.take(order[len(order) - num_rest :])
+            if num_rest == len(rows):
+                continue
             now = rows.take(order[: len(order) - num_rest])
             lengths = torch.from_numpy(now.num_tokens)
             for batch in bucketed_batches(lengths, batch_size, generator=generator):

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from model.errors import InputError
 from pipeline import schema
+from pipeline.columns import check_label_name
 from pipeline.exit_stats import NO_LABEL, LabelIds, TrueLabels
 from pipeline.labelled_rows import as_text, read_rows
 from pipeline.sources import Columns, inspect_inputs
@@ -35,25 +36,37 @@ def read_true_labels(
         format: of the input; None to go by the extensions.
 
     Raises:
+        OptionError: if the label column has a name that is taken.
         InputError: if a label is none of the model's.
     """
+    check_label_name(label_column, id_column)
     columns = Columns(id=id_column, keep=(label_column,))
     inputs = inspect_inputs(patterns, columns, rows_per_shard=_ROWS_PER_ITEM, format=format)
     known: dict[Any, str] = {}
     for source, rows, _ in read_rows(inputs):
-        keys = rows[schema.ID if id_column else schema.ROW].to_pylist()
+        keys = _keys(rows[schema.ID]) if id_column else rows[schema.ROW].to_pylist()
         names = as_text(rows[label_column]).to_pylist()
-        pairs = zip(keys, names, strict=True)
-        known.update({key if id_column else (source, key): name for key, name in pairs if name is not None})
+        known.update(
+            (key if id_column else (source, key), name)
+            for key, name in zip(keys, names, strict=True)
+            if key is not None and name is not None
+        )
     ids = _as_ids(set(known.values()), labels)
 
     def find(batch: pa.RecordBatch) -> LabelIds:
-        keys: Sequence[Any] = batch[schema.ID if id_column else schema.ROW].to_pylist()
+        keys: Sequence[Any]
         if id_column is None:
-            keys = list(zip(batch[schema.SOURCE].to_pylist(), keys, strict=True))
+            keys = list(zip(batch[schema.SOURCE].to_pylist(), batch[schema.ROW].to_pylist(), strict=True))
+        else:
+            keys = _keys(batch[schema.ID])
         return np.array([ids[known[key]] if key in known else NO_LABEL for key in keys], dtype=np.int64)
 
     return find
+
+
+def _keys(ids: pa.Array | pa.ChunkedArray) -> list[str | None]:
+    """Return ids as text: a number in Parquet and its digits in a CSV are the same id."""
+    return [None if value is None else str(value) for value in ids.to_pylist()]
 
 
 def _as_ids(names: set[str], labels: Sequence[str]) -> dict[str, int]:

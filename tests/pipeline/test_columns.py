@@ -1,7 +1,8 @@
 import pytest
 
 from model.errors import InputError, OptionError
-from pipeline.columns import Columns, check_present
+from pipeline.columns import Columns, check_kept_names, check_label_name, check_present
+from pipeline.schema import score_schema
 
 
 def test_wanted_names_each_column_once():
@@ -16,10 +17,28 @@ def test_a_column_is_kept_once():
         Columns(text="t", keep=("a", "b", "a"))
 
 
-@pytest.mark.parametrize("name", ["source", "row", "id", "text", "prediction", "probabilities", "reason"])
-def test_names_of_the_output_are_taken(name: str):
+@pytest.mark.parametrize("name", [*score_schema(num_labels=2).names, "id"])
+def test_names_of_the_score_shard_are_taken(name: str):
     with pytest.raises(OptionError, match=f"--keep {name}: the output has a column '{name}' of its own"):
-        Columns(text="t", keep=(name,))
+        check_kept_names(Columns(text="t", keep=("mine", name)))
+
+
+@pytest.mark.parametrize("name", ["text", "text_pair", "label", "reason", "t"])
+def test_any_other_name_may_be_kept(name: str):
+    check_kept_names(Columns(text="t", keep=(name,)))
+
+
+@pytest.mark.parametrize(("name", "id_column"), [("row", None), ("row", "key"), ("id", "key")])
+def test_labels_cannot_have_a_name_that_is_taken(name: str, id_column: str | None):
+    with pytest.raises(OptionError, match=f"--label-column {name}: the name is taken: rename yours"):
+        check_label_name(name, id_column)
+    check_label_name("id")
+    check_label_name("label", id_column)
+
+
+def test_texts_may_be_unwanted():
+    columns = Columns(id="a", keep=("b",))
+    assert (columns.texts, columns.passed, columns.wanted) == ((), ("a", "b"), ("a", "b"))
 
 
 def test_a_missing_column_is_named_with_those_there_are():

@@ -28,7 +28,7 @@ def test_the_columns_stand_in_their_order():
     columns = Columns(text="t", text_pair="p", id="k", keep=("z", "t"))
     kept = (pa.field("z", pa.int8()), pa.field("t", pa.binary()))
     target = accepted_schema(columns, pa.string(), kept)
-    assert target.names == ["row", "text", "text_pair", "id", "z", "t"]
+    assert target.names == ["row", schema.INPUT_TEXT, schema.INPUT_TEXT_PAIR, "id", "z", "t"]
     raw = RawRows(
         first_row=5,
         num_rows=1,
@@ -38,7 +38,7 @@ def test_the_columns_stand_in_their_order():
     batch = sift(raw, source="a.csv", columns=columns, target=target)
     assert batch.accepted.schema == target
     assert batch.accepted.to_pylist() == [
-        {"row": 5, "text": "a", "text_pair": "b", "id": "key", "z": 1, "t": b"\xff"}
+        {"row": 5, schema.INPUT_TEXT: "a", schema.INPUT_TEXT_PAIR: "b", "id": "key", "z": 1, "t": b"\xff"}
     ]
     assert batch.rejected.schema == schema.rejected_schema()
     assert batch.rejected.num_rows == 0
@@ -46,7 +46,7 @@ def test_the_columns_stand_in_their_order():
 
 def test_a_text_that_cannot_be_classified_rejects_its_row():
     batch = sift_text(b"a", None, b"", " \u3000\r\n\x1c".encode(), b"\xff\xfe", "\0é\u200b".encode())
-    assert batch.accepted.column("text").to_pylist() == ["a", "\0é\u200b"]
+    assert batch.accepted.column(schema.INPUT_TEXT).to_pylist() == ["a", "\0é\u200b"]
     assert batch.accepted.column("row").to_pylist() == [0, 5]
     assert rejected(batch) == [
         (1, "null", None),
@@ -64,7 +64,7 @@ def test_a_raw_value_is_cut():
 
 def test_a_batch_may_have_no_rows_on_a_side():
     assert sift_text().accepted.num_rows == 0
-    assert sift_text(None).accepted.schema.names == ["row", "text"]
+    assert sift_text(None).accepted.schema.names == ["row", schema.INPUT_TEXT]
 
 
 @pytest.mark.parametrize(

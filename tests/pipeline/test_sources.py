@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import InputError, OptionError
-from pipeline import text_records
+from pipeline import schema, text_records
 from pipeline.sources import Columns, Inputs, RowBatch, inspect_inputs, read_item
 
 COLUMNS = Columns(text="t", id="k")
@@ -103,7 +103,7 @@ def test_every_row_comes_back_once(
         batches = read(inputs, max_rows=max_rows, max_bytes=max_bytes)
     found = {row: text.decode() for row, _, text in rejected(batches) if text is not None}
     assert not any(text.strip() for text in found.values())
-    found |= {row["row"]: row["text"] for row in accepted(batches)}
+    found |= {row["row"]: row[schema.INPUT_TEXT] for row in accepted(batches)}
     assert [found[row] for row in range(len(rows))] == rows
     assert len(found) == len(rows) == sum(b.accepted.num_rows + b.rejected.num_rows for b in batches)
     assert all(str(row["row"]) == row["id"] for row in accepted(batches))
@@ -128,7 +128,7 @@ def test_a_file_of_the_job_is_described(tmp_path: Path):
     assert inputs.kept == (pa.field("k", pa.string()),)
     assert inputs == inspect_inputs([str(tmp_path / "*")], columns, rows_per_shard=2)
     assert inputs.plan().num_rows is None
-    assert [row["text"] for row in accepted(read(inputs))] == ["a", "b", "c"] * 6
+    assert [row[schema.INPUT_TEXT] for row in accepted(read(inputs))] == ["a", "b", "c"] * 6
 
 
 def test_pairs_ids_and_kept_columns_keep_their_types(tmp_path: Path):
@@ -148,7 +148,7 @@ def test_pairs_ids_and_kept_columns_keep_their_types(tmp_path: Path):
     assert inputs.kept == (pa.field("tags", pa.list_(pa.string())), table.schema.field("kind"))
     (batch,) = read(inputs)
     assert batch.accepted.to_pylist() == [
-        {"row": 0, "text": "a", "text_pair": "c", "id": 7, "tags": ["x"], "kind": "x"}
+        {"row": 0, schema.INPUT_TEXT: "a", schema.INPUT_TEXT_PAIR: "c", "id": 7, "tags": ["x"], "kind": "x"}
     ]
     assert rejected([batch]) == [(1, "undecodable", b"\xff")]
 
@@ -159,13 +159,13 @@ def test_a_huge_row_is_a_batch_by_itself(tmp_path: Path, name: str):
     inputs = written(tmp_path / name, WRITERS[name](["a", huge, "b"]))
     batches = read(inputs, max_bytes=1000)
     assert [batch.accepted.num_rows for batch in batches] == [1, 1, 1]
-    assert batches[1].accepted.column("text").to_pylist() == [huge]
+    assert batches[1].accepted.column(schema.INPUT_TEXT).to_pylist() == [huge]
 
 
 def test_lines_that_are_no_rows_of_a_tsv(tmp_path: Path):
     content = b'\xef\xbb\xbft\tk\r\n"a\t1\r\n\r\n\xff\t2\nb\nc\t3\t\nd\t\xff\n \t4\ne\t5'
     batches = read(written(tmp_path / "a.tsv", content))
-    assert [(row["row"], row["text"], row["id"]) for row in accepted(batches)] == [
+    assert [(row["row"], row[schema.INPUT_TEXT], row["id"]) for row in accepted(batches)] == [
         (0, '"a', "1"),
         (7, "e", "5"),
     ]
@@ -182,7 +182,10 @@ def test_lines_that_are_no_rows_of_a_tsv(tmp_path: Path):
 def test_lines_that_are_no_rows_of_a_csv(tmp_path: Path):
     content = b't,k\n"a\n""b""",1\n\n"x"y,2\n5" pipe,3\n"",4\nc\nd,"5'
     batches = read(written(tmp_path / "a.csv", content))
-    assert [(row["row"], row["text"]) for row in accepted(batches)] == [(0, 'a\n"b"'), (3, '5" pipe')]
+    assert [(row["row"], row[schema.INPUT_TEXT]) for row in accepted(batches)] == [
+        (0, 'a\n"b"'),
+        (3, '5" pipe'),
+    ]
     assert rejected(batches) == [
         (1, "empty", b""),
         (2, "malformed", b'"x"y,2'),
@@ -196,7 +199,7 @@ def test_lines_that_are_no_rows_of_a_jsonl(tmp_path: Path):
     late = b'{"t": "a", "k": 1}\n' * 1000
     content = late + b'{"t": "b", "k": "x"}\n{"k": 2}\n{"t": 3}\n\nnull\n{"t": "c"}'
     batches = read(written(tmp_path / "a.jsonl", content))
-    assert accepted(batches)[1000:] == [{"row": 1005, "text": "c", "id": None}]
+    assert accepted(batches)[1000:] == [{"row": 1005, schema.INPUT_TEXT: "c", "id": None}]
     assert rejected(batches) == [
         (1000, "wrong_type", b"x"),
         (1001, "null", None),

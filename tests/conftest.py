@@ -1,0 +1,249 @@
+"""Tiny models of random weights, the texts that they read, and a slow early exit to hold them against."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from transformers import AutoConfig, AutoModelForSequenceClassification, BertTokenizer
+
+from jobs.tiny_bert import train_wordpiece
+from model.fastbert import FastBertForSequenceClassification
+
+# Running a model takes what it takes on a machine that others use too.
+settings.register_profile("fastbert-jobs", deadline=None)
+settings.load_profile("fastbert-jobs")
+
+MAX_LENGTH = 48
+
+_TEXTS = (
+    "a",
+    "The quick brown fox jumps over the lazy dog.",
+    "A dog and a fox were jumping over the brown fence, quickly.",
+    "Naïve cafés serve 12 quick lunches; the dog waits.",
+    "lazy",
+    "Yes!",
+    "The fence is brown. " * 4,
+    "Quick, quick: the café closes, and nobody has served the fox its lunch yet.",
+    "No dog jumps.",
+    "fox",
+    "Lunches, lunches, lunches, lunches and lunches.",
+    "over and over and over the fence jumps the naive brown dog",
+    "12 foxes; 12 dogs",
+    "a b c d e f g",
+    "The lazy fox was quick? No: the quick fox was lazy.",
+    "Brown cafés",
+    "were the dog and the fox waiting for each other over lunch",
+    "fox " * 80,
+)
+
+_WIDE = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
+_FAMILIES = {
+    "bert": {**_WIDE, "hidden_dropout_prob": 0.2, "classifier_dropout": 0.3},
+    "ernie": {**_WIDE, "use_task_id": True, "task_type_vocab_size": 3, "classifier_dropout": 0.3},
+    "roberta": {**_WIDE, "classifier_dropout": 0.3},
+    "xlm-roberta": {**_WIDE, "classifier_dropout": 0.3},
+    "camembert": {**_WIDE, "classifier_dropout": 0.3},
+    "electra": {**_WIDE, "embedding_size": 24, "classifier_dropout": 0.3},
+    "electra, one width": {**_WIDE, "embedding_size": 32, "classifier_dropout": 0.3},
+    "distilbert": {"dim": 32, "n_heads": 4, "hidden_dim": 48, "seq_classif_dropout": 0.3},
+    "mpnet": {**_WIDE, "hidden_dropout_prob": 0.2},
+    "albert": {**_WIDE, "embedding_size": 16, "num_hidden_groups": 1, "classifier_dropout_prob": 0.3},
+    "albert, groups": {
+        **_WIDE,
+        "embedding_size": 16,
+        "num_hidden_groups": 2,
+        "inner_group_num": 2,
+        "classifier_dropout_prob": 0.3,
+    },
+    "mobilebert": {
+        **_WIDE,
+        "embedding_size": 16,
+        "intra_bottleneck_size": 16,
+        "num_feedforward_networks": 2,
+        "classifier_dropout": 0.3,
+    },
+    "mobilebert, wide": {**_WIDE, "embedding_size": 16, "use_bottleneck": False, "classifier_dropout": 0.3},
+}
+# These count positions from the padding token's number on, which in their vocabularies is 1.
+_PADDING_IS_ONE = ("roberta", "xlm-roberta", "camembert", "mpnet")
+_NO_TOKEN_TYPES = ("distilbert", "mpnet")
+
+
+@pytest.fixture(scope="session")
+def families() -> tuple[str, ...]:
+    """What `family` goes through; a comma parts a family from the shape that it is tried in."""
+    return tuple(_FAMILIES)
+
+
+@pytest.fixture(scope="session", params=_FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    """Every supported family, in all its shapes."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def texts() -> tuple[str, ...]:
+    """Texts of very different lengths; one of them is cut at MAX_LENGTH."""
+    return _TEXTS
+
+
+@pytest.fixture(scope="session")
+def tokenizer(texts: tuple[str, ...]) -> BertTokenizer:
+    """A WordPiece tokenizer whose padding token is 0, as BERT's."""
+    tokenizer = train_wordpiece(texts * 3, vocab_size=110)
+    tokenizer.model_max_length = MAX_LENGTH
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def tokenizer_of(tokenizer: BertTokenizer) -> Callable[[str], BertTokenizer]:
+    """Return the tokenizer of a family: its padding token, and whether it tells token types."""
+
+    def choose(family: str) -> BertTokenizer:
+        kind = family.split(",")[0]
+        vocab = dict(tokenizer.get_vocab())
+        if kind in _PADDING_IS_ONE:
+            vocab["[PAD]"], vocab["[UNK]"] = vocab["[UNK]"], vocab["[PAD]"]
+        names = ["input_ids", "attention_mask"] if kind in _NO_TOKEN_TYPES else tokenizer.model_input_names
+        return BertTokenizer(vocab=vocab, model_max_length=MAX_LENGTH, model_input_names=names)
+
+    return choose
+
+
+def _shake(module: torch.nn.Module, generator: torch.Generator, *, scale: float = 1.0) -> None:
+    """Give every parameter, biases, norms and padding rows too, a value that a mistake would not hit."""
+    for parameter in module.parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        with torch.no_grad():
+            if parameter.ndim >= 2:
+                parameter.copy_(scale * noise / parameter.shape[-1] ** 0.5)
+            else:
+                parameter.add_(0.3 * scale * noise)
+
+
+@pytest.fixture(scope="session")
+def make_classifier(tokenizer_of) -> Callable[..., torch.nn.Module]:
+    """Return a maker of Hugging Face sequence classifiers: `make_classifier(family, num_labels=3, ...)`."""
+
+    def make(family: str, *, num_labels: int = 3, num_layers: int = 4, seed: int = 0, **config):
+        tokenizer = tokenizer_of(family)
+        config = AutoConfig.for_model(
+            family.split(",")[0],
+            vocab_size=len(tokenizer),
+            num_hidden_layers=num_layers,
+            num_labels=num_labels,
+            id2label={index: f"label {index}" for index in range(num_labels)},
+            label2id={f"label {index}": index for index in range(num_labels)},
+            max_position_embeddings=MAX_LENGTH + 2,
+            pad_token_id=tokenizer.pad_token_id,
+            **{**_FAMILIES[family], **({} if "distilbert" in family else {"type_vocab_size": 2}), **config},
+        )
+        model = AutoModelForSequenceClassification.from_config(config)
+        # MobileBERT normalises nothing: its states grow from layer to layer.
+        scale = 0.75 if "mobilebert" in family else 1.0
+        _shake(model, torch.Generator().manual_seed(seed), scale=scale)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_fastbert(make_classifier, tokenizer_of) -> Callable[..., FastBertForSequenceClassification]:
+    """Return a maker of FastBERTs, `make_fastbert(family, num_labels=3, ...)`, whose branches disagree."""
+
+    def make(family: str = "bert", **config) -> FastBertForSequenceClassification:
+        model = FastBertForSequenceClassification.from_backbone(
+            make_classifier(family, **config), tokenizer_of(family), max_length=MAX_LENGTH
+        )
+        _shake(model.branches, torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            for branch in model.branches:
+                branch.classifier.weight.mul_(4)  # some answers sure, some not
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fastbert(make_fastbert) -> FastBertForSequenceClassification:
+    """A BERT of four layers and three labels, with branches. Shared: leave it as it is."""
+    return make_fastbert("bert")
+
+
+@pytest.fixture(scope="session")
+def checkpoints(fastbert, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The directories of `fastbert` and of its backbone, "fastbert" and "backbone". Copy before changing."""
+    directory = tmp_path_factory.mktemp("checkpoints")
+    fastbert.save_pretrained(directory / "fastbert")
+    fastbert.backbone.save_pretrained(directory / "backbone")
+    fastbert.tokenizer.save_pretrained(directory / "backbone")
+    return {name: directory / name for name in ("fastbert", "backbone")}
+
+
+@pytest.fixture(scope="session")
+def hugging_face_logits() -> Callable[..., np.ndarray]:
+    """Return what a Hugging Face model answers to each text alone, nothing padded, (rows, num_labels)."""
+
+    @torch.no_grad()
+    def run(model, tokenizer, texts, pairs=None, *, max_length: int = MAX_LENGTH) -> np.ndarray:
+        rows = []
+        for index, text in enumerate(texts):
+            pair = None if pairs is None else [pairs[index]]
+            inputs = tokenizer([text], pair, truncation=True, max_length=max_length, return_tensors="pt")
+            rows.append(model(**inputs).logits[0].numpy())
+        return np.stack(rows)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def plain_exits() -> Callable[..., np.ndarray]:
+    """Return every exit's logits for one text, (num_layers, num_labels), by plain and slow code.
+
+    Hidden states come from Hugging Face's own forward; a branch is written out with all its queries.
+    """
+
+    @torch.no_grad()
+    def run(model: FastBertForSequenceClassification, text: str, pair: str | None = None) -> np.ndarray:
+        pairs, limit = None if pair is None else [pair], model.config.max_length
+        inputs = model.tokenizer([text], pairs, truncation=True, max_length=limit, return_tensors="pt")
+        output = model.backbone(**inputs, output_hidden_states=True)
+        # An ALBERT whose layers have several inner ones tells the states after each of these.
+        inner = (len(output.hidden_states) - 1) // model.num_layers
+        exits = [
+            _plain_branch(branch, states[0])
+            for branch, states in zip(model.branches, output.hidden_states[inner:-1:inner], strict=True)
+        ]
+        return torch.stack([*exits, output.logits[0]]).numpy()
+
+    return run
+
+
+def _plain_branch(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
+    """Return a branch's logits, (num_labels,), from one text's states, (length, hidden_size)."""
+    narrow = branch.narrow(states).tanh()
+    query, key, value = branch.query(narrow), branch.key(narrow), branch.value(narrow)
+    size = narrow.shape[1] // branch.num_heads
+    heads = []
+    for start in range(0, narrow.shape[1], size):
+        part = slice(start, start + size)
+        scores = query[:, part] @ key[:, part].T / size**0.5
+        heads.append(scores.softmax(dim=-1) @ value[:, part])
+    attended = branch.attention_output(torch.cat(heads, dim=1))
+    return branch.classifier(branch.dense(attended[0]).tanh())
+
+
+@pytest.fixture(scope="session")
+def plain_uncertainty() -> Callable[[np.ndarray], np.ndarray]:
+    """Return the normalised entropy of softmax(logits) over the last axis, in float64."""
+
+    def uncertainty(logits: np.ndarray) -> np.ndarray:
+        powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+        shares = powers / powers.sum(axis=-1, keepdims=True)
+        terms = shares * np.log(np.where(shares > 0, shares, 1))
+        return terms.sum(axis=-1) / np.log(1 / logits.shape[-1])
+
+    return uncertainty

@@ -1,0 +1,273 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import jobs.cli
+from jobs.cli import app, spread
+from jobs.distill import DistillConfig
+from jobs.finetune import FinetuneConfig
+from jobs.label_teacher import LabelTeacherConfig
+from jobs.runner import RunnerConfig
+from jobs.score import ScoreConfig
+from model.errors import CheckpointError, FastBertJobsError, InputError, OptionError, OutputError
+from tests.job_fixtures import CommandLine
+
+_BEAM_JOB = {
+    "--input", "--text-column", "--text-pair-column", "--id-column", "--output", "--rows-per-shard",
+    "--precision", "--format", "--max-rejected", "--overwrite", "--runner", "--workers", "--threads",
+}  # fmt: skip
+_TRAINING = {"--output", "--epochs", "--learning-rate", "--batch-size", "--seed", "--overwrite"}
+# The interface. A change here is a change for every user: say so in the changelog.
+OPTIONS = {
+    "label-teacher": {*_BEAM_JOB, "--teacher", "--max-length", "--calibration-fraction"},
+    "score": {*_BEAM_JOB, "--model", "--speed", "--fixed-exit-layer", "--keep", "--shadow-fraction"},
+    "distill": {*_TRAINING, "--labels", "--backbone", "--kl-direction", "--hard-label-weight", "--resume"},
+    "finetune": {
+        *_TRAINING, "--input", "--text-column", "--text-pair-column", "--label-column", "--model",
+        "--eval-input", "--max-length", "--weight-decay", "--warmup", "--format",
+    },
+    "audit": {"scores", "--output", "--labels-input", "--label-column", "--id-column", "--format"},
+    "quickstart": {"--output", "--seed"},
+}  # fmt: skip
+REQUIRED = {
+    "label-teacher": {"--input", "--text-column", "--teacher", "--output"},
+    "score": {"--input", "--text-column", "--model", "--output"},
+    "distill": {"--labels", "--backbone", "--output"},
+    "finetune": {"--input", "--text-column", "--label-column", "--model", "--output"},
+    "audit": {"scores"},
+    "quickstart": set(),
+}
+COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+HELP = "--help"
+
+
+def names_of(command: str, *, required: bool = False) -> set[str]:
+    parameters = [each for each in COMMANDS[command].params if each.required or not required]
+    return {name for parameter in parameters for name in parameter.opts} - {HELP}
+
+
+def test_the_commands_are_those_that_were_promised():
+    assert COMMANDS.keys() == OPTIONS.keys()
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_options_are_those_that_were_promised(name: str):
+    assert names_of(name) == OPTIONS[name]
+    assert names_of(name, required=True) == REQUIRED[name]
+    assert not {name for each in COMMANDS[name].params for name in each.secondary_opts}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_command_and_option_has_help(name: str):
+    assert COMMANDS[name].help
+    assert all(parameter.help for parameter in COMMANDS[name].params)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_help_shows_every_option(command: CommandLine, name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    out = command(name, "--help")
+    assert all(option in out for option in OPTIONS[name] if option.startswith("-"))
+
+
+@pytest.mark.parametrize("args", [(), ("--help",)])
+def test_help_shows_every_command(command: CommandLine, args: tuple[str, ...]):
+    out = command(*args)
+    assert all(name in out for name in OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("label-teacher", LabelTeacherConfig),
+        ("score", ScoreConfig),
+        ("distill", DistillConfig),
+        ("finetune", FinetuneConfig),
+    ],
+)
+def test_the_defaults_of_the_command_line_are_those_of_python(name: str, config: Any):
+    for parameter in COMMANDS[name].params:
+        if parameter.required or parameter.name in ("runner", "help"):
+            continue
+        owner = RunnerConfig if parameter.name in ("workers", "threads") else config
+        default = owner.__dataclass_fields__[parameter.name].default
+        given = parameter.default() if callable(parameter.default) else parameter.default
+        assert (given or None) == (default or None), parameter.name
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([], []),
+        (["score", "--input", "a"], ["score", "--input", "a"]),
+        (["--input", "a", "b", "c"], ["--input", "a", "--input", "b", "--input", "c"]),
+        (["--input", "a", "b", "--speed", "0.5"], ["--input", "a", "--input", "b", "--speed", "0.5"]),
+        (["--input", "a", "--input", "b", "c"], ["--input", "a", "--input", "b", "--input", "c"]),
+        (
+            ["audit", "s", "--labels-input", "a", "b"],
+            ["audit", "s", "--labels-input", "a", "--labels-input", "b"],
+        ),
+        (["--speed", "0.5", "stray"], ["--speed", "0.5", "stray"]),
+        (["--input=a", "stray"], ["--input=a", "stray"]),
+    ],
+)
+def test_an_option_may_take_several_values(args: list[str], expected: list[str]):
+    assert spread(args) == expected
+
+
+def missing_one(name: str) -> list[tuple[str, str]]:
+    return [(name, option) for option in sorted(REQUIRED[name]) if option.startswith("-")]
+
+
+@pytest.mark.parametrize(("name", "missing"), [pair for name in OPTIONS for pair in missing_one(name)])
+def test_a_missing_option_is_named(command: CommandLine, name: str, missing: str):
+    given = [part for option in sorted(REQUIRED[name] - {missing}) for part in (option, "x")]
+    assert command.refused(name, *given) == f"Missing option '{missing}'."
+
+
+GIVEN = {
+    name: [
+        part for option in sorted(REQUIRED[name]) for part in ((option, "x") if option != "scores" else "x")
+    ]
+    for name in REQUIRED
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "hint"),
+    [
+        ("score", "--sped", "--speed"),
+        ("score", "--text-colum", "--text-column"),
+        ("score", "--direct_num_worker=2", "--direct_num_workers"),
+        ("label-teacher", "--callibration-fraction=1", "--calibration-fraction"),
+        ("label-teacher", "--direct-running-mode=x", "--direct_running_mode"),
+        ("distill", "--epoch", "--epochs"),
+        ("distill", "--kl-directions", "--kl-direction"),
+        ("finetune", "--evalinput", "--eval-input"),
+        ("audit", "--labels-inputs", "--labels-input"),
+        ("quickstart", "--sed", "--seed"),
+    ],
+)
+def test_an_unknown_option_names_the_nearest(command: CommandLine, name: str, option: str, hint: str):
+    line = command.refused(name, *GIVEN[name], option)
+    assert option.split("=")[0] in line
+    assert hint in line.replace(option, "", 1)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_like_no_other_is_refused_too(command: CommandLine, name: str):
+    assert "--zzqqxx" in command.refused(name, *GIVEN[name], "--zzqqxx", "1")
+
+
+@pytest.mark.parametrize("name", ["score", "label-teacher", "distill", "finetune", "audit", "quickstart"])
+def test_a_stray_argument_is_refused(command: CommandLine, name: str):
+    given = GIVEN[name] if "--output" not in GIVEN[name] else [*GIVEN[name], "--output", "x"]
+    assert "stray" in command.refused(name, *given, "stray")
+
+
+def test_an_unknown_command_names_the_nearest(command: CommandLine):
+    line = command.refused("scores")
+    assert "'scores'" in line
+    assert "score" in line.replace("scores", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("score", "--speed", "fast"),
+        ("score", "--rows-per-shard", "many"),
+        ("score", "--precision", "fp8"),
+        ("score", "--format", "xml"),
+        ("distill", "--kl-direction", "sideways"),
+        ("distill", "--epochs", "1.5"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(command: CommandLine, name: str, option: str, value: str):
+    assert f"'{option}'" in command.refused(name, *GIVEN[name], option, value)
+
+
+@pytest.mark.parametrize("error", [CheckpointError, OptionError, InputError, OutputError, FastBertJobsError])
+def test_what_a_user_can_cure_is_one_line(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+):
+    def fail(*_: object) -> None:
+        raise error("what is wrong; what to do")
+
+    monkeypatch.setattr("jobs.quickstart.run", fail)
+    assert command.refused("quickstart") == "what is wrong; what to do"
+
+
+def test_what_beam_adds_to_a_message_is_taken_off(command: CommandLine, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise InputError("a.csv: cannot be read [while running 'ScoreShards/WriteShard']")
+
+    monkeypatch.setattr("jobs.quickstart.run", fail)
+    assert command.refused("quickstart") == "a.csv: cannot be read"
+
+
+def test_a_defect_of_ours_keeps_its_traceback(command: CommandLine, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr("jobs.quickstart.run", fail)
+    with pytest.raises(ValueError, match="a defect"):
+        command.run("quickstart")
+
+
+def test_an_interrupted_command_says_how_to_go_on(command: CommandLine, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jobs.quickstart.run", fail)
+    status, _, err = command.run("quickstart")
+    assert status == 130
+    assert err == "fastbert-jobs: interrupted; run the same command again to go on\n"
+
+
+def test_the_arguments_of_the_process_are_taken_where_none_are_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sys, "argv", ["fastbert-jobs", "score", "--help"])
+    with pytest.raises(SystemExit) as exit_info:
+        jobs.cli.main()
+    assert exit_info.value.code == 0
+    assert "--shadow-fraction" in capsys.readouterr().out
+
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "apache_beam",
+    "pyarrow",
+    "pandas",
+    "numpy",
+    "tokenizers",
+    "model",
+    "pipeline",
+)
+
+
+@pytest.mark.parametrize(
+    "args", [[], ["--help"], ["score", "--help"], ["score", "--speed"], ["distill", "--x"]]
+)
+def test_the_command_line_answers_without_loading_libraries(args: list[str]):
+    code = (
+        "import sys, contextlib\n"
+        "from jobs.cli import main\n"
+        f"with contextlib.suppress(SystemExit): main({args!r})\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONSAFEPATH": "", "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,53 @@
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.quickstart import SPEEDS, QuickstartConfig, run
+from model.errors import OutputError
+from tests.job_fixtures import WORDS, snapshot
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QuickstartConfig:
+    """A quickstart of few sentences, each told apart by its first word."""
+    draw = random.Random(0)
+    halves = {"one": WORDS[:10], "two": WORDS[10:]}
+    rows = [
+        (" ".join(draw.choices(words, k=6)) + f" {number}", label)
+        for number in range(150)
+        for label, words in halves.items()
+    ]
+
+    def corpus(*_: Any, **__: Any) -> list[tuple[str, str]]:
+        return rows
+
+    monkeypatch.setattr("jobs.docstrings.corpus", corpus)
+    return QuickstartConfig(
+        output=str(tmp_path / "quick"), train_rows=100, eval_rows=40, test_rows=60, corpus_rows=100,
+        finetune_epochs=2, distill_epochs=1, num_layers=2, hidden_size=32, vocab_size=100, max_length=12,
+    )  # fmt: skip
+
+
+def test_the_whole_line_runs(config: QuickstartConfig, capsys: pytest.CaptureFixture[str]):
+    results = run(config)
+    assert [result.speed for result in results] == list(SPEEDS)
+    full, *others = results
+    assert (full.mean_exit_layer, full.agreement) == (2.0, 1.0)
+    assert full.flops_speed_up == pytest.approx(1.0)
+    assert all(1 <= result.mean_exit_layer <= 2 for result in others)
+    assert all(0 <= result.agreement <= 1 for result in others)
+    out = capsys.readouterr().out
+    for name in ("finetune", "label-teacher", "distill", "score", "audit"):
+        assert f"$ fastbert-jobs {name} " in out
+    assert "60 rows, 2 layers" in out
+    assert "next: fastbert-jobs label-teacher" in out
+
+
+def test_it_replaces_an_earlier_quickstart_and_nothing_else(config: QuickstartConfig, tmp_path: Path):
+    (tmp_path / "quick").mkdir()
+    (tmp_path / "quick" / "mine").write_text("mine")
+    with pytest.raises(OutputError, match="exists and is no quickstart's; choose another --output"):
+        run(config)
+    assert snapshot(tmp_path) == {"quick/mine": b"mine"}

@@ -1,0 +1,190 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from model.branch import BranchClassifier
+from model.errors import CheckpointError, OptionError
+from model.fastbert import FastBertForSequenceClassification, check_fastbert
+from model.policy import ExitPolicy
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
+@pytest.mark.parametrize("num_labels", [2, 3, 77, 150])
+def test_any_number_of_labels(family, num_labels, make_fastbert, texts, hugging_face_logits, tmp_path):
+    model = make_fastbert(family, num_labels=num_labels)
+    model.save_pretrained(tmp_path)
+    loaded = FastBertForSequenceClassification.from_pretrained(tmp_path)
+    assert loaded.labels == tuple(f"label {index}" for index in range(num_labels))
+    result = loaded.predict(texts)
+    assert result.labels == loaded.labels
+    expected = hugging_face_logits(model.backbone, model.tokenizer, texts)
+    np.testing.assert_allclose(result.logits, expected, rtol=0, atol=1e-5)
+    early = loaded.predict(texts, speed=0.8)
+    assert early.logits.shape == (len(texts), num_labels)
+    assert ((early.uncertainty >= 0) & (early.uncertainty <= 1)).all()
+
+
+def test_there_is_a_branch_after_every_layer_but_the_last(fastbert):
+    assert fastbert.num_layers == 4
+    assert len(fastbert.branches) == 3
+    for branch in fastbert.branches:
+        assert isinstance(branch, BranchClassifier)
+        assert branch.narrow.in_features == 32
+        assert branch.narrow.out_features == 128
+        assert branch.num_heads == 2
+        assert branch.classifier.out_features == 3
+
+
+def test_no_texts_are_no_answers(fastbert):
+    result = fastbert.predict([], speed=0.5)
+    assert len(result) == 0
+    assert result.predictions == []
+    assert result.probabilities.shape == (0, 3)
+
+
+def test_one_text_and_the_same_text_again(fastbert):
+    once, thrice = fastbert.predict(["the fox"], speed=0.6), fastbert.predict(["the fox"] * 3, speed=0.6)
+    assert thrice.predictions == once.predictions * 3
+    assert thrice.exit_layer.tolist() == once.exit_layer.tolist() * 3
+    np.testing.assert_allclose(thrice.logits, once.logits.repeat(3, axis=0), rtol=0, atol=1e-5)
+
+
+def test_answers_come_in_the_order_of_the_texts(fastbert, texts):
+    forwards, backwards = fastbert.predict(texts, speed=0.55), fastbert.predict(texts[::-1], speed=0.55)
+    np.testing.assert_allclose(forwards.logits, backwards.logits[::-1], rtol=0, atol=1e-5)
+    assert forwards.exit_layer.tolist() == backwards.exit_layer[::-1].tolist()
+    assert forwards.num_tokens.tolist() == [len(fastbert.tokenizer(text)["input_ids"][:48]) for text in texts]
+    assert forwards.truncated.tolist() == [False] * 17 + [True]
+
+
+def test_a_single_string_is_no_list_of_texts(fastbert):
+    with pytest.raises(TypeError, match="sequence of strings"):
+        fastbert.predict("the fox")
+
+
+@pytest.mark.parametrize("speed", [-0.01, 1.01])
+def test_a_speed_outside_0_to_1_is_refused(fastbert, speed):
+    with pytest.raises(OptionError, match="--speed"):
+        fastbert.predict(["the fox"], speed=speed)
+
+
+def test_a_policy_stands_in_for_the_speed(fastbert):
+    policy = ExitPolicy.from_exit_layer(3, num_layers=4)
+    assert fastbert.predict(["the fox"], policy=policy).exit_layer.tolist() == [3]
+
+
+def test_forward_is_the_hugging_face_model(fastbert, texts):
+    inputs = fastbert.tokenizer(list(texts), truncation=True, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        torch.testing.assert_close(fastbert(**inputs).logits, fastbert.backbone(**inputs).logits)
+
+
+def test_weights_of_the_backbone_are_shared(make_classifier, tokenizer):
+    backbone = make_classifier("bert")
+    model = FastBertForSequenceClassification.from_backbone(backbone, tokenizer, max_length=20)
+    assert model.backbone is backbone
+    assert model.adapter.model is backbone
+    assert model.config.max_length == 20
+    assert not model.training
+
+
+def test_the_seed_decides_the_branches_and_leaves_the_callers_alone(make_classifier, tokenizer):
+    backbone = make_classifier("bert")
+
+    def weight(seed):
+        model = FastBertForSequenceClassification.from_backbone(backbone, tokenizer, max_length=20, seed=seed)
+        return model.branches[1].dense.weight
+
+    torch.manual_seed(123)
+    expected = torch.rand(3)
+    torch.manual_seed(123)
+    assert torch.equal(weight(5), weight(5))
+    assert not torch.equal(weight(5), weight(6))
+    torch.manual_seed(123)
+    weight(5)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_branches_start_different_from_each_other(make_classifier, tokenizer):
+    model = FastBertForSequenceClassification.from_backbone(make_classifier("bert"), tokenizer, max_length=20)
+    assert not torch.equal(model.branches[0].dense.weight, model.branches[1].dense.weight)
+
+
+def test_one_layer_has_no_earlier_one_to_exit_at(make_classifier, tokenizer):
+    with pytest.raises(CheckpointError, match="one layer"):
+        FastBertForSequenceClassification.from_backbone(
+            make_classifier("bert", num_layers=1), tokenizer, max_length=20
+        )
+
+
+def test_two_layers_are_enough(make_fastbert, hugging_face_logits):
+    model = make_fastbert("bert", num_layers=2)
+    assert model.predict(["the fox"], speed=1).exit_layer.tolist() == [1]
+    expected = hugging_face_logits(model.backbone, model.tokenizer, ["the fox"])
+    np.testing.assert_allclose(model.predict(["the fox"]).logits, expected, rtol=0, atol=1e-5)
+
+
+def test_save_and_load_keep_every_tensor_and_setting(fastbert, checkpoints):
+    loaded = FastBertForSequenceClassification.from_pretrained(checkpoints["fastbert"])
+    assert not loaded.training
+    assert loaded.config.max_length == 48
+    assert loaded.tokenizer.get_vocab() == fastbert.tokenizer.get_vocab()
+    expected, found = fastbert.state_dict(), loaded.state_dict()
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+    # Buffers that are not saved must be made anew, not be left as whatever memory held.
+    buffers = dict(loaded.named_buffers())
+    for name, tensor in fastbert.named_buffers():
+        assert torch.equal(buffers[name], tensor), name
+
+
+def test_a_checkpoint_is_an_ordinary_hugging_face_directory(checkpoints):
+    names = {path.name for path in checkpoints["fastbert"].iterdir()}
+    assert names == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    config = json.loads((checkpoints["fastbert"] / "config.json").read_text())
+    assert config["model_type"] == "fastbert"
+    assert config["backbone_config"]["model_type"] == "bert"
+    assert len(AutoTokenizer.from_pretrained(checkpoints["fastbert"])) > 50
+
+
+def test_the_auto_class_loads_it_at_full_depth(fastbert, checkpoints, texts):
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoints["fastbert"])
+    assert isinstance(model, FastBertForSequenceClassification)
+    inputs = fastbert.tokenizer(list(texts), truncation=True, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        torch.testing.assert_close(model(**inputs).logits, fastbert.backbone(**inputs).logits)
+    assert model.predict(texts, speed=0.5).predictions == fastbert.predict(texts, speed=0.5).predictions
+
+
+def test_the_loading_report_is_given_where_asked_for(checkpoints):
+    for auto in (AutoModelForSequenceClassification, FastBertForSequenceClassification):
+        model, report = auto.from_pretrained(checkpoints["fastbert"], output_loading_info=True)
+        assert isinstance(model, FastBertForSequenceClassification)
+        assert not report["missing_keys"]
+
+
+def test_dtype_is_float32_unless_asked_otherwise(checkpoints):
+    load = FastBertForSequenceClassification.from_pretrained
+    assert {p.dtype for p in load(checkpoints["fastbert"]).parameters()} == {torch.float32}
+    half = load(checkpoints["fastbert"], dtype=torch.bfloat16)
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.bfloat16}
+
+
+def test_what_is_saved_does_not_depend_on_what_was_read_before(make_fastbert, texts, tmp_path):
+    model = make_fastbert("bert")
+    model.save_pretrained(tmp_path / "before")
+    model.predict(texts[:2])
+    model.predict(texts)
+    model.save_pretrained(tmp_path / "after")
+    for path in (tmp_path / "before").iterdir():
+        assert (tmp_path / "after" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_check_fastbert_names_what_it_found_instead(checkpoints):
+    assert check_fastbert(checkpoints["fastbert"]).max_length == 48
+    with pytest.raises(CheckpointError, match=r"a bert checkpoint, not a FastBERT.*distill"):
+        check_fastbert(checkpoints["backbone"])

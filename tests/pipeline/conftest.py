@@ -1,0 +1,3 @@
+from tests.job_fixtures import fastbert, teacher
+
+__all__ = ["fastbert", "teacher"]
