@@ -173,8 +173,10 @@ class _Distillation:
     ) -> None:
         self._config, self._training, self._model, self._labels = config, training, model, labels
         self._working = working
+        self._job = self._describe()
         self._state = self._resumable_state()
-        self.epochs: list[list[BranchQuality]] = []
+        # Of the epochs that a killed run had finished, too.
+        self.epochs: list[list[BranchQuality]] = self._read_metrics()
 
     def train(self, *, token_budget: int) -> None:
         """Train all branches in one pass over the frozen backbone."""
@@ -208,38 +210,37 @@ class _Distillation:
                 state=self._state,
             )
 
+    def _describe(self) -> dict[str, Any]:
+        """Return all that the weights depend on."""
+        from model.checkpoint import checkpoint_hash, resolve_checkpoint
+
+        training = {
+            name: value
+            for name, value in asdict(self._config).items()
+            if name not in ("labels", "backbone", "output", "resume", "overwrite")
+        }
+        return {
+            "labels": self._labels.manifest.fingerprint,
+            "backbone": checkpoint_hash(resolve_checkpoint(self._config.backbone)),
+            **training,
+        }
+
     def _resumable_state(self) -> Any:
         """Return where to save and resume.
 
         Raises:
             OutputError: if the killed run had another configuration.
         """
-        from model.checkpoint import checkpoint_hash, resolve_checkpoint
         from model.errors import OutputError
         from model.training import TrainingState
         from pipeline.manifest import differences
 
-        job = {
-            "labels": self._labels.manifest.fingerprint,
-            "backbone": checkpoint_hash(resolve_checkpoint(self._config.backbone)),
-            **{
-                name: getattr(self._config, name)
-                for name in (
-                    "epochs",
-                    "learning_rate",
-                    "batch_size",
-                    "seed",
-                    "kl_direction",
-                    "hard_label_weight",
-                )
-            },
-        }
-        state = TrainingState(path=self._working.partial / STATE_FILE, job=json.dumps(job))
+        state = TrainingState(path=self._working.partial / STATE_FILE, job=json.dumps(self._job))
         saved = state.saved_job()
         if saved is not None and saved != state.job:
             raise OutputError(
                 f"{str(self._working.partial)!r} is another run's, which differs in "
-                f"{differences(job, json.loads(saved))}; give the same options, or --overwrite it"
+                f"{differences(self._job, json.loads(saved))}; give the same options, or --overwrite it"
             )
         return state
 
@@ -276,15 +277,25 @@ class _Distillation:
         qualities = branch_qualities(
             self._model, self._tokenize(held_out), held_out.logits, token_budget=token_budget
         )
-        self.epochs.append(qualities)
+        self.epochs = [*self.epochs[: epoch - 1], qualities]
+        self.write_metrics()
         rows = [(f"{q.layer}", f"{q.kl:.4f}", f"{q.agreement:.2%}") for q in qualities]
         title = f"epoch {epoch} of {self._config.epochs}, {len(held_out):,} held-out rows"
         results().print(table(title, ("branch after layer", "KL to teacher", "agreement"), rows))
 
+    def _read_metrics(self) -> list[list[BranchQuality]]:
+        from model.distillation import BranchQuality
+
+        path = self._working.partial / METRICS_FILE
+        if not path.is_file():
+            return []
+        epochs = json.loads(path.read_text(encoding="utf-8"))["epochs"]
+        return [[BranchQuality(**quality) for quality in epoch] for epoch in epochs]
+
     def write_metrics(self) -> None:
         """Write what was asked for and how every branch did, epoch by epoch."""
         content = {
-            "config": asdict(self._config),
+            "config": self._job,
             "num_train_rows": self._labels.num_train_rows,
             "epochs": [[asdict(quality) for quality in epoch] for epoch in self.epochs],
         }

@@ -66,14 +66,17 @@ class FlopsModel:
         """Return the FLOPs of all layers and a teacher of the branch's shape."""
         return self.num_layers * self.paper_layer(num_tokens) + self.paper_branch(num_tokens)
 
-    def paper_speed_up(self, mean_exit_layer: float) -> float:
-        """Return full depth over FastBERT, a classifier being run after every layer that is.
+    def paper_speed_up(self, mean_exit_layer: float, mean_classifiers: float | None = None) -> float:
+        """Return full depth over FastBERT.
 
         Args:
             mean_exit_layer: over all texts, from 1.
+            mean_classifiers: classifiers that were run, the teacher included, over all texts; None for the
+                paper's rule, one after every layer.
         """
-        layer_with_branch = self.paper_layer() + self.paper_branch()
-        return self.paper_full_depth() / (mean_exit_layer * layer_with_branch)
+        classifiers = mean_exit_layer if mean_classifiers is None else mean_classifiers
+        run = mean_exit_layer * self.paper_layer() + classifiers * self.paper_branch()
+        return self.paper_full_depth() / run
 
     # -- the honest count ----------------------------------------------------------------------------
 

@@ -172,7 +172,7 @@ def train(
         steps_per_epoch: how many these are.
         loss: a batch's scalar loss.
         on_step: told of every step.
-        on_epoch: told of every epoch that was finished, from 1.
+        on_epoch: told of every epoch that was finished, from 1; of the last one again after a kill.
         state: where to save and resume; None for neither.
     """
     optimizer = make_optimizer(module, config)
@@ -189,12 +189,13 @@ def train(
             _update(module, optimizer, config, rate)
             step += 1
             on_step(StepReport(step=step, total_steps=total_steps, loss=float(value.detach())))
-            if state and step % state.save_every == 0:
+            if state and step % state.save_every == 0 and step % steps_per_epoch:
                 state.save(module, optimizer, step)
         assert step == (epoch + 1) * steps_per_epoch, "an epoch has as many batches as was said"
+        # Told before it is saved: who is killed in between is told again, not left out.
+        on_epoch(epoch + 1)
         if state:
             state.save(module, optimizer, step)
-        on_epoch(epoch + 1)
 
 
 def _update(module: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, rate: float) -> None:

@@ -182,12 +182,15 @@ class ExitStatsBuilder:
         rows = np.array([layer.rows for layer in self._layers])
         layers = np.arange(1, len(rows) + 1)
         mean = float((layers * rows).sum() / rows.sum()) if rows.sum() else 0.0
+        # Layers whose branch is not run, as at speed 0, cost no classifier; the last has the teacher's.
+        was_run = np.array([*(threshold > 0 for threshold in self._policy.thresholds), True])
+        classifiers = float((np.cumsum(was_run) * rows).sum() / max(rows.sum(), 1))
         flops = sum(layer.flops for layer in self._layers)
         return ExitStats(
             labels=self._labels,
             layers=self._layers,
             mean_exit_layer=mean,
-            paper_speed_up=self._flops.paper_speed_up(mean) if mean else 1.0,
+            paper_speed_up=self._flops.paper_speed_up(mean, classifiers) if mean else 1.0,
             saved_compute_speed_up=self._full_depth_flops / flops if flops else 1.0,
         )
 

@@ -202,7 +202,9 @@ def _verified(layout: OutputLayout, job: JobDescription, name: str, planned_rows
     if not FileSystems.exists(layout.shard(name)):
         raise OutputError(f"shard {name} of {layout.directory!r} was not written; run the same command again")
     footer = read_footer(layout, name)
-    if footer is None or footer.fingerprint != job.fingerprint:
+    if footer is None:
+        raise OutputError(f"shard {name} of {layout.directory!r} is damaged; run the same command again")
+    if footer.fingerprint != job.fingerprint:
         raise OutputError(f"shard {name} of {layout.directory!r} is not this job's; run it with --overwrite")
     num_rows = footer.num_rows + footer.counts[REJECTED]
     if planned_rows >= 0 and num_rows != planned_rows:

@@ -164,6 +164,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
     command(*args, "--resume")
     one, two = tmp_path / "out" / "model.safetensors", tmp_path / "whole" / "model.safetensors"
     assert one.read_bytes() == two.read_bytes()
+    # What was judged before the kill is not forgotten either.
+    one, two = tmp_path / "out" / "metrics.json", tmp_path / "whole" / "metrics.json"
+    assert one.read_bytes() == two.read_bytes()
     assert not (tmp_path / "out.partial").exists()
 
 

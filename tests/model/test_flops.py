@@ -31,6 +31,8 @@ def test_bert_base_costs_what_the_paper_says(base):
 
 def test_leaving_at_the_first_layer_is_the_papers_ceiling(base):
     assert base.paper_speed_up(1) == pytest.approx(11.75, abs=0.005)
+    # At full depth no branch is run, only the teacher classifier.
+    assert base.paper_speed_up(12, 1) == 1.0
     # With every branch run, full depth costs 2.1 % more than BERT.
     assert 1 / base.paper_speed_up(12) == pytest.approx(22246.98 / 21785.25, abs=1e-5)
 
