@@ -43,8 +43,8 @@ class _SteadyProgress(Progress):
         if self._said:
             task = self.tasks[task_id]
             total = "" if task.total is None else f" of {task.total:,.0f}"
-            extra = ", ".join(str(value) for value in task.fields.values() if value)
-            self.console.print(f"{task.description}: {task.completed:,.0f}{total}, {extra}", markup=False)
+            parts = [f"{task.description}: {task.completed:,.0f}{total}", *task.fields.values()]
+            self.console.print(", ".join(str(part) for part in parts if part), markup=False)
         self._said = now
 
 
