@@ -15,16 +15,19 @@ import pyarrow.parquet as pq
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from jobs.tiny_bert import write_tiny_bert
+from model.checkpoint import quiet_transformers
 from model.fastbert import FastBertForSequenceClassification
 
+# VmHWM and not ru_maxrss: that one carries the parent's peak over exec.
 CHILD = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from jobs.cli import main
 try:
     main(sys.argv[1:])
 except SystemExit as stop:
     assert not stop.code, stop.code
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print("peak", re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 WORDS = [a + b for a in ("ba", "co", "di", "fu", "ge") for b in ("la", "mo", "ni", "ru", "te")]
 
@@ -45,7 +48,8 @@ def main() -> None:
 
 def make_model(home: Path) -> None:
     write_tiny_bert(home / "encoder", WORDS, vocab_size=200, num_layers=3, hidden_size=32, num_heads=2)
-    classifier = AutoModelForSequenceClassification.from_pretrained(home / "encoder", num_labels=2)
+    with quiet_transformers():
+        classifier = AutoModelForSequenceClassification.from_pretrained(home / "encoder", num_labels=2)
     tokenizer = AutoTokenizer.from_pretrained(home / "encoder")
     model = FastBertForSequenceClassification.from_backbone(classifier, tokenizer, max_length=32)
     model.save_pretrained(home / "fastbert")

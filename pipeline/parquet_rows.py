@@ -117,8 +117,12 @@ def _read_rows(
     if not groups:
         return
     position = int(ends[groups[0]]) - sizes[groups[0]]
+    # On one thread: decoding takes little time, and every thread's allocator keeps memory of its own.
     batches = parquet.iter_batches(
-        batch_size=_batch_size(parquet, groups, max_bytes), row_groups=groups, columns=list(columns.wanted)
+        batch_size=_batch_size(parquet, groups, max_bytes),
+        row_groups=groups,
+        columns=list(columns.wanted),
+        use_threads=False,
     )
     while position < end:
         with naming(item.path):

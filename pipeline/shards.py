@@ -130,4 +130,4 @@ def read_shard(
     """
     with FileSystems.open(layout.shard(name)) as file:
         parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
-        yield from parquet.iter_batches(batch_size=batch_rows, columns=columns)
+        yield from parquet.iter_batches(batch_size=batch_rows, columns=columns, use_threads=False)
