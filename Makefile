@@ -2,7 +2,10 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+# Where the default index offers torch with CUDA only: make quickstart TORCH_INDEX=<PyTorch's CPU index>
+TORCH_INDEX ?=
+PIP    := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet \
+          $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .PHONY: quickstart test install lint types format readme clean help
 

@@ -41,10 +41,12 @@ def run(config: AuditConfig) -> ExitStats:
     from pipeline.manifest import read_manifest
 
     layout = OutputLayout(config.scores)
+    # Before the work: a place that cannot be written is told at once where Beam does not know it.
+    directory = OutputLayout(config.output or layout.audit_directory).directory
     manifest = read_manifest(layout, command="score")
     stats = collect(layout, manifest, _true_labels(config, manifest))
     _check_joined(config, stats)
-    path = _write(config, layout.audit_directory, stats)
+    path = _write(directory, stats)
     show(stats, manifest)
     results().print(f"wrote {path}", markup=False, soft_wrap=True)
     return stats
@@ -80,19 +82,23 @@ def _check_joined(config: AuditConfig, stats: ExitStats) -> None:
         )
 
 
-def _write(config: AuditConfig, default: str, stats: ExitStats) -> str:
+def _write(directory: str, stats: ExitStats) -> str:
     import pyarrow.parquet as pq
     from apache_beam.io.filesystems import FileSystems
 
+    from model.errors import OutputError
     from pipeline.exit_stats import EXIT_STATS_FILE
     from pipeline.layout import make_directory
 
-    directory = config.output or default
-    make_directory(directory)
     path = str(FileSystems.join(directory, EXIT_STATS_FILE))
-    with FileSystems.create(path + ".partial", mime_type="application/octet-stream") as file:
-        pq.write_table(stats.as_table(), file)
-    FileSystems.rename([path + ".partial"], [path])
+    try:
+        make_directory(directory)
+        with FileSystems.create(path + ".partial", mime_type="application/octet-stream") as file:
+            pq.write_table(stats.as_table(), file)
+        FileSystems.rename([path + ".partial"], [path])
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise OutputError(f"{directory!r} cannot be written: {reason}; choose another --output") from error
     return path
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +18,9 @@ from jobs.runner import RunnerConfig, make_pipeline
 
 if TYPE_CHECKING:
     import apache_beam as beam
+    from apache_beam.runners.runner import PipelineResult
 
+    from model.errors import FastBertJobsError
     from model.precision import Execution
     from pipeline.layout import OutputLayout
     from pipeline.manifest import Manifest
@@ -24,6 +29,10 @@ if TYPE_CHECKING:
     from pipeline.work import RowTask, ShardJob
 
 _POLL_SECONDS = 0.5
+# Listing an object store costs a request, and takes its time.
+_REMOTE_POLL_SECONDS = 5.0
+# The last line of a worker's traceback; Beam appends the step.
+_WORKER_ERROR = re.compile(r"model\.errors\.(\w+): (.*?)(?: \[while running '.*'\])?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,69 +129,101 @@ def run_beam_job(job: BeamJob) -> JobOutcome:
     from pipeline.layout import OutputLayout
     from pipeline.manifest import JobDescription, begin, describe_inputs, finish
 
+    # Made before anything is written: Beam checks the runner and its options here, and file systems get them.
+    pipeline = make_pipeline(job.runner)
     layout, plan = OutputLayout(job.output), job.inputs.plan()
     description = JobDescription(
         command=job.command, settings=job.settings, inputs=describe_inputs(job.inputs)
     )
-    # Made before anything is written: Beam checks the runner and its options here.
-    pipeline = make_pipeline(job.runner)
-    finished = begin(layout, description, overwrite=job.overwrite)
+    finished = begin(layout, description, overwrite=job.overwrite, versions=_as_metadata(_versions()))
     show_decisions(results(), job.decisions)
     started = time.monotonic()
     with _watched(layout, plan, finished, description=job.command):
         items = [item for item in plan.items if item.shard_name not in finished]
-        busy = _run(job, pipeline, description.fingerprint, items)
+        result = _run(job, pipeline, description.fingerprint, items)
     seconds = time.monotonic() - started
-    environment = {**_versions(), "device": job.execution.device, **job.facts}
     manifest = finish(
         layout,
         description,
         plan,
         labels=job.labels,
-        environment=environment,
+        environment={**_versions(), "device": job.execution.device, **job.facts},
         max_rejected=job.max_rejected,
     )
+    busy = _busy_seconds(result)
     done_now = [shard for shard in manifest.shards if shard["name"] not in finished]
     rows_now = sum(shard["rows"] + shard["counts"]["rejected"] for shard in done_now)
     return JobOutcome(manifest=manifest, seconds=seconds, busy_seconds=busy, num_rows_now=rows_now)
 
 
-def _run(job: BeamJob, pipeline: beam.Pipeline, fingerprint: str, items: list[WorkItem]) -> float:
-    """Run the pipeline, and return how many seconds workers were busy."""
-    import json
-
+def _run(
+    job: BeamJob, pipeline: beam.Pipeline, fingerprint: str, items: list[WorkItem]
+) -> PipelineResult | None:
+    """Run the pipeline, and return its result; None where there was nothing to do."""
     import apache_beam as beam
 
+    if not items:
+        return None
+    transform = job.transform(_shard_job(job, fingerprint))
+    _ = pipeline | "WorkItems" >> beam.Create(items) | transform
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except RuntimeError as error:
+        if (mistake := error_of_worker(str(error))) is None:
+            raise
+        raise mistake from error
+    return result
+
+
+def _shard_job(job: BeamJob, fingerprint: str) -> ShardJob[Any]:
     from pipeline.schema import SCHEMA_VERSION
     from pipeline.work import ShardJob
 
-    if not items:
-        return 0.0
     metadata = {
         "fingerprint": fingerprint,
         "schema_version": str(SCHEMA_VERSION),
         "command": job.command,
         "labels": json.dumps(job.labels),
-        "settings": json.dumps(dict(job.settings), sort_keys=True),
-        "versions": json.dumps(_versions(), sort_keys=True),
+        "settings": _as_metadata(job.settings),
+        "versions": _as_metadata(_versions()),
     }
-    shard_job = ShardJob(
+    return ShardJob(
         task=job.task,
         output=job.output,
         metadata=metadata,
         torch_threads=job.runner.torch_threads,
     )
-    _ = pipeline | "WorkItems" >> beam.Create(items) | job.transform(shard_job)
-    result = pipeline.run()
-    result.wait_until_finish()
-    return _busy_seconds(result)
 
 
-def _busy_seconds(result: Any) -> float:
+def error_of_worker(text: str) -> FastBertJobsError | None:
+    """Return the user's mistake that a worker process ended with; None if it ended with something else.
+
+    Args:
+        text: the worker's traceback; all that comes of an exception from one process to another.
+    """
+    from model import errors
+
+    last_line = text.rstrip().rpartition("\n")[2]
+    found = _WORKER_ERROR.fullmatch(last_line)
+    kind = getattr(errors, found[1], None) if found else None
+    if not found or not isinstance(kind, type) or not issubclass(kind, errors.FastBertJobsError):
+        return None
+    return kind(found[2])
+
+
+def _as_metadata(values: Mapping[str, Any]) -> str:
+    """Return values as they stand in the shards' metadata: equal ones are equal text."""
+    return json.dumps(dict(values), sort_keys=True)
+
+
+def _busy_seconds(result: PipelineResult | None) -> float:
     from apache_beam.metrics import MetricsFilter
 
     from pipeline.work import BUSY_MILLISECONDS
 
+    if result is None:
+        return 0.0
     try:
         counters = result.metrics().query(MetricsFilter().with_name(BUSY_MILLISECONDS))["counters"]
     except NotImplementedError:  # Dask has no metrics
@@ -201,7 +242,6 @@ def _watched(layout: OutputLayout, plan: Plan, finished: set[str], *, descriptio
     """Show progress while the job runs, by the shards that have appeared: so it works on any runner."""
     rows = {item.shard_name: max(item.rows.num_rows, 0) for item in plan.items}
     started_with = sum(rows[name] for name in finished if name in rows)
-    stop = threading.Event()
     with progress_bar(rate="rate") as progress:
         # The size of compressed files is known only when they are read: then no total, and no ETA.
         total = plan.num_rows
@@ -214,15 +254,30 @@ def _watched(layout: OutputLayout, plan: Plan, finished: set[str], *, descriptio
             text = f"{rate:,.0f} rows/s" if done > started_with else ""
             progress.update(bar, completed=done, rate=text)
 
-        def watch() -> None:
-            while not stop.wait(_POLL_SECONDS):
-                update()
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
+        with _repeated(update, seconds=_REMOTE_POLL_SECONDS if "://" in layout.directory else _POLL_SECONDS):
             yield
-        finally:
-            stop.set()
-            watcher.join()
-            update()
+
+
+@contextmanager
+def _repeated(action: Callable[[], None], *, seconds: float) -> Iterator[None]:
+    """Do something every so many seconds, and once more at the end; that it fails is logged and no more."""
+    stop = threading.Event()
+
+    def attempt() -> None:
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - the job is worth more than its progress bar
+            logging.getLogger(__name__).warning("progress is unknown: %s", error)
+
+    def repeat() -> None:
+        while not stop.wait(seconds):
+            attempt()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        attempt()

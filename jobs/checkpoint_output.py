@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 STATE_FILE = "training_state.safetensors"
@@ -12,29 +15,65 @@ METRICS_FILE = "metrics.json"
 class WorkingDirectory:
     """Where a checkpoint grows: beside its final name, which it takes when it is whole."""
 
-    def __init__(self, output: str, *, resume: bool, overwrite: bool) -> None:
+    def __init__(
+        self, output: str, *, overwrite: bool, resume: bool | None = None, sources: Sequence[str] = ()
+    ) -> None:
         """Claim `output`.
 
+        Args:
+            output: the final name.
+            overwrite: whether to replace what an earlier run left.
+            resume: whether to go on where a killed run stopped; None for a command that cannot.
+            sources: directories and hub names that are read, which must stay as they are.
+
         Raises:
-            OutputError: if something is there that was not to be resumed or overwritten, or is no checkpoint.
+            OutputError: if something is there that was not to be resumed or overwritten, or is not ours.
         """
         from model.errors import OutputError
 
-        # Absolute, for `.` has no name that another could be made of.
-        self.final = Path(output).absolute()
-        self.partial = self.final.with_name(self.final.name + ".partial")
-        self._overwrite = overwrite
+        check_local(output)
+        try:
+            # Resolved, for neither `.` nor a link has a name that another could be made of.
+            self.final = Path(output).resolve()
+            self.partial = self.final.parent / f"{self.final.name}.partial"
+            self._overwrite = overwrite
+            self._check_sources(output, sources)
+            self._check_final(output)
+            self._check_partial(resume)
+        except (OSError, RuntimeError) as error:  # the latter of links that go round in a circle
+            raise OutputError(f"{output!r} cannot be written: {error}") from error
+
+    def _check_sources(self, output: str, sources: Sequence[str]) -> None:
+        from model.errors import OutputError
+
+        for source in sources:
+            place = Path(source).resolve()
+            if place.is_dir() and any(_overlap(place, own) for own in (self.final, self.partial)):
+                raise OutputError(
+                    f"{output!r} and {source!r}, which is read, overlap; choose another --output"
+                )
+
+    def _check_final(self, output: str) -> None:
+        from model.errors import OutputError
+
         if self.final.is_file():
             raise OutputError(f"{output!r} is a file; choose another --output")
-        if self.final.exists() and any(self.final.iterdir()):
-            if not (self.final / "config.json").is_file():
-                raise OutputError(f"{output!r} is not empty and holds no checkpoint; choose another --output")
-            if not overwrite:
-                raise OutputError(f"{output!r} exists already; choose another --output, or --overwrite it")
-        if self.partial.exists() and not (resume or overwrite):
+        if not self.final.exists() or not any(self.final.iterdir()):
+            return
+        if not _is_ours(self.final):
             raise OutputError(
-                f"{str(self.partial)!r} is a killed run's; go on with --resume, or --overwrite it"
+                f"{output!r} is not empty and holds no checkpoint that fastbert-jobs wrote; "
+                "choose another --output"
             )
+        if not self._overwrite:
+            raise OutputError(f"{output!r} exists already; choose another --output, or --overwrite it")
+
+    def _check_partial(self, resume: bool | None) -> None:
+        from model.errors import OutputError
+
+        if self.partial.exists() and not (resume or self._overwrite):
+            cure = "choose another --output" if resume is None else "go on with --resume"
+            raise OutputError(f"{str(self.partial)!r} is a killed run's; {cure}, or --overwrite it")
 
     def start(self) -> None:
         """Make the directory, emptied if it is to be overwritten.
@@ -52,8 +91,46 @@ class WorkingDirectory:
             raise OutputError(f"{str(self.partial)!r} cannot be written: {error}") from error
 
     def finish(self) -> None:
-        """Give the directory its final name."""
-        (self.partial / STATE_FILE).unlink(missing_ok=True)
-        if self.final.exists():
-            shutil.rmtree(self.final)
-        self.partial.rename(self.final)
+        """Give the directory its final name, and only then delete what had it and the training state.
+
+        Raises:
+            OutputError: if it cannot be renamed; the checkpoint then keeps its first name.
+        """
+        from model.errors import OutputError
+
+        aside = None
+        try:
+            if self.final.exists():
+                aside = Path(tempfile.mkdtemp(prefix=f"{self.final.name}.old-", dir=self.final.parent))
+                self.final.rename(aside / self.final.name)
+            self.partial.rename(self.final)
+            (self.final / STATE_FILE).unlink(missing_ok=True)
+            if aside:
+                shutil.rmtree(aside)
+        except OSError as error:
+            raise OutputError(f"{str(self.partial)!r} cannot be made {str(self.final)!r}: {error}") from error
+
+
+def check_local(output: str) -> None:
+    """Refuse a URL.
+
+    Raises:
+        OutputError: if `output` is one.
+    """
+    from model.errors import OutputError
+
+    if "://" in output:
+        raise OutputError(f"{output!r} is no local directory; give a local --output, and copy it afterwards")
+
+
+def _overlap(one: Path, two: Path) -> bool:
+    return one.is_relative_to(two) or two.is_relative_to(one)
+
+
+def _is_ours(directory: Path) -> bool:
+    """Return whether a command of ours wrote `directory`, told by its metrics."""
+    try:
+        metrics = json.loads((directory / METRICS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(metrics, dict) and "config" in metrics

@@ -22,6 +22,7 @@ from jobs.options import (
     Input,
     InputFormat,
     KlDirection,
+    LearningRate,
     MaxRejected,
     Output,
     Overwrite,
@@ -40,13 +41,17 @@ from jobs.score import ScoreConfig
 
 _MISUSE = 2
 _INTERRUPTED = 130
-_GO_ON = "interrupted; run the same command again to go on"
+_GO_ON = {
+    "label-teacher": "; run the same command again to go on",
+    "score": "; run the same command again to go on",
+    "distill": "; run it again with --resume to go on",
+}
 _PROGRAM = "fastbert-jobs"
 # Of the errors that typer raises it exports this one; its base is every misuse of the command line.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 # Beam appends the step to the message of what a worker raised.
 _BEAM_STEP = re.compile(r" \[while running '.*'\]$", re.DOTALL)
-_REPEATABLE = ("--input", "--eval-input", "--labels-input")
+_REPEATABLE = ("--input", "--eval-input")
 
 app = typer.Typer(
     name=_PROGRAM,
@@ -113,9 +118,7 @@ def distill(
     backbone: Annotated[str, typer.Option(help="Classifier that gets the branches: directory or hub name.")],
     output: Output,
     epochs: Epochs = DistillConfig.epochs,
-    learning_rate: Annotated[
-        float, typer.Option(help="Highest learning rate.")
-    ] = DistillConfig.learning_rate,
+    learning_rate: LearningRate = DistillConfig.learning_rate,
     batch_size: BatchSize = DistillConfig.batch_size,
     seed: Seed = DistillConfig.seed,
     kl_direction: KlDirection = DistillConfig.kl_direction,
@@ -236,9 +239,7 @@ def finetune(
         list[str] | None, typer.Option(help="Labelled rows to judge by; the best epoch is kept.")
     ] = None,
     epochs: Epochs = FinetuneConfig.epochs,
-    learning_rate: Annotated[
-        float, typer.Option(help="Highest learning rate.")
-    ] = FinetuneConfig.learning_rate,
+    learning_rate: LearningRate = FinetuneConfig.learning_rate,
     batch_size: BatchSize = FinetuneConfig.batch_size,
     max_length: Annotated[int, typer.Option(help="Tokens a text is cut to.")] = FinetuneConfig.max_length,
     weight_decay: Annotated[
@@ -324,7 +325,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     try:
         status = command.main(args, prog_name=_PROGRAM, standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
-        _fail(_GO_ON, _INTERRUPTED)
+        status = _INTERRUPTED
     except _UsageError as error:
         _fail(error.format_message(), _MISUSE)
     except ValueError as error:
@@ -333,8 +334,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         if not isinstance(error, FastBertJobsError):
             raise
         _fail(_BEAM_STEP.sub("", str(error)), _MISUSE)
-    if status == _INTERRUPTED:  # typer has caught it
-        _fail(_GO_ON, _INTERRUPTED)
+    if status == _INTERRUPTED:  # typer catches some interrupts itself, and returns this
+        _fail("interrupted" + _GO_ON.get(args[0], ""), _INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 

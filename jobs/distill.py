@@ -14,8 +14,9 @@ from jobs.options import KlDirectionName
 if TYPE_CHECKING:
     from model.distillation import BranchQuality
     from model.fastbert import FastBertForSequenceClassification
-    from model.training import StepReport
-    from pipeline.soft_labels import LabelledTexts, SoftLabels
+    from model.precision import Execution
+    from model.training import StepReport, TrainingConfig
+    from pipeline.soft_labels import SoftLabelledTexts, SoftLabels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,21 @@ class DistillConfig:
         if self.resume and self.overwrite:
             raise OptionError("--resume and --overwrite exclude each other")
 
+    def training(self) -> TrainingConfig:
+        """Return how to train.
+
+        Raises:
+            OptionError: naming the option and the rule.
+        """
+        from model.training import TrainingConfig
+
+        return TrainingConfig(
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            seed=self.seed,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistillSummary:
@@ -79,30 +95,56 @@ class DistillSummary:
 
 def run(config: DistillConfig) -> DistillSummary:
     """Train the branches; see the README for the errors that a user can make."""
-    from model.checkpoint import load_classifier, load_tokenizer, resolve_checkpoint
-    from model.fastbert import FastBertForSequenceClassification
     from model.precision import resolve_execution
-    from model.training import TrainingConfig
     from pipeline.soft_labels import SoftLabels
 
-    training = TrainingConfig(
-        epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-        seed=config.seed,
+    training = config.training()
+    working = WorkingDirectory(
+        config.output,
+        overwrite=config.overwrite,
+        resume=config.resume,
+        sources=(config.backbone, config.labels),
     )
-    working = WorkingDirectory(config.output, resume=config.resume, overwrite=config.overwrite)
     labels = SoftLabels.open(config.labels)
+    model = _load(config, labels)
+    execution = resolve_execution()
+    model.to(execution.device)
+    working.start()
+    distillation = _Distillation(config, training, model, labels, working)
+    _show(config, model, labels, execution)
+    distillation.train(token_budget=execution.token_budget)
+    distillation.save()
+    working.finish()
+    console = results()
+    console.print(f"{labels.num_train_rows:,} rows, {config.epochs} epochs; wrote {config.output}")
+    next_command(
+        console,
+        f"fastbert-jobs score --input CORPUS --text-column text --model {config.output} "
+        "--output scores --speed 0.5",
+    )
+    return DistillSummary(
+        output=config.output, num_train_rows=labels.num_train_rows, epochs=distillation.epochs
+    )
+
+
+def _load(config: DistillConfig, labels: SoftLabels) -> FastBertForSequenceClassification:
+    """Return the backbone with fresh branches, checked against the soft labels."""
+    from model.checkpoint import load_classifier, load_tokenizer, resolve_checkpoint
+    from model.fastbert import FastBertForSequenceClassification
+
     directory = resolve_checkpoint(config.backbone)
     backbone, tokenizer = load_classifier(directory), load_tokenizer(directory)
     model = FastBertForSequenceClassification.from_backbone(
         backbone, tokenizer, max_length=labels.max_length, seed=config.seed
     )
     check_partners(model, labels, config)
-    execution = resolve_execution()
-    model.to(execution.device)
-    working.start()
-    distillation = _Distillation(config, training, model, labels, working)
+    return model
+
+
+def _show(
+    config: DistillConfig, model: FastBertForSequenceClassification, labels: SoftLabels, execution: Execution
+) -> None:
+    """Print what was decided."""
     show_decisions(
         results(),
         {
@@ -112,21 +154,6 @@ def run(config: DistillConfig) -> DistillSummary:
             "runs on": execution.device,
         },
     )
-    distillation.train(token_budget=execution.token_budget)
-    model.cpu().save_pretrained(working.partial)
-    distillation.write_metrics()
-    working.finish()
-    summary = DistillSummary(
-        output=config.output, num_train_rows=labels.num_train_rows, epochs=distillation.epochs
-    )
-    console = results()
-    console.print(f"{summary.num_train_rows:,} rows, {config.epochs} epochs; wrote {config.output}")
-    next_command(
-        console,
-        f"fastbert-jobs score --input CORPUS --text-column text --model {config.output} "
-        "--output scores --speed 0.5",
-    )
-    return summary
 
 
 def check_partners(
@@ -166,7 +193,7 @@ class _Distillation:
     def __init__(
         self,
         config: DistillConfig,
-        training: Any,
+        training: TrainingConfig,
         model: FastBertForSequenceClassification,
         labels: SoftLabels,
         working: WorkingDirectory,
@@ -244,7 +271,7 @@ class _Distillation:
             )
         return state
 
-    def _loss(self, batch: LabelledTexts) -> Any:
+    def _loss(self, batch: SoftLabelledTexts) -> Any:
         import numpy as np
         import torch
 
@@ -260,7 +287,7 @@ class _Distillation:
             hard_label_weight=self._config.hard_label_weight,
         ).sum()
 
-    def _tokenize(self, batch: LabelledTexts) -> Any:
+    def _tokenize(self, batch: SoftLabelledTexts) -> Any:
         from model.tokenization import tokenize
 
         return tokenize(
@@ -270,7 +297,7 @@ class _Distillation:
             max_length=self._model.config.max_length,
         )
 
-    def _judge(self, epoch: int, held_out: LabelledTexts, *, token_budget: int) -> None:
+    def _judge(self, epoch: int, held_out: SoftLabelledTexts, *, token_budget: int) -> None:
         """Report every branch's KL and agreement with the teacher on the held-out texts."""
         from model.distillation import branch_qualities
 
@@ -291,6 +318,11 @@ class _Distillation:
             return []
         epochs = json.loads(path.read_text(encoding="utf-8"))["epochs"]
         return [[BranchQuality(**quality) for quality in epoch] for epoch in epochs]
+
+    def save(self) -> None:
+        """Write the FastBERT and its metrics."""
+        self._model.cpu().save_pretrained(self._working.partial)
+        self.write_metrics()
 
     def write_metrics(self) -> None:
         """Write what was asked for and how every branch did, epoch by epoch."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.checkpoint_output import METRICS_FILE, WorkingDirectory
@@ -13,6 +12,7 @@ from jobs.options import FormatName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -99,38 +99,23 @@ class FinetuneSummary:
 
 def run(config: FinetuneConfig) -> FinetuneSummary:
     """Fine-tune a classifier; see the README for the errors that a user can make."""
-    from model.checkpoint import quiet_transformers, resolve_checkpoint
     from model.precision import resolve_execution
     from pipeline.labelled_rows import sorted_labels
 
     training = config.training()
-    working = WorkingDirectory(config.output, resume=False, overwrite=config.overwrite)
+    working = WorkingDirectory(config.output, overwrite=config.overwrite, sources=(config.model,))
     rows = _read(config, config.input)
     eval_rows = _read(config, config.eval_input) if config.eval_input else None
     labels = sorted_labels(rows.labels)
     _check_labels(config, labels, eval_rows)
-    directory = resolve_checkpoint(config.model)
-    model, tokenizer = _load(config, directory, labels)
+    model, tokenizer = _load(config, labels)
     execution = resolve_execution()
     model.to(execution.device)
-    show_decisions(
-        results(),
-        {
-            "model": f"{config.model}, {model.config.model_type}, {len(labels)} labels",
-            "input": f"{len(rows):,} rows, {rows.num_rejected:,} without text or label left out",
-            "training": f"{config.epochs} epochs, batches of {config.batch_size}, "
-            f"learning rate {config.learning_rate:g}",
-            "runs on": execution.device,
-        },
-    )
+    _show(config, model, rows, execution)
     working.start()
     finetuning = _Finetuning(config, model, tokenizer, labels, execution)
     finetuning.train(rows, eval_rows, training)
-    with quiet_transformers():
-        model.cpu().save_pretrained(working.partial)
-    tokenizer.save_pretrained(working.partial)
-    _write_metrics(config, working, rows, finetuning)
-    working.finish()
+    _save(config, working, rows, finetuning)
     console = results()
     console.print(f"wrote {config.output}", markup=False)
     text = f"--text-column {config.text_column}"
@@ -140,6 +125,20 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
     )
     return FinetuneSummary(
         output=config.output, labels=labels, num_rows=len(rows), accuracy=finetuning.best_accuracy
+    )
+
+
+def _show(config: FinetuneConfig, model: PreTrainedModel, rows: LabelledTexts, execution: Execution) -> None:
+    """Print what was decided."""
+    show_decisions(
+        results(),
+        {
+            "model": f"{config.model}, {model.config.model_type}, {model.config.num_labels} labels",
+            "input": f"{len(rows):,} rows, {rows.num_rejected:,} without text or label left out",
+            "training": f"{config.epochs} epochs, batches of {config.batch_size}, "
+            f"learning rate {config.learning_rate:g}",
+            "runs on": execution.device,
+        },
     )
 
 
@@ -163,41 +162,14 @@ def _check_labels(config: FinetuneConfig, labels: tuple[str, ...], eval_rows: La
         raise InputError(f"--eval-input has labels that --input has not: {', '.join(strange[:5])}")
 
 
-def _load(
-    config: FinetuneConfig, directory: Path, labels: tuple[str, ...]
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load the encoder with a fresh classifier for `labels`; also one that had another classifier."""
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    from model.checkpoint import load_config, load_tokenizer, quiet_transformers
-    from model.errors import CheckpointError
+def _load(config: FinetuneConfig, labels: tuple[str, ...]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load the encoder with a head for `labels`, and its tokenizer."""
+    from model.checkpoint import load_for_finetuning, load_tokenizer, resolve_checkpoint
     from model.tokenization import choose_max_length, position_limit
 
+    directory = resolve_checkpoint(config.model)
     tokenizer = load_tokenizer(directory)
-    model_config = load_config(directory)
-    model_config.id2label = dict(enumerate(labels))
-    model_config.label2id = {label: place for place, label in enumerate(labels)}
-    model_config.problem_type = "single_label_classification"
-    torch.manual_seed(config.seed)
-    try:
-        with quiet_transformers():
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                directory,
-                config=model_config,
-                dtype="float32",
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{config.model!r} cannot be loaded: {reason}") from error
-    missing = [key for key in report["missing_keys"] if key.startswith(model.base_model_prefix)]
-    if missing and not all("pooler" in key for key in missing):
-        first = min(missing)
-        raise CheckpointError(
-            f"{config.model!r} is incomplete: {len(missing)} tensors missing, {first!r} among them"
-        )
+    model = load_for_finetuning(directory, labels, seed=config.seed)
     choose_max_length(config.max_length, position_limit(model, tokenizer))
     return model, tokenizer
 
@@ -224,14 +196,14 @@ class _Finetuning:
         """Train all weights; with eval rows the best epoch's are kept."""
         import torch
 
-        from model.training import bucketed_batches, train
+        from model.training import bucketed_batches, step_seed, train
 
         texts, places = self._prepare(rows)
         evaluation = self._prepare(eval_rows) if eval_rows else None
         lengths = torch.from_numpy(texts.lengths)
 
         def batches(epoch: int) -> Iterator[list[int]]:
-            generator = torch.Generator().manual_seed(training.seed * 1_000_003 + epoch)
+            generator = torch.Generator().manual_seed(step_seed(training.seed, epoch))
             return bucketed_batches(lengths, training.batch_size, generator=generator)
 
         with progress_bar(rate="loss") as progress:
@@ -262,6 +234,14 @@ class _Finetuning:
         self._model.eval()
         if self._best is not None:
             self._model.load_state_dict(self._best)
+
+    def save(self, directory: Path) -> None:
+        """Write the classifier and its tokenizer."""
+        from model.checkpoint import quiet_transformers
+
+        with quiet_transformers():
+            self._model.cpu().save_pretrained(directory)
+        self._tokenizer.save_pretrained(directory)
 
     def _prepare(self, rows: LabelledTexts) -> tuple[Any, Tensor]:
         import torch
@@ -304,9 +284,11 @@ class _Finetuning:
         results().print(line)
 
 
-def _write_metrics(
+def _save(
     config: FinetuneConfig, working: WorkingDirectory, rows: LabelledTexts, finetuning: _Finetuning
 ) -> None:
+    """Write the classifier and how it was made, and give both their final name."""
+    finetuning.save(working.partial)
     content = {
         "config": asdict(config),
         "num_rows": len(rows),
@@ -315,3 +297,4 @@ def _write_metrics(
         "accuracy": finetuning.best_accuracy,
     }
     (working.partial / METRICS_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    working.finish()

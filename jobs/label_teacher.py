@@ -71,7 +71,11 @@ def check_share(option: str, value: float) -> None:
 
 
 def run(config: LabelTeacherConfig) -> JobOutcome:
-    """Label a corpus; see the README for the errors that a user can make."""
+    """Label a corpus.
+
+    Raises:
+        FastBertJobsError: a mistake that the user can cure; nothing is written then.
+    """
     from pathlib import Path
 
     from model.checkpoint import checkpoint_hash
@@ -95,6 +99,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome:
             overwrite=config.overwrite,
             settings={
                 "model": checkpoint_hash(Path(task.teacher)),
+                "device": task.execution.device,
                 "precision": str(task.execution.precision),
                 "max_length": task.max_length,
                 "calibration_fraction": config.calibration_fraction,
@@ -123,10 +128,13 @@ def run(config: LabelTeacherConfig) -> JobOutcome:
 
 
 def _summarise(config: LabelTeacherConfig, outcome: JobOutcome) -> None:
+    from pipeline.schema import CALIBRATION_SPLIT, TRAIN_SPLIT
+
     console, counts = results(), outcome.manifest.counts
     console.print(outcome.describe_rows())
     console.print(
-        f"{counts.get('train', 0):,} rows to train on, {counts.get('calibration', 0):,} for calibration; "
+        f"{counts.get(TRAIN_SPLIT, 0):,} rows to train on, "
+        f"{counts.get(CALIBRATION_SPLIT, 0):,} for calibration; "
         f"{counts.get('distinct_texts', 0):,} texts were run"
     )
     next_command(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs.checkpoint_output import check_local
 from jobs.console import next_command, results, table
 
 if TYPE_CHECKING:
@@ -83,9 +84,13 @@ def run(config: QuickstartConfig) -> list[SpeedResult]:
     """Make a model, a FastBERT of it, score with it at several speeds, and compare them.
 
     Raises:
-        OutputError: if the output directory holds something else.
+        OptionError: if the seed is none.
+        OutputError: if the output directory holds something else, or cannot be written.
     """
+    from model.training import check_seed
+
     started = time.monotonic()
+    check_seed(config.seed)
     home = _fresh_home(config)
     _write_texts(config, home)
     _command(
@@ -118,13 +123,17 @@ def _fresh_home(config: QuickstartConfig) -> Path:
 
     from model.errors import OutputError
 
+    check_local(config.output)
     home = Path(config.output)
-    if home.exists():
-        if not (home / MARKER).is_file():
-            raise OutputError(f"{config.output!r} exists and is no quickstart's; choose another --output")
-        shutil.rmtree(home)
-    home.mkdir(parents=True)
-    (home / MARKER).touch()
+    try:
+        if home.exists():
+            if not (home / MARKER).is_file():
+                raise OutputError(f"{config.output!r} exists and is no quickstart's; choose another --output")
+            shutil.rmtree(home)
+        home.mkdir(parents=True)
+        (home / MARKER).touch()
+    except OSError as error:
+        raise OutputError(f"{config.output!r} cannot be written: {error}") from error
     return home
 
 
@@ -225,6 +234,7 @@ def _show(speeds: Sequence[SpeedResult], config: QuickstartConfig) -> None:
     console.print()
     console.print(table(f"{config.test_rows:,} rows, {config.num_layers} layers", columns, rows))
     console.print(
-        "FLOPs, wall clock: speed-up over full depth; reading and writing count in the latter\n"
+        "FLOPs: speed-up over full depth at real text lengths, attention products and branches counted\n"
+        "wall clock: speed-up over full depth, reading and writing counted\n"
         "agreement: rows with the full-depth answer"
     )

@@ -87,12 +87,15 @@ class ScoreConfig:
 
 
 def run(config: ScoreConfig) -> JobOutcome:
-    """Score a corpus; see the README for the errors that a user can make."""
+    """Score a corpus.
+
+    Raises:
+        FastBertJobsError: a mistake that the user can cure; nothing is written then.
+    """
     from model.checkpoint import resolve_checkpoint
     from model.fastbert import check_fastbert
     from model.flops import flops_model
     from model.precision import Precision
-    from pipeline.columns import check_kept_names
     from pipeline.scoring import ScoreTask, ScoreWithEarlyExit
     from pipeline.sources import Columns, inspect_inputs
 
@@ -102,7 +105,6 @@ def run(config: ScoreConfig) -> JobOutcome:
         id=config.id_column,
         keep=config.keep,
     )
-    check_kept_names(columns)
     model_config = check_fastbert(resolve_checkpoint(config.model))
     flops = flops_model(model_config.backbone_config, branch_size=model_config.branch_size)
     policy = config.policy(flops.num_layers)
@@ -150,6 +152,7 @@ def _settings(config: ScoreConfig, task: ScoreTask) -> dict[str, Any]:
         "model": checkpoint_hash(Path(task.model)),
         "policy": task.policy.name,
         "thresholds": list(task.policy.thresholds),
+        "device": task.execution.device,
         "precision": str(task.execution.precision),
         "max_length": task.max_length,
         "columns": vars(task.reading.columns),
@@ -159,11 +162,13 @@ def _settings(config: ScoreConfig, task: ScoreTask) -> dict[str, Any]:
 
 
 def _summarise(config: ScoreConfig, outcome: JobOutcome, flops: FlopsModel) -> None:
+    from pipeline.scoring import EXIT_COUNT, PROCESSED_TOKENS, REAL_TOKENS
+
     console, counts = results(), outcome.manifest.counts
     console.print(outcome.describe_rows())
     if not outcome.num_rows:
         return
-    exits = [counts[f"exit_layer_{layer}"] for layer in range(1, flops.num_layers + 1)]
+    exits = [counts[EXIT_COUNT.format(layer)] for layer in range(1, flops.num_layers + 1)]
     rows = [
         (layer, f"{count:,}", f"{count / outcome.num_rows:.1%}")
         for layer, count in enumerate(exits, start=1)
@@ -171,6 +176,6 @@ def _summarise(config: ScoreConfig, outcome: JobOutcome, flops: FlopsModel) -> N
     ]
     console.print(table("where the rows left", ("exit layer", "rows", "share"), rows))
     mean = sum(layer * count for layer, count in enumerate(exits, start=1)) / outcome.num_rows
-    padding = counts["processed_token_layers"] / max(counts["real_token_layers"], 1) - 1
+    padding = counts[PROCESSED_TOKENS] / max(counts[REAL_TOKENS], 1) - 1
     console.print(f"mean exit layer {mean:.2f} of {flops.num_layers}, padding {padding:.1%}")
     next_command(console, f"fastbert-jobs audit {config.output}")

@@ -7,8 +7,7 @@ What is written is an ordinary Hugging Face checkpoint; nothing that reads one c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +74,8 @@ def write_tiny_bert(
     import torch
     from transformers import BertConfig, BertModel
 
+    from model.checkpoint import quiet_transformers
+
     tokenizer = train_wordpiece(texts, vocab_size=vocab_size)
     tokenizer.model_max_length = max_length
     config = BertConfig(
@@ -89,22 +90,9 @@ def write_tiny_bert(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = BertModel(config)
-    with _no_progress_bars():
+    with quiet_transformers():
         model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    from transformers.utils import logging
-
-    were_enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if were_enabled:
-            logging.enable_progress_bar()
 
 
 def _frequent_letters(texts: Iterable[str]) -> list[str]:

@@ -1,11 +1,12 @@
 """Model directories: found, checked, loaded whole or refused, and told apart by their bytes."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, HTTPError
 from safetensors import SafetensorError
@@ -23,7 +24,13 @@ from model.errors import CheckpointError
 
 # What decides a model's answers; README.md, logs and training state do not.
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
-_NOT_MODEL_FILES = ("metrics.json", "README.txt", "training_args.json", "calibration.json")
+_NOT_MODEL_FILES = (
+    "metrics.json",
+    "README.txt",
+    "training_args.json",
+    "calibration.json",
+    "training_state.safetensors",
+)
 
 
 def resolve_checkpoint(name: str) -> Path:
@@ -46,7 +53,7 @@ def resolve_checkpoint(name: str) -> Path:
     except (OSError, HTTPError, HFValidationError) as error:
         raise CheckpointError(
             f"there is no model directory {name!r}, and the Hugging Face hub did not provide it: "
-            f"{_first_line(error)}"
+            f"{first_line(error)}"
         ) from error
 
 
@@ -69,9 +76,7 @@ def load_config(directory: Path) -> PretrainedConfig:
     try:
         return AutoConfig.from_pretrained(directory)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{str(directory)!r} has no usable config.json: {_first_line(error)}"
-        ) from error
+        raise CheckpointError(f"{str(directory)!r} has no usable config.json: {first_line(error)}") from error
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
@@ -87,7 +92,7 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise CheckpointError(f"{str(directory)!r} has no usable tokenizer: {_first_line(error)}") from error
+        raise CheckpointError(f"{str(directory)!r} has no usable tokenizer: {first_line(error)}") from error
     if tokenizer.pad_token_id is None:
         raise CheckpointError(f"the tokenizer in {str(directory)!r} has no padding token")
     return tokenizer
@@ -109,15 +114,60 @@ def load_classifier(directory: Path) -> PreTrainedModel:
     """
     config = load_config(directory)
     check_single_label(config, str(directory))
-    with quiet_transformers():
-        try:
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                directory, config=config, dtype="float32", output_loading_info=True
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(f"{str(directory)!r} cannot be loaded: {_first_line(error)}") from error
+    model, report = _load(directory, config)
     check_complete(report, str(directory))
     return model.eval()
+
+
+def load_for_finetuning(directory: Path, labels: Sequence[str], *, seed: int) -> PreTrainedModel:
+    """Load a pretrained encoder, or a classifier of other labels, with a head for `labels`, in float32.
+
+    Args:
+        directory: of the checkpoint.
+        labels: label names in the order of the logits.
+        seed: of what the checkpoint lacks: the head, and maybe the pooler under it.
+
+    Raises:
+        CheckpointError: if a tensor of the encoder is missing or of another shape.
+    """
+    config = load_config(directory)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: place for place, label in enumerate(labels)}
+    config.problem_type = "single_label_classification"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, report = _load(directory, config, ignore_mismatched_sizes=True)
+    _check_encoder(report, model.base_model_prefix, str(directory))
+    return model
+
+
+def _load(
+    directory: Path, config: PretrainedConfig, **options: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Return a float32 sequence classifier and its loading report."""
+    options |= {"config": config, "dtype": "float32", "output_loading_info": True}
+    with quiet_transformers():
+        try:
+            model, report = AutoModelForSequenceClassification.from_pretrained(directory, **options)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"{str(directory)!r} cannot be loaded: {first_line(error)}") from error
+    return model, report
+
+
+def _check_encoder(report: dict[str, Any], prefix: str, name: str) -> None:
+    """Refuse a checkpoint whose encoder, the pooler excepted, is not whole."""
+    missing = [key for key in _keys(report, "missing_keys") if "pooler" not in key]
+    for problem, keys in (("missing", missing), ("mismatched", _keys(report, "mismatched_keys"))):
+        damaged = [key for key in keys if key.startswith(f"{prefix}.")]
+        if damaged:
+            raise CheckpointError(
+                f"{name!r} is incomplete: {len(damaged)} tensors {problem}, {damaged[0]!r} among them"
+            )
+
+
+def _keys(report: dict[str, Any], kind: str) -> list[str]:
+    """Return the names of tensors in a loading report; beside those of another shape stand the shapes."""
+    return sorted(key if isinstance(key, str) else str(key[0]) for key in report.get(kind, ()))
 
 
 def check_single_label(config: PretrainedConfig, name: str) -> None:
@@ -148,7 +198,7 @@ def check_complete(report: dict[str, Any], name: str) -> None:
         CheckpointError: naming the first tensor that is missing or of another shape.
     """
     for kind in ("missing_keys", "mismatched_keys"):
-        keys = sorted(str(key) for key in report.get(kind, ()))
+        keys = _keys(report, kind)
         if keys:
             problem = kind.removesuffix("_keys")
             raise CheckpointError(
@@ -171,6 +221,7 @@ def quiet_transformers() -> Iterator[None]:
             hf_logging.enable_progress_bar()
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of what `error` says, its type's name where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,8 +1,8 @@
 """The layer sweep: all texts of a chunk through a layer, then one decision, then on with the survivors.
 
 A chunk is packed, longest text first. Every layer runs on full, length-sorted micro-batches of the texts
-still in it, so at most one partial micro-batch a layer and chunk is lost, and the host waits for the device
-once a layer. A text's answer depends on its chunk only.
+still in it, so at most one partial micro-batch a layer and chunk is lost. A text's answer depends on its
+chunk only.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.errors import CheckpointError
 from model.packing import Lengths, chunks, keep_rows, micro_batches
 from model.policy import ExitPolicy
-from model.precision import Execution
+from model.precision import Execution, check_finite
 from model.tokenization import TokenizedTexts
 from model.uncertainty import normalised_entropy
 
@@ -266,11 +265,7 @@ def predict_tokenized(
         full_depth[rows] = answers.full_depth_logits.cpu().numpy()
         uncertainty[rows] = answers.uncertainty.cpu().numpy()
         exit_layer[rows] = answers.exit_layer.cpu().numpy()
-    if not np.isfinite(logits).all():
-        raise CheckpointError(
-            f"the model answers NaN to {int((~np.isfinite(logits)).any(axis=1).sum())} of {num_rows} texts; "
-            "are its weights damaged, or is --precision too coarse for it?"
-        )
+    check_finite(logits)
     return Predictions(
         labels=model.labels,
         logits=logits,

@@ -1,6 +1,7 @@
 """A sequence classifier with a branch after every layer but the last."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,7 @@ from model.backbone import Backbone, adapt
 from model.branch import BranchClassifier
 from model.checkpoint import (
     check_complete,
+    first_line,
     label_names,
     load_config,
     load_tokenizer,
@@ -49,10 +51,16 @@ class FastBertForSequenceClassification(PreTrainedModel):
     base_model_prefix = "backbone"
     tokenizer: PreTrainedTokenizerBase
 
-    def __init__(self, config: FastBertConfig) -> None:
-        """Make a model of `config`'s shape with fresh weights."""
+    def __init__(self, config: FastBertConfig, *, hollow: bool = False) -> None:
+        """Make a model of `config`'s shape with fresh weights.
+
+        Args:
+            config: the shape.
+            hollow: whether the backbone is to have no weights, for a caller who puts one of their own in.
+        """
         super().__init__(config)
-        self.backbone = AutoModelForSequenceClassification.from_config(config.backbone_config)
+        with torch.device("meta") if hollow else nullcontext():
+            self.backbone = AutoModelForSequenceClassification.from_config(config.backbone_config)
         self.adapter: Backbone = adapt(self.backbone)
         self.branches = nn.ModuleList(
             BranchClassifier(
@@ -86,7 +94,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
         config = FastBertConfig.from_backbone(backbone.config, max_length=max_length)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = cls(config)
+            model = cls(config, hollow=True)
         model.backbone = backbone
         model.adapter = adapt(backbone)
         model.tokenizer = tokenizer
@@ -114,8 +122,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
             with quiet_transformers():
                 model, report = super().from_pretrained(directory, *args, output_loading_info=True, **options)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"{str(name)!r} cannot be loaded: {reason}") from error
+            raise CheckpointError(f"{str(name)!r} cannot be loaded: {first_line(error)}") from error
         check_complete(report, str(name))
         if unexpected := report["unexpected_keys"]:
             raise CheckpointError(

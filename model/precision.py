@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+import numpy.typing as npt
 import torch
+
+from model.errors import CheckpointError
 
 
 class Precision(StrEnum):
@@ -46,6 +50,23 @@ class Execution:
         'cpu, fp32, micro-batches of 1024 tokens'
         """
         return f"{self.device}, {self.precision}, micro-batches of {self.token_budget} tokens"
+
+
+def check_finite(logits: npt.NDArray[np.float32]) -> None:
+    """Refuse answers that are no numbers.
+
+    Args:
+        logits: (rows, num_labels).
+
+    Raises:
+        CheckpointError: saying how many texts have such an answer.
+    """
+    bad = int((~np.isfinite(logits)).any(axis=1).sum())
+    if bad:
+        raise CheckpointError(
+            f"the model answers NaN to {bad} of {len(logits)} texts; "
+            "are its weights damaged, or is --precision too coarse for it?"
+        )
 
 
 def resolve_execution(precision: Precision = Precision.AUTO, *, device: str | None = None) -> Execution:

@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model.packing import micro_batches
+from model.precision import check_finite
 from model.tokenization import TokenizedTexts
 
 # In these a text's last token sees the embedding of the padding after it, whatever the attention mask says:
@@ -52,6 +53,9 @@ def teacher_logits(
 
     Returns:
         (rows, num_labels) float32, in the order of `texts`.
+
+    Raises:
+        CheckpointError: if an answer is not finite.
     """
     assert not model.training, "soft labels are made without dropout"
     logits = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
@@ -64,4 +68,5 @@ def teacher_logits(
         for part in np.split(rows, changes) if sees_padding else [rows]:
             inputs = padded_inputs(tokenizer, ordered.take(part), model.device)
             logits[order[part]] = model(**inputs).logits.float().cpu().numpy()
+    check_finite(logits)
     return logits

@@ -1,5 +1,6 @@
 """Texts to token ids, with nothing padded."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from model.packing import Lengths
 DEFAULT_MAX_LENGTH = 512
 # A tokenizer returns lists of Python integers, some 36 bytes a token; they live only until packed.
 _TEXTS_A_CALL = 2048
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,8 @@ def tokenize(
 ) -> TokenizedTexts:
     """Tokenise texts, or pairs of texts, cutting each to `max_length` tokens (of a pair the longer part)."""
     runs = [slice(first, first + _TEXTS_A_CALL) for first in range(0, len(texts), _TEXTS_A_CALL)]
-    with _left_as_found(tokenizer):
+    # Threads of a worker share the tokenizer, and a call sets its truncation: one at a time.
+    with _LOCK, _left_as_found(tokenizer):
         parts = [
             _tokenize_run(
                 tokenizer, texts[run], None if text_pairs is None else text_pairs[run], max_length=max_length

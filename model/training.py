@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from model.errors import OptionError
 
 Batch = TypeVar("Batch")
+MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,22 @@ class TrainingConfig:
             raise OptionError(f"--warmup {self.warmup} is not a share of the steps, 0 to 1")
         if not 0 <= self.weight_decay < math.inf:
             raise OptionError(f"--weight-decay {self.weight_decay} is below 0")
+        check_seed(self.seed)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that a random generator may not take.
+
+    Raises:
+        OptionError: naming the option and the rule.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise OptionError(f"--seed {seed} is not between 0 and {MAX_SEED}")
+
+
+def step_seed(seed: int, n: int) -> int:
+    """Return the seed of the step, or the epoch, `n` of a run seeded with `seed`."""
+    return seed * 1_000_003 + n
 
 
 def schedule(step: int, *, total_steps: int, warmup: float) -> float:
@@ -174,6 +191,9 @@ def train(
         on_step: told of every step.
         on_epoch: told of every epoch that was finished, from 1; of the last one again after a kill.
         state: where to save and resume; None for neither.
+
+    Raises:
+        OptionError: if a loss or a gradient is not finite; the step is then not taken.
     """
     optimizer = make_optimizer(module, config)
     total_steps = config.epochs * steps_per_epoch
@@ -182,13 +202,14 @@ def train(
         epoch, done = divmod(step, steps_per_epoch)
         for batch in islice(batches(epoch), done, None):
             rate = config.learning_rate * schedule(step, total_steps=total_steps, warmup=config.warmup)
-            torch.manual_seed(config.seed * 1_000_003 + step)
+            torch.manual_seed(step_seed(config.seed, step))
             optimizer.zero_grad()
             value = loss(batch)
             value.backward()
-            _update(module, optimizer, config, rate)
             step += 1
-            on_step(StepReport(step=step, total_steps=total_steps, loss=float(value.detach())))
+            report = StepReport(step=step, total_steps=total_steps, loss=float(value.detach()))
+            _update(module, optimizer, config, rate, report)
+            on_step(report)
             if state and step % state.save_every == 0 and step % steps_per_epoch:
                 state.save(module, optimizer, step)
         assert step == (epoch + 1) * steps_per_epoch, "an epoch has as many batches as was said"
@@ -198,17 +219,25 @@ def train(
             state.save(module, optimizer, step)
 
 
-def _update(module: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, rate: float) -> None:
-    """Take one optimizer step at a learning rate of `rate`."""
+def _update(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    rate: float,
+    report: StepReport,
+) -> None:
+    """Take one optimizer step at a learning rate of `rate`, unless its loss or gradients are not finite."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-    nn.utils.clip_grad_norm_((p for p in module.parameters() if p.requires_grad), config.max_grad_norm)
+    trainable = (p for p in module.parameters() if p.requires_grad)
+    norm = float(nn.utils.clip_grad_norm_(trainable, config.max_grad_norm))
+    for name, value in (("loss", report.loss), ("gradient", norm)):
+        if not math.isfinite(value):
+            raise OptionError(
+                f"the {name} of step {report.step} is {value}; lower --learning-rate "
+                f"{config.learning_rate:g}, or see whether the model's weights and the soft labels are finite"
+            )
     optimizer.step()
-
-
-def describe(config: TrainingConfig) -> dict[str, float]:
-    """Return the configuration as plain numbers, for manifests and metrics."""
-    return asdict(config)
 
 
 def bucketed_batches(

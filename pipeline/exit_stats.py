@@ -73,7 +73,8 @@ class ExitStats:
         layers: what left after each layer, from the first.
         mean_exit_layer: over all rows.
         paper_speed_up: full depth over FastBERT in the paper's FLOPs (128 tokens, linear layers only).
-        saved_compute_speed_up: the same with real lengths, attention products and the branches as run.
+        saved_compute_speed_up: the same with real lengths, attention products and the branches as run;
+            each row counts, equal texts too, and the shadow sample only up to where it left.
     """
 
     labels: tuple[str, ...]

@@ -56,8 +56,12 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, FastBertForSeque
             policy: thresholds a layer, instead of `speed`.
             precision: `auto`, `fp32`, `bf16` or `fp16`.
             max_batch_size: texts a batch; large ones are sorted by length and pad little.
+
+        Raises:
+            OptionError: if the speed is outside [0, 1].
         """
         super().__init__()
+        ExitPolicy.from_speed(speed, num_layers=2)  # refuses a speed outside [0, 1] here, not on a worker
         self._model, self._speed, self._policy = model, speed, policy
         self._precision, self._max_batch_size = Precision(precision), max_batch_size
 

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -80,10 +81,12 @@ def find_files(patterns: Sequence[str], *, format: str | None = None) -> list[In
             matches = _match(pattern, any_extension=format is not None)
         if not matches:
             raise InputError(f"no file matches {pattern!r}")
-        found.update((file.path, file) for file in matches)
+        # However a local file is spelt, it is read once, under its first spelling.
+        for file in matches:
+            found.setdefault(file.path if "://" in file.path else os.path.realpath(file.path), file)
     return [
-        InputFile(path=path, format=_format_of(path, format), size=found[path].size_in_bytes)
-        for path in sorted(found)
+        InputFile(path=file.path, format=_format_of(file.path, format), size=file.size_in_bytes)
+        for file in sorted(found.values(), key=lambda file: str(file.path))
     ]
 
 

@@ -16,7 +16,7 @@ from pipeline.sources import Columns, Inputs, inspect_inputs, read_item
 _BATCH_ROWS = 1 << 16
 _BATCH_BYTES = 32 << 20
 # Rows a plan's item has; nothing is written here, so it only bounds how much is skipped when one is read.
-_ROWS_PER_ITEM = 1 << 20
+ROWS_PER_ITEM = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ def read_labelled_texts(
         InputError: if nothing matches, a column is missing, or no row has both text and label.
     """
     check_label_name(label_column)
-    inputs = inspect_inputs(patterns, columns, rows_per_shard=_ROWS_PER_ITEM, format=format)
+    inputs = inspect_inputs(patterns, columns, rows_per_shard=ROWS_PER_ITEM, format=format)
     found = LabelledTexts(
         texts=[], text_pairs=None if columns.text_pair is None else [], labels=[], num_rejected=0
     )

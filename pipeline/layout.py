@@ -14,6 +14,8 @@ from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
+from model.errors import OutputError
+
 SHARD_PATTERN = "part-*-of-*.parquet"
 
 
@@ -26,6 +28,18 @@ class OutputLayout:
     """
 
     directory: str
+
+    def __post_init__(self) -> None:
+        """Refuse a directory on a file system that Beam does not know, or lacks a library for.
+
+        Raises:
+            OutputError: saying what is missing.
+        """
+        try:
+            FileSystems.get_filesystem(self.directory)
+        except (ValueError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise OutputError(f"{self.directory!r} cannot be used: {reason}") from error
 
     def _join(self, *names: str) -> str:
         return str(FileSystems.join(self.directory, *names))
@@ -69,18 +83,42 @@ class OutputLayout:
 
     def delete(self) -> None:
         """Remove everything that a job wrote, and nothing else."""
-        own = [self.manifest, self.temporary, self.rejected_directory, self.audit_directory]
-        shards = [self.shard(name) for name in self.finished_shards()]
+        delete_files([self.manifest])
+        for directory in (self.temporary, self.rejected_directory, self.audit_directory):
+            delete_directory(directory)
+        delete_files([self.shard(name) for name in self.finished_shards()])
         # The description goes last: without it the directory could not be recognised as ours.
-        for path in (*own, *shards, self.job):
-            if FileSystems.exists(path):
-                FileSystems.delete([path])
+        delete_files([self.job])
+
+    def discard_shards(self, names: list[str]) -> None:
+        """Remove shards that are to be made again, their rejected rows, and the manifest that lists them."""
+        if names:
+            # In this order: a shard is finished only while its rejected rows are there.
+            delete_files([self.manifest])
+            delete_files([self.shard(name) for name in names])
+            delete_files([self.rejected(name) for name in names])
 
 
 def list_files(pattern: str) -> list[str]:
     """Return the paths that match a pattern, none where there is nothing."""
     (match,) = FileSystems.match([pattern])
     return [metadata.path for metadata in match.metadata_list]
+
+
+def delete_files(paths: list[str]) -> None:
+    """Remove those of some files that are there."""
+    for path in paths:
+        if FileSystems.exists(path):
+            FileSystems.delete([path])
+
+
+def delete_directory(path: str) -> None:
+    """Remove a directory and what is in it, if it is there."""
+    if not FileSystems.get_filesystem(path).has_dirs():
+        # On an object store only the files exist, their names beginning with the directory's.
+        delete_files(list_files(FileSystems.join(path, "**")))
+    elif FileSystems.exists(path):
+        FileSystems.delete([path])
 
 
 def name_of(path: str) -> str:

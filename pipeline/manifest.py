@@ -16,7 +16,7 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 
 from model.errors import OutputError
-from pipeline.layout import OutputLayout, list_files, make_directory, read_json, write_json
+from pipeline.layout import OutputLayout, delete_directory, list_files, make_directory, read_json, write_json
 from pipeline.plan import Plan
 from pipeline.schema import SCHEMA_VERSION
 from pipeline.shards import Counts, ShardFooter, read_footer
@@ -86,8 +86,16 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     return ", ".join(named)
 
 
-def begin(layout: OutputLayout, job: JobDescription, *, overwrite: bool) -> set[str]:
+def begin(layout: OutputLayout, job: JobDescription, *, overwrite: bool, versions: str = "") -> set[str]:
     """Claim an output directory, and return the names of the shards that are finished already.
+
+    Shards that were made with other library versions are removed, to be made again.
+
+    Args:
+        layout: the output directory.
+        job: what is to run there.
+        overwrite: whether our own output there, of whatever job, is deleted.
+        versions: of the libraries, as the shards' metadata have them.
 
     Raises:
         OutputError: if the directory holds another job's output, or something that is not ours.
@@ -103,7 +111,7 @@ def begin(layout: OutputLayout, job: JobDescription, *, overwrite: bool) -> set[
                 f"{layout.directory!r} holds another job, which differs in "
                 f"{differences(job.as_json(), there)}; choose another --output, or --overwrite it"
             )
-    elif FileSystems.exists(layout.directory) and list_files(FileSystems.join(layout.directory, "**")):
+    elif list_files(FileSystems.join(layout.directory, "**")):
         raise OutputError(
             f"{layout.directory!r} is not empty and holds no job of ours; choose another --output"
         )
@@ -112,8 +120,15 @@ def begin(layout: OutputLayout, job: JobDescription, *, overwrite: bool) -> set[
         write_json(layout.job, job.as_json())
     except OSError as error:
         raise OutputError(f"{layout.directory!r} cannot be written: {error}") from error
+    return _finished(layout, job, versions)
+
+
+def _finished(layout: OutputLayout, job: JobDescription, versions: str) -> set[str]:
+    """Return the names of the shards that are finished, without those of other library versions."""
     footers = (read_footer(layout, name) for name in layout.finished_shards())
-    return {footer.name for footer in footers if footer and footer.fingerprint == job.fingerprint}
+    ours = [footer for footer in footers if footer and footer.fingerprint == job.fingerprint]
+    layout.discard_shards([footer.name for footer in ours if footer.versions != versions])
+    return {footer.name for footer in ours if footer.versions == versions}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +139,7 @@ class Manifest:
         description: the job, as `JobDescription.as_json` gives it.
         fingerprint: of the job.
         labels: label names in the order of the vectors.
-        environment: device, threads and library versions that the first shard was made with.
+        environment: library versions, device and what else the driver noted when it finished the job.
         shards: name, rows and counts of each shard, in order.
     """
 
@@ -165,7 +180,7 @@ def finish(
         job: what was run there.
         plan: which shards there must be, and the rows that each accounts for.
         labels: label names in the order of the vectors.
-        environment: what the job ran on.
+        environment: library versions, device and what else the driver notes.
         max_rejected: largest share of rows that may be rejected.
 
     Raises:
@@ -184,8 +199,7 @@ def finish(
     )
     _check_rejected(layout, manifest.counts, max_rejected)
     write_json(layout.manifest, {**vars(manifest), "counts": manifest.counts})
-    if FileSystems.exists(layout.temporary):
-        FileSystems.delete([layout.temporary])
+    delete_directory(layout.temporary)
     return manifest
 
 

@@ -52,7 +52,9 @@ class WorkItem:
         >>> WorkItem(index=7, num_items=42, path="a.tsv", format="tsv", rows=rows).shard_name
         'part-00007-of-00042.parquet'
         """
-        return f"part-{self.index:05d}-of-{self.num_items:05d}.parquet"
+        # As wide as the last number, so that names sort in the order of the rows.
+        width = max(5, len(str(self.num_items)))
+        return f"part-{self.index:0{width}d}-of-{self.num_items:0{width}d}.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)

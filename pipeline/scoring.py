@@ -14,6 +14,7 @@ from model.fastbert import FastBertForSequenceClassification
 from model.policy import ExitPolicy
 from model.precision import Execution, Precision, resolve_execution
 from pipeline import schema
+from pipeline.columns import check_kept_names
 from pipeline.plan import WorkItem
 from pipeline.shards import Counts
 from pipeline.sources import Inputs
@@ -71,8 +72,9 @@ class ScoreTask:
 
         Raises:
             CheckpointError: if the model cannot be used.
-            OptionError: if the speed is outside [0, 1].
+            OptionError: if the speed is outside [0, 1], or a kept column has a name of the shard's own.
         """
+        check_kept_names(inputs.columns)
         directory = resolve_checkpoint(str(model))
         loaded = FastBertForSequenceClassification.from_pretrained(directory)
         return cls(

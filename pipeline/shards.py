@@ -16,6 +16,7 @@ from pipeline.schema import METADATA_PREFIX
 
 COMPRESSION = "zstd"
 FINGERPRINT = "fingerprint"
+VERSIONS = "versions"
 _COUNTS = "counts"
 
 Counts = dict[str, int]
@@ -41,6 +42,11 @@ class ShardFooter:
     def fingerprint(self) -> str:
         """The fingerprint of the job that wrote it; empty if it is none of ours."""
         return self.metadata.get(FINGERPRINT, "")
+
+    @property
+    def versions(self) -> str:
+        """The library versions that it was made with, as its job's metadata have them."""
+        return self.metadata.get(VERSIONS, "")
 
 
 class ParquetFileWriter:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from model.errors import InputError
-from model.training import bucketed_batches
+from model.training import bucketed_batches, step_seed
 from pipeline import schema
 from pipeline.layout import OutputLayout
 from pipeline.manifest import Manifest, read_manifest
@@ -26,7 +26,7 @@ MAX_HELD_OUT_ROWS = 2000
 
 
 @dataclass(frozen=True)
-class LabelledTexts:
+class SoftLabelledTexts:
     """Some texts and what the teacher answers to them.
 
     Attributes:
@@ -44,10 +44,10 @@ class LabelledTexts:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def take(self, rows: Sequence[int]) -> LabelledTexts:
+    def take(self, rows: Sequence[int]) -> SoftLabelledTexts:
         """Return the texts that `rows` names, in that order."""
         chosen = np.asarray(rows, dtype=np.int64)
-        return LabelledTexts(
+        return SoftLabelledTexts(
             texts=[self.texts[row] for row in rows],
             text_pairs=None if self.text_pairs is None else [self.text_pairs[row] for row in rows],
             logits=self.logits[chosen],
@@ -120,14 +120,14 @@ class SoftLabels:
         """Return the number of batches of an epoch."""
         return -(-self.num_train_rows // batch_size)
 
-    def batches(self, epoch: int, *, batch_size: int, seed: int) -> Iterator[LabelledTexts]:
+    def batches(self, epoch: int, *, batch_size: int, seed: int) -> Iterator[SoftLabelledTexts]:
         """Yield the training batches of an epoch: every train row once, in an order that seed and epoch set.
 
         Shards come in a shuffled order and are pooled, so that a batch mixes rows of several; rows of a batch
         are of like length, longest first.
         """
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        rest: LabelledTexts | None = None
+        generator = torch.Generator().manual_seed(step_seed(seed, epoch))
+        rest: SoftLabelledTexts | None = None
         for pool, is_last in _with_last(self._pools(generator)):
             rows = pool if rest is None else _joined([rest, pool])
             order = torch.randperm(len(rows), generator=generator).tolist()
@@ -140,14 +140,14 @@ class SoftLabels:
             for batch in bucketed_batches(lengths, batch_size, generator=generator):
                 yield now.take(batch)
 
-    def held_out(self) -> LabelledTexts | None:
+    def held_out(self) -> SoftLabelledTexts | None:
         """Return the rows that branches are judged by, None where the corpus is too small to have any."""
         parts = [part for name in self.manifest.shard_names for part in self._read(name, held_out=True)]
         return _joined(parts) if parts else None
 
-    def _pools(self, generator: torch.Generator) -> Iterator[LabelledTexts]:
+    def _pools(self, generator: torch.Generator) -> Iterator[SoftLabelledTexts]:
         names = self.manifest.shard_names
-        waiting: list[LabelledTexts] = []
+        waiting: list[SoftLabelledTexts] = []
         for index in torch.randperm(len(names), generator=generator).tolist():
             for part in self._read(names[index], held_out=False):
                 waiting.append(part)
@@ -157,7 +157,7 @@ class SoftLabels:
         if waiting:
             yield _joined(waiting)
 
-    def _read(self, name: str, *, held_out: bool) -> Iterator[LabelledTexts]:
+    def _read(self, name: str, *, held_out: bool) -> Iterator[SoftLabelledTexts]:
         columns = [
             schema.TEXT,
             *([schema.TEXT_PAIR] if self.has_pairs else []),
@@ -170,7 +170,7 @@ class SoftLabels:
             train_rows, held_out_rows = _parts(batch, self.held_out_share)
             wanted = batch.filter(pa.array(held_out_rows if held_out else train_rows))
             if len(wanted):
-                yield LabelledTexts(
+                yield SoftLabelledTexts(
                     texts=wanted[schema.TEXT].to_pylist(),
                     text_pairs=wanted[schema.TEXT_PAIR].to_pylist() if self.has_pairs else None,
                     logits=wanted[schema.TEACHER_LOGITS].flatten().to_numpy().reshape(len(wanted), -1),
@@ -187,9 +187,9 @@ def _parts(
     return is_train & ~is_held_out, is_train & is_held_out
 
 
-def _joined(parts: Sequence[LabelledTexts]) -> LabelledTexts:
+def _joined(parts: Sequence[SoftLabelledTexts]) -> SoftLabelledTexts:
     pairs = [part.text_pairs for part in parts if part.text_pairs is not None]
-    return LabelledTexts(
+    return SoftLabelledTexts(
         texts=[text for part in parts for text in part.texts],
         text_pairs=[pair for part in pairs for pair in part] if pairs else None,
         logits=np.concatenate([part.logits for part in parts]),
@@ -197,7 +197,7 @@ def _joined(parts: Sequence[LabelledTexts]) -> LabelledTexts:
     )
 
 
-def _with_last(pools: Iterator[LabelledTexts]) -> Iterator[tuple[LabelledTexts, bool]]:
+def _with_last(pools: Iterator[SoftLabelledTexts]) -> Iterator[tuple[SoftLabelledTexts, bool]]:
     """Yield each pool and whether it is the last."""
     before = next(pools, None)
     for pool in pools:

@@ -12,10 +12,8 @@ from model.errors import InputError
 from pipeline import schema
 from pipeline.columns import check_label_name
 from pipeline.exit_stats import NO_LABEL, LabelIds, TrueLabels
-from pipeline.labelled_rows import as_text, read_rows
+from pipeline.labelled_rows import ROWS_PER_ITEM, as_text, read_rows
 from pipeline.sources import Columns, inspect_inputs
-
-_ROWS_PER_ITEM = 1 << 20
 
 
 def read_true_labels(
@@ -41,7 +39,7 @@ def read_true_labels(
     """
     check_label_name(label_column, id_column)
     columns = Columns(id=id_column, keep=(label_column,))
-    inputs = inspect_inputs(patterns, columns, rows_per_shard=_ROWS_PER_ITEM, format=format)
+    inputs = inspect_inputs(patterns, columns, rows_per_shard=ROWS_PER_ITEM, format=format)
     known: dict[Any, str] = {}
     for source, rows, _ in read_rows(inputs):
         keys = _keys(rows[schema.ID]) if id_column else rows[schema.ROW].to_pylist()

@@ -191,3 +191,16 @@ def test_soft_labels_are_no_scores_and_scores_are_no_soft_labels(
         "distill", "--labels", scores, "--backbone", teacher, "--output", tmp_path / "fastbert"
     )
     assert line == f"'{scores}' was written by `score`, not by `label-teacher`"
+
+
+def test_a_place_that_cannot_be_written_is_told(command: CommandLine, scores: Path, tmp_path: Path):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "sub"):
+        line = command.refused("audit", scores, "--output", place)
+        assert line.startswith(f"'{place}' cannot be written: ")
+        assert line.endswith("; choose another --output")
+
+
+def test_a_file_system_that_beam_does_not_know_is_told(command: CommandLine, scores: Path):
+    for args in (["nowhere://out"], [scores, "--output", "nowhere://out"]):
+        assert command.refused("audit", *args).startswith("'nowhere://out' cannot be used: ")

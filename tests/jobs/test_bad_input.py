@@ -220,6 +220,20 @@ def test_an_output_that_is_a_file_is_refused(refused: Refusals, tmp_path: Path):
     assert f"'{tmp_path}/file/sub' cannot be written" in refused(output=tmp_path / "file" / "sub")
 
 
+def test_an_output_on_a_file_system_that_beam_does_not_know_is_refused(refused: Refusals):
+    line = refused(output="nowhere://bucket/out")
+    assert line.startswith("'nowhere://bucket/out' cannot be used: Unable to get filesystem")
+
+
+def test_labels_on_a_file_system_that_beam_does_not_know_are_refused(
+    command: CommandLine, teacher: Path, tmp_path: Path
+):
+    line = command.refused(
+        "distill", "--labels", "nowhere://labels", "--backbone", teacher, "--output", tmp_path / "out"
+    )
+    assert line.startswith("'nowhere://labels' cannot be used: Unable to get filesystem")
+
+
 # -- checkpoints
 
 

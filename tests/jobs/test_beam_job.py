@@ -1,3 +1,6 @@
+import gzip
+import logging
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -5,14 +8,16 @@ from typing import Any
 import pytest
 
 from jobs import beam_job
-from jobs.beam_job import JobOutcome
+from jobs.beam_job import JobOutcome, error_of_worker
+from jobs.runner import RunnerConfig
 from jobs.score import ScoreConfig, run
-from model.errors import InputError, OutputError
+from model.errors import CheckpointError, InputError, OutputError
 from pipeline.layout import OutputLayout
 from pipeline.manifest import Manifest
 from tests.job_fixtures import WRITERS, make_texts, read_manifest_file, snapshot, write_tsv
 
 TEXTS = make_texts(60)
+NAMES = [f"part-0000{index}-of-00003.parquet" for index in range(3)]
 
 
 def outcome(*, rows: int, rejected: int, now: int, seconds: float = 2.0) -> JobOutcome:
@@ -133,8 +138,115 @@ def test_a_shard_that_a_worker_did_not_write_is_missed(
     fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
-    monkeypatch.setattr(beam_job, "_run", lambda *_, **__: 0.0)
+    monkeypatch.setattr(beam_job, "_run", lambda *_, **__: None)
     with pytest.raises(
         OutputError, match=r"shard part-00000-of-00003.parquet .* was not written; run the same"
     ):
         score(fastbert, path, tmp_path / "out")
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/x/pipeline/input_files.py", line 60, in naming
+    raise InputError(f"{path}: cannot be read: {reason}") from error
+model.errors.InputError: a.gz: cannot be read: it ends
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/x/pipeline/input_files.py", line 60, in naming
+"""
+
+
+@pytest.mark.parametrize(
+    ("last_line", "error"),
+    [
+        ("model.errors.InputError: a.gz: it ends [while running 'A/B']\n\n", InputError("a.gz: it ends")),
+        ("model.errors.CheckpointError: 'm' [while it lasts]", CheckpointError("'m' [while it lasts]")),
+        ("TypeError: 'a' is no 'b' [while running 'A/B']", None),
+        ("model.errors.os: a.gz", None),
+        ("model.errors.Unknown: a.gz", None),
+        ("  model.errors.InputError: a.gz", None),
+        ("", None),
+    ],
+)
+def test_a_users_mistake_is_recognised_in_a_workers_traceback(last_line: str, error: Exception | None):
+    found = error_of_worker(TRACEBACK + last_line)
+    assert (type(found), str(found)) == (type(error), str(error))
+    assert error_of_worker("") is None
+
+
+def write_broken_off(path: Path) -> Path:
+    """Write a compressed file whose end is missing, far behind what is looked at before the job."""
+    draw = random.Random(0)
+    lines = "".join(f"calm dune {draw.random()}\n" for _ in range(60_000))
+    path.write_bytes(gzip.compress(f"text\n{lines}".encode())[:-500])
+    return path
+
+
+def test_a_users_mistake_in_a_worker_process_is_raised_as_such(fastbert: Path, tmp_path: Path):
+    path = write_broken_off(tmp_path / "rows.csv.gz")
+    with pytest.raises(InputError) as error:
+        score(fastbert, path, tmp_path / "out", runner=RunnerConfig(workers=2))
+    assert str(error.value).startswith(f"{path}: cannot be read: ")
+    assert "while running" not in str(error.value)
+    assert type(error.value.__cause__) is RuntimeError
+
+
+def test_a_progress_bar_that_fails_does_not_fail_the_job(
+    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+
+    def finished_shards(layout: OutputLayout) -> list[str]:
+        if (Path(layout.directory) / NAMES[0]).exists():
+            raise OSError("no network")
+        return sorted(file.name for file in Path(layout.directory).glob("part-*"))
+
+    monkeypatch.setattr(OutputLayout, "finished_shards", finished_shards)
+    with caplog.at_level(logging.WARNING, logger=beam_job.__name__):
+        assert score(fastbert, path, tmp_path / "out").num_rows == 60
+    assert "progress is unknown: no network" in caplog.text
+
+
+def test_a_progress_bar_that_fails_does_not_hide_what_failed(
+    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        monkeypatch.setattr(OutputLayout, "finished_shards", lambda _: 1 / 0)
+        raise KeyError("the job's own")
+
+    monkeypatch.setattr(beam_job, "_run", fail)
+    with pytest.raises(KeyError, match="the job's own"):
+        score(fastbert, write_tsv(tmp_path / "rows.tsv", {"text": TEXTS}), tmp_path / "out")
+
+
+def test_a_job_whose_metrics_fail_is_finished_all_the_same(
+    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(_: object) -> float:
+        raise OSError("no metrics")
+
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+    monkeypatch.setattr(beam_job, "_busy_seconds", fail)
+    with pytest.raises(OSError, match="no metrics"):
+        score(fastbert, path, tmp_path / "out")
+    assert read_manifest_file(tmp_path / "out")["counts"]["rows"] == 60
+
+
+def test_shards_of_other_library_versions_are_made_again(
+    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": [*TEXTS, ""]})
+    score(fastbert, path, tmp_path / "out")
+    whole = snapshot(tmp_path / "out")
+    assert score(fastbert, path, tmp_path / "out").num_rows_now == 0
+    assert snapshot(tmp_path / "out") == whole
+    versions = {**beam_job._versions(), "torch": "9.9"}
+    monkeypatch.setattr(beam_job, "_versions", lambda: versions)
+    assert score(fastbert, path, tmp_path / "out").num_rows_now == 61
+    changed = snapshot(tmp_path / "out")
+    assert changed.keys() == whole.keys()
+    assert all(b"9.9" in content for name, content in changed.items() if name != "_JOB.json")
+    monkeypatch.undo()
+    score(fastbert, path, tmp_path / "out")
+    assert snapshot(tmp_path / "out") == whole

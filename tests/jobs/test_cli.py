@@ -1,3 +1,4 @@
+import logging
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from jobs.cli import app, spread
 from jobs.distill import DistillConfig
 from jobs.finetune import FinetuneConfig
 from jobs.label_teacher import LabelTeacherConfig
+from jobs.logs import quieten_beam
 from jobs.runner import RunnerConfig
 from jobs.score import ScoreConfig
 from model.errors import CheckpointError, FastBertJobsError, InputError, OptionError, OutputError
@@ -108,10 +110,7 @@ def test_the_defaults_of_the_command_line_are_those_of_python(name: str, config:
         (["--input", "a", "b", "c"], ["--input", "a", "--input", "b", "--input", "c"]),
         (["--input", "a", "b", "--speed", "0.5"], ["--input", "a", "--input", "b", "--speed", "0.5"]),
         (["--input", "a", "--input", "b", "c"], ["--input", "a", "--input", "b", "--input", "c"]),
-        (
-            ["audit", "s", "--labels-input", "a", "b"],
-            ["audit", "s", "--labels-input", "a", "--labels-input", "b"],
-        ),
+        (["audit", "--labels-input", "a", "s"], ["audit", "--labels-input", "a", "s"]),
         (["--speed", "0.5", "stray"], ["--speed", "0.5", "stray"]),
         (["--input=a", "stray"], ["--input=a", "stray"]),
     ],
@@ -219,14 +218,28 @@ def test_a_defect_of_ours_keeps_its_traceback(command: CommandLine, monkeypatch:
         command.run("quickstart")
 
 
-def test_an_interrupted_command_says_how_to_go_on(command: CommandLine, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("args", "cure"),
+    [
+        (
+            "score --input a --text-column t --model m --output o --speed 0",
+            "; run the same command again to go on",
+        ),
+        ("distill --labels l --backbone b --output o", "; run it again with --resume to go on"),
+        ("quickstart", ""),
+    ],
+)
+def test_an_interrupted_command_says_how_to_go_on(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch, args: str, cure: str
+):
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jobs.quickstart.run", fail)
-    status, _, err = command.run("quickstart")
+    words = args.split()
+    monkeypatch.setattr(f"jobs.{words[0]}.run", fail)
+    status, _, err = command.run(*words)
     assert status == 130
-    assert err == "fastbert-jobs: interrupted; run the same command again to go on\n"
+    assert err == f"fastbert-jobs: interrupted{cure}\n"
 
 
 def test_the_arguments_of_the_process_are_taken_where_none_are_given(
@@ -271,3 +284,19 @@ def test_the_command_line_answers_without_loading_libraries(args: list[str]):
         env={**os.environ, "PYTHONSAFEPATH": "", "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("logger", "text", "is_said"),
+    [
+        ("apache_beam.runners.portability.local_job_service", r"Worker: \nmodel.errors.InputError: a", False),
+        ("apache_beam.runners.portability.local_job_service", r"Worker: \nTypeError: a", True),
+        ("somebody", r"Worker: \nmodel.errors.InputError: a", True),
+    ],
+)
+def test_what_a_worker_process_logs_of_a_users_mistake_is_not_repeated(
+    logger: str, text: str, is_said: bool, caplog: pytest.LogCaptureFixture
+):
+    quieten_beam()
+    logging.getLogger(logger).error(text)
+    assert [record.getMessage() for record in caplog.records] == ([text] if is_said else [])

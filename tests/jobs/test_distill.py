@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from transformers import AutoConfig, AutoTokenizer
 import model.distillation
 from model.fastbert import FastBertForSequenceClassification
 from model.training import TrainingState
-from pipeline.soft_labels import LabelledTexts
+from pipeline.soft_labels import SoftLabelledTexts
 from tests.job_fixtures import (
     LABELS,
     MAX_LENGTH,
@@ -204,6 +205,34 @@ def test_a_killed_run_may_be_overwritten(
     command(*distill(soft_labels, teacher, tmp_path / "out", "--overwrite"))
 
 
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_neither_backbone_nor_labels_are_overwritten(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, overwrite: tuple[str, ...]
+):
+    backbone = shutil.copytree(teacher, tmp_path / "backbone")
+    before = snapshot(backbone), snapshot(soft_labels)
+    for output, source in ((backbone, backbone), (backbone / "out", backbone), (soft_labels, soft_labels)):
+        line = command.refused(*distill(soft_labels, backbone, output, *overwrite))
+        assert line == f"'{output}' and '{source}', which is read, overlap; choose another --output"
+    other = shutil.copytree(teacher, tmp_path / "other")
+    assert "holds no checkpoint that fastbert-jobs wrote" in command.refused(
+        *distill(soft_labels, backbone, other, *overwrite)
+    )
+    assert (snapshot(backbone), snapshot(soft_labels)) == before
+    assert snapshot(other) == snapshot(teacher)
+
+
+def test_a_loss_that_is_not_finite_is_one_line(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    losses = model.distillation.branch_losses
+    monkeypatch.setattr(model.distillation, "branch_losses", lambda *a, **b: losses(*a, **b) * np.nan)
+    status, _, err = command.run(*distill(soft_labels, teacher, tmp_path / "out"))
+    assert status == 2
+    assert "the loss of step 1 is nan; lower --learning-rate 0.001, or see whether" in err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_calibration_split_is_never_seen(
     command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -212,7 +241,7 @@ def test_the_calibration_split_is_never_seen(
     seen: set[str] = set()
     tokenize = _Distillation._tokenize
 
-    def spy(self: _Distillation, batch: LabelledTexts) -> Any:
+    def spy(self: _Distillation, batch: SoftLabelledTexts) -> Any:
         seen.update(batch.texts)
         return tokenize(self, batch)
 
@@ -289,6 +318,8 @@ def test_a_backbone_that_is_a_fastbert_is_refused(
         (("--hard-label-weight", -1), "--hard-label-weight -1.0 is not 0 or above"),
         (("--resume", "--overwrite"), "--resume and --overwrite exclude each other"),
         (("--epochs", 0), "--epochs 0"),
+        (("--seed", -1), "--seed -1 is not between 0 and 2147483647"),
+        (("--seed", 2**31), "--seed 2147483648 is not between 0 and 2147483647"),
         (("--batch-size", 0), "--batch-size 0"),
         (("--learning-rate", 0), "--learning-rate 0.0"),
         (("--learning-rate", "nan"), "--learning-rate nan"),

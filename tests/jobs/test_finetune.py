@@ -1,11 +1,14 @@
 import json
 import random
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from jobs.tiny_bert import write_tiny_bert
@@ -213,17 +216,73 @@ def test_an_output_that_exists_is_refused_unless_it_is_overwritten(
     assert snapshot(tmp_path / "out")["model.safetensors"] != before["model.safetensors"]
 
 
-def test_an_encoder_that_is_incomplete_is_refused(command: CommandLine, encoder: Path, tmp_path: Path):
-    from safetensors.torch import load_file, save_file
+def damaged(encoder: Path, directory: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> Path:
+    """Copy an encoder, its tensors changed."""
+    shutil.copytree(encoder, directory)
+    tensors = load_file(directory / "model.safetensors")
+    change(tensors)
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    return directory
 
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    for name, content in snapshot(encoder).items():
-        (broken / name).write_bytes(content)
-    tensors = load_file(broken / "model.safetensors")
-    del tensors["encoder.layer.1.attention.self.query.weight"]
-    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+
+QUERY = "encoder.layer.1.attention.self.query.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda tensors: tensors.pop(QUERY), "missing"),
+        (lambda tensors: tensors.update({QUERY: tensors[QUERY][:16].clone()}), "mismatched"),
+    ],
+)
+def test_an_encoder_that_is_incomplete_is_refused(
+    command: CommandLine, encoder: Path, tmp_path: Path, change: Callable[..., Any], problem: str
+):
+    broken = damaged(encoder, tmp_path / "broken", change)
     path = write_tsv(tmp_path / "train.tsv", {"text": TEXTS[:4], "label": ["a", "b", "a", "b"]})
     line = command.refused(*finetune(path, broken, tmp_path / "out"))
-    assert "is incomplete: 1 tensors missing, 'bert.encoder.layer.1.attention.self.query.weight'" in line
+    assert f"is incomplete: 1 tensors {problem}, 'bert.{QUERY}'" in line
     assert not list(tmp_path.glob("out*"))
+
+
+def test_a_truncated_encoder_is_refused(command: CommandLine, encoder: Path, tmp_path: Path):
+    broken = shutil.copytree(encoder, tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    path = write_tsv(tmp_path / "train.tsv", {"text": TEXTS[:4], "label": ["a", "b", "a", "b"]})
+    assert "cannot be loaded: " in command.refused(*finetune(path, broken, tmp_path / "out"))
+
+
+def test_the_model_is_never_overwritten(command: CommandLine, encoder: Path, tmp_path: Path):
+    model = shutil.copytree(encoder, tmp_path / "model")
+    path = write_tsv(tmp_path / "train.tsv", {"text": TEXTS[:4], "label": ["a", "b", "a", "b"]})
+    before = snapshot(tmp_path)
+    for output in (model, model / "out", tmp_path):
+        line = command.refused(*finetune(path, model, output, "--overwrite"))
+        assert line == f"'{output}' and '{model}', which is read, overlap; choose another --output"
+    assert snapshot(tmp_path) == before
+
+
+def test_what_a_killed_run_left_is_to_be_overwritten(command: CommandLine, encoder: Path, tmp_path: Path):
+    path = write_tsv(tmp_path / "train.tsv", {"text": TEXTS[:4], "label": ["a", "b", "a", "b"]})
+    (tmp_path / "out.partial").mkdir()
+    line = command.refused(*finetune(path, encoder, tmp_path / "out"))
+    assert line == (f"'{tmp_path}/out.partial' is a killed run's; choose another --output, or --overwrite it")
+    command(*finetune(path, encoder, tmp_path / "out", "--overwrite"))
+    assert not (tmp_path / "out.partial").exists()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_that_is_none_is_refused(command: CommandLine, encoder: Path, tmp_path: Path, seed: int):
+    path = write_tsv(tmp_path / "train.tsv", {"text": TEXTS[:4], "label": ["a", "b", "a", "b"]})
+    line = command.refused(*finetune(path, encoder, tmp_path / "out", "--seed", seed))
+    assert line == f"--seed {seed} is not between 0 and 2147483647"
+
+
+def test_weights_that_are_not_finite_end_in_one_line(command: CommandLine, encoder: Path, tmp_path: Path):
+    broken = damaged(encoder, tmp_path / "broken", lambda tensors: tensors[QUERY].fill_(float("nan")))
+    path = write_tsv(tmp_path / "train.tsv", {"text": TEXTS[:4], "label": ["a", "b", "a", "b"]})
+    status, _, err = command.run(*finetune(path, broken, tmp_path / "out"))
+    assert status == 2
+    assert "the loss of step 1 is nan; lower --learning-rate 0.002, or see whether" in err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()

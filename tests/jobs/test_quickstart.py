@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jobs.quickstart import SPEEDS, QuickstartConfig, run
-from model.errors import OutputError
+from model.errors import OptionError, OutputError
 from tests.job_fixtures import WORDS, snapshot
 
 
@@ -42,6 +42,9 @@ def test_the_whole_line_runs(config: QuickstartConfig, capsys: pytest.CaptureFix
     for name in ("finetune", "label-teacher", "distill", "score", "audit"):
         assert f"$ fastbert-jobs {name} " in out
     assert "60 rows, 2 layers" in out
+    assert "FLOPs: speed-up over full depth at real text lengths, attention products and branches" in (
+        " ".join(out.split())
+    )
     assert "next: fastbert-jobs label-teacher" in out
 
 
@@ -51,3 +54,23 @@ def test_it_replaces_an_earlier_quickstart_and_nothing_else(config: QuickstartCo
     with pytest.raises(OutputError, match="exists and is no quickstart's; choose another --output"):
         run(config)
     assert snapshot(tmp_path) == {"quick/mine": b"mine"}
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("/proc/nope/x", "'/proc/nope/x' cannot be written: "),
+        ("gs://bucket/x", "'gs://bucket/x' is no local directory"),
+    ],
+)
+def test_an_output_that_cannot_be_made_is_one_line(output: str, message: str):
+    with pytest.raises(OutputError, match=message) as caught:
+        run(QuickstartConfig(output=output))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_that_is_none_is_refused_before_anything_is_made(tmp_path: Path, seed: int):
+    with pytest.raises(OptionError, match=f"--seed {seed} is not between"):
+        run(QuickstartConfig(output=str(tmp_path / "quick"), seed=seed))
+    assert not list(tmp_path.iterdir())

@@ -13,9 +13,11 @@ from transformers.utils import logging
 from model import checkpoint
 from model.checkpoint import (
     checkpoint_hash,
+    first_line,
     label_names,
     load_classifier,
     load_config,
+    load_for_finetuning,
     load_tokenizer,
     quiet_transformers,
     resolve_checkpoint,
@@ -248,6 +250,68 @@ def test_no_refusal_ends_in_a_half_loaded_model_of_a_later_call(directory):
     load(directory)
 
 
+# -- to be fine-tuned ---------------------------------------------------------------------------------
+
+
+@backbone_only
+def test_a_head_for_other_labels_is_made_and_the_encoder_kept(directory):
+    before = load_classifier(directory).bert.state_dict()
+    torch.manual_seed(123)
+    expected = torch.rand(3)
+    torch.manual_seed(123)
+    one, same, other = (load_for_finetuning(directory, ("a", "b"), seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(3), expected)
+    assert label_names(one.config) == ("a", "b")
+    assert one.config.problem_type == "single_label_classification"
+    assert one.classifier.weight.shape == (2, 32)
+    assert torch.equal(one.classifier.weight, same.classifier.weight)
+    assert not torch.equal(one.classifier.weight, other.classifier.weight)
+    assert all(torch.equal(value, before[name]) for name, value in one.bert.state_dict().items())
+
+
+@backbone_only
+def test_a_pooler_may_be_missing_of_what_is_fine_tuned(directory):
+    def drop(tensors):
+        for name in [name for name in tensors if "pooler" in name or "classifier" in name]:
+            del tensors[name]
+
+    change_tensors(directory, drop)
+    assert load_for_finetuning(directory, ("a", "b"), seed=0).num_labels == 2
+
+
+@backbone_only
+@pytest.mark.parametrize("name", ["bert.encoder.layer.1.intermediate.dense.weight", "bert.pooler.dense.bias"])
+def test_an_encoder_of_another_shape_is_not_made_up(directory, name):
+    change_tensors(directory, lambda tensors: tensors.update({name: torch.cat([tensors[name]] * 2)}))
+    with pytest.raises(CheckpointError, match=f"is incomplete: 1 tensors mismatched, '{name}' among them"):
+        load_for_finetuning(directory, ("a", "b"), seed=0)
+
+
+@backbone_only
+def test_an_encoder_without_a_tensor_is_not_made_up(directory):
+    name = "bert.embeddings.word_embeddings.weight"
+    change_tensors(directory, lambda tensors: tensors.pop(name))
+    with pytest.raises(CheckpointError, match=f"is incomplete: 1 tensors missing, '{name}' among them"):
+        load_for_finetuning(directory, ("a", "b"), seed=0)
+
+
+@backbone_only
+@pytest.mark.parametrize("kept", [0, 5, 1000, -1])
+def test_a_truncated_encoder_is_not_made_up(directory, kept):
+    path = directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match="cannot be loaded: ") as caught:
+        load_for_finetuning(directory, ("a", "b"), seed=0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"), [(OSError(), "OSError"), (OSError(" \n"), "OSError"), (ValueError("\na\nb"), "a")]
+)
+def test_the_first_line_of_an_error(error, line):
+    assert first_line(error) == line
+
+
 # -- found --------------------------------------------------------------------------------------------
 
 
@@ -335,6 +399,7 @@ def test_the_hash_changes_with_a_new_model_or_tokenizer_file(directory, name):
         "training_args.json",
         "calibration.json",
         "calibration.parquet",
+        "training_state.safetensors",
     ],
 )
 def test_the_hash_does_not_change_with_what_decides_no_answer(directory, name):

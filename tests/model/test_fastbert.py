@@ -91,6 +91,35 @@ def test_weights_of_the_backbone_are_shared(make_classifier, tokenizer):
     assert not model.training
 
 
+def test_no_weights_are_drawn_for_a_backbone_that_is_given(make_classifier, tokenizer, monkeypatch):
+    backbone = make_classifier("bert")
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    devices = []
+    make = AutoModelForSequenceClassification.from_config
+
+    def spy(config):
+        made = make(config)
+        devices.extend(parameter.device.type for parameter in made.parameters())
+        return made
+
+    monkeypatch.setattr(AutoModelForSequenceClassification, "from_config", spy)
+    model = FastBertForSequenceClassification.from_backbone(backbone, tokenizer, max_length=20)
+    assert set(devices) == {"meta"}
+    assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"cpu"}
+    assert all(torch.equal(value, before[name]) for name, value in model.backbone.state_dict().items())
+    FastBertForSequenceClassification(model.config)
+    assert set(devices) == {"meta", "cpu"}
+
+
+def test_an_error_that_says_nothing_is_one_line_too(checkpoints, monkeypatch):
+    def fail(*_, **__):
+        raise OSError
+
+    monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", fail)
+    with pytest.raises(CheckpointError, match="cannot be loaded: OSError"):
+        FastBertForSequenceClassification.from_pretrained(checkpoints["fastbert"])
+
+
 def test_the_seed_decides_the_branches_and_leaves_the_callers_alone(make_classifier, tokenizer):
     backbone = make_classifier("bert")
 

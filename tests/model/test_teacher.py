@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.errors import CheckpointError
 from model.policy import ExitPolicy
 from model.teacher import padded_inputs, teacher_logits
 from model.tokenization import tokenize
@@ -85,3 +86,12 @@ def test_inputs_of_a_tokenizer_that_pads_on_the_left(tokenizer_of):
     assert inputs["attention_mask"].tolist() == [[0, 1, 1, 1], [1, 1, 1, 1]]
     assert inputs["input_ids"][0, 0] == tokenizer.pad_token_id
     assert "token_type_ids" not in inputs
+
+
+def test_an_answer_that_is_no_number_is_refused(make_classifier, tokenizer, texts: tuple[str, ...]):
+    model = make_classifier("bert")
+    with torch.no_grad():
+        model.classifier.bias[0] = torch.nan
+    tokenized = tokenize(tokenizer, texts, max_length=16)
+    with pytest.raises(CheckpointError, match=f"answers NaN to {len(texts)} of {len(texts)} texts"):
+        teacher_logits(model, tokenizer, tokenized, token_budget=64)

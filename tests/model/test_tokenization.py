@@ -1,9 +1,11 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForSequenceClassification, CanineTokenizer
+from transformers import AutoModelForSequenceClassification, BertTokenizer, CanineTokenizer
 
 from model import tokenization
 from model.errors import OptionError
@@ -182,3 +184,17 @@ def test_the_limit_is_known_without_weights(family, make_classifier, tokenizer_o
     with torch.device("meta"):
         weightless = AutoModelForSequenceClassification.from_config(model.config)
     assert position_limit(weightless, tokenizer) == position_limit(model, tokenizer)
+
+
+def test_threads_that_share_a_tokenizer_do_not_meet(tokenizer: BertTokenizer):
+    texts = ["fox " * 40, "a dog"] * 8
+    expected = tokenize(tokenizer, texts, max_length=16)
+
+    def run(_: int) -> bool:
+        found = tokenize(tokenizer, texts, max_length=16)
+        return found.lengths.tolist() == expected.lengths.tolist() and found.truncated.tolist() == (
+            expected.truncated.tolist()
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(run, range(60)))

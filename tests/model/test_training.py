@@ -17,9 +17,9 @@ from model.training import (
     TrainingConfig,
     TrainingState,
     bucketed_batches,
-    describe,
     make_optimizer,
     schedule,
+    step_seed,
     train,
 )
 
@@ -126,6 +126,32 @@ def test_training_learns():
         on_step=lambda report: losses.append(report.loss),
     )
     assert losses[-1] < 0.01 * losses[0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_training_before_the_step_is_taken(value):
+    module = Network()
+    told = []
+
+    def loss(step):
+        return module(INPUTS).sum() * (value if step == 3 else 1)
+
+    with pytest.raises(
+        OptionError, match=r"the loss of step 4 is .*; lower --learning-rate 0\.01, or see"
+    ) as caught:
+        fit(module, config(), loss, on_step=told.append)
+    assert "\n" not in str(caught.value)
+    assert len(told) == 3
+    assert all(parameter.isfinite().all() for parameter in module.parameters())
+
+
+def test_gradients_that_are_not_finite_end_training_too():
+    module = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        module.weight.zero_()
+    with pytest.raises(OptionError, match="the gradient of step 1 is inf; lower --learning-rate"):
+        fit(module, config(), lambda _: module.weight.sqrt().sum())
+    assert module.weight.item() == 0
 
 
 # -- the learning rate --------------------------------------------------------------------------------
@@ -330,16 +356,18 @@ def test_an_impossible_option_is_refused_by_its_name(option, value):
         config(**{option: value})
 
 
-def test_describe_names_every_number():
-    assert describe(config(seed=3)) == {
-        "epochs": 2,
-        "learning_rate": 0.01,
-        "batch_size": 4,
-        "seed": 3,
-        "weight_decay": 0.01,
-        "warmup": 0.1,
-        "max_grad_norm": 1.0,
-    }
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**70])
+def test_a_seed_that_generators_may_not_take_is_refused(seed):
+    with pytest.raises(OptionError, match=f"--seed {seed} is not between 0 and 2147483647"):
+        config(seed=seed)
+
+
+def test_no_two_steps_of_a_run_share_a_seed_and_the_largest_is_one():
+    largest = config(seed=2**31 - 1).seed
+    seeds = [step_seed(seed, n) for seed in (0, 1, largest) for n in range(1000)]
+    assert len(set(seeds)) == len(seeds)
+    for seed in seeds:
+        torch.Generator().manual_seed(seed)
 
 
 # -- batches of like length ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from apache_beam.ml.inference.base import PredictionResult, RunInference
 
+from model.errors import OptionError
 from model.fastbert import FastBertForSequenceClassification
 from model.policy import ExitPolicy
 from pipeline.inference import Answer, FastBertModelHandler, Text
@@ -74,3 +75,8 @@ def test_the_size_of_a_batch_is_that_of_its_texts():
     assert handler.get_num_bytes(["ab", "c"]) == 3
     assert handler.get_num_bytes([("ab", "c"), ("d", "e")]) == 5
     assert handler.batch_elements_kwargs()["max_batch_size"] == 9
+
+
+def test_a_speed_outside_the_unit_interval_is_refused_before_the_pipeline_runs():
+    with pytest.raises(OptionError, match=r"--speed 1.5 is outside \[0, 1\]"):
+        FastBertModelHandler("anywhere", speed=1.5)

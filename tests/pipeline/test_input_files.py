@@ -207,3 +207,9 @@ def test_the_checksum_of_a_parquet_file_covers_its_footer(tmp_path: Path):
     assert len(seen) == 3
     path.write_bytes(b"")
     checksum_of(path, "parquet")
+
+
+def test_a_file_under_two_spellings_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "a.tsv").write_text("text\nhello\n")
+    monkeypatch.chdir(tmp_path)
+    assert len(find_files(["a.tsv", "./a.tsv", str(tmp_path / "a.tsv")])) == 1

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from model.errors import OutputError
 from pipeline.layout import OutputLayout, list_files, make_directory, name_of, read_json, write_json
 
 
@@ -84,3 +85,11 @@ def test_json_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
     write_json(str(path), {"a": 2})
     assert read_json(str(path)) == {"a": 2}
     assert [entry.name for entry in tmp_path.iterdir()] == ["1.json"]
+
+
+@pytest.mark.parametrize("directory", ["nowhere://bucket/out", "hdfs://host/out"])
+def test_a_file_system_that_cannot_be_used_is_told_in_one_line(directory: str):
+    with pytest.raises(OutputError) as error:
+        OutputLayout(directory)
+    assert str(error.value).startswith(f"'{directory}' cannot be used: ")
+    assert "\n" not in str(error.value)

@@ -1,13 +1,16 @@
+import io
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
+from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import OutputError
-from pipeline.layout import OutputLayout
+from pipeline.layout import OutputLayout, make_directory, write_json
 from pipeline.manifest import JobDescription, Manifest, begin, describe_inputs, finish, read_manifest
 from pipeline.plan import Plan, RowRange, make_plan
 from pipeline.shards import ShardWriter, with_metadata
@@ -42,8 +45,9 @@ def write_shards(
     rows: tuple[int, ...] = (3, 1),
     rejected: tuple[int, ...] = (0, 1),
     of: JobDescription,
+    **metadata: str,
 ) -> None:
-    schema = with_metadata(SCHEMA, {"fingerprint": of.fingerprint})
+    schema = with_metadata(SCHEMA, {"fingerprint": of.fingerprint, **metadata})
     for name, num_rows, num_rejected in zip(NAMES, rows, rejected, strict=False):
         with ShardWriter(layout, name, schema) as shard:
             shard.write(pa.table({"a": list(range(num_rows))}, schema=SCHEMA))
@@ -118,6 +122,22 @@ def test_a_shard_of_another_job_is_not_finished(layout: OutputLayout):
     write_shards(layout, rows=(3,), of=job(speed=0.1))
     Path(layout.shard(NAMES[1])).write_bytes(b"broken")
     assert begin(layout, job(), overwrite=False) == set()
+
+
+def test_a_shard_of_other_versions_is_removed_to_be_made_again(layout: OutputLayout):
+    begin(layout, job(), overwrite=False, versions="1")
+    write_shards(layout, of=job(), versions="1")
+    make_directory(layout.rejected_directory)
+    for name in NAMES:
+        write_json(layout.rejected(name), {})
+    finished(layout, job())
+    before = snapshot(Path(layout.directory))
+    assert begin(layout, job(), overwrite=False, versions="1") == set(NAMES)
+    assert snapshot(Path(layout.directory)) == before
+    write_shards(layout, rows=(3,), of=job(), versions="2")
+    assert begin(layout, job(), overwrite=False, versions="2") == {NAMES[0]}
+    after = snapshot(Path(layout.directory))
+    assert after.keys() == {"_JOB.json", NAMES[0], f"rejected/{NAMES[0]}"}
 
 
 def test_another_job_is_refused_naming_what_differs(layout: OutputLayout):
@@ -257,3 +277,114 @@ def test_the_output_of_another_command_is_refused(layout: OutputLayout):
     finished(layout, job())
     with pytest.raises(OutputError, match="was written by `score`, not by `label-teacher`"):
         read_manifest(layout, command="label-teacher")
+
+
+# -- object stores, which have no directories
+
+
+class Store(FileSystem):
+    """Files under names, and nothing else."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+
+    @classmethod
+    def scheme(cls) -> str:
+        return "teststore"
+
+    def join(self, basepath: str, *paths: str) -> str:
+        return "/".join([basepath.rstrip("/"), *paths])
+
+    def split(self, path: str) -> tuple[str, str]:
+        head, _, tail = path.rpartition("/")
+        return head, tail
+
+    def mkdirs(self, path: str) -> None:
+        pass
+
+    def has_dirs(self) -> bool:
+        return False
+
+    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
+        for name in sorted(self.files):
+            if name.startswith(dir_or_prefix):
+                yield self.metadata(name)
+
+    def create(self, path: str, *_: Any, **__: Any) -> io.BytesIO:
+        files = self.files
+
+        class Upload(io.BytesIO):
+            def close(self) -> None:
+                if not self.closed:
+                    files[path] = self.getvalue()
+                super().close()
+
+        return Upload()
+
+    def open(self, path: str, *_: Any, **__: Any) -> io.BytesIO:
+        return io.BytesIO(self.files[path])
+
+    def copy(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
+        for source, destination in zip(source_file_names, destination_file_names, strict=True):
+            self.files[destination] = self.files[source]
+
+    def rename(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
+        for source, destination in zip(source_file_names, destination_file_names, strict=True):
+            self.files[destination] = self.files.pop(source)
+
+    def exists(self, path: str) -> bool:
+        return path in self.files
+
+    def size(self, path: str) -> int:
+        return len(self.files[path])
+
+    def last_updated(self, path: str) -> float:
+        return 0.0
+
+    def metadata(self, path: str) -> FileMetadata:
+        return FileMetadata(path, len(self.files[path]))
+
+    def delete(self, paths: list[str]) -> None:
+        for path in paths:
+            if path not in self.files:
+                raise BeamIOError("there is no such file", {path: KeyError(path)})
+            del self.files[path]
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """Files of an empty object store."""
+    files: dict[str, bytes] = {}
+    monkeypatch.setattr(Store, "files", files)
+    return files
+
+
+def test_overwriting_on_an_object_store_starts_afresh(store: dict[str, bytes]):
+    layout = OutputLayout("teststore://bucket/out")
+    begin(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    finished(layout, job())
+    mine = {f"teststore://bucket/{name}": b"" for name in ("out/notes.txt", "out2/_audit/a", "outrejected")}
+    others = (layout.rejected(NAMES[0]), f"{layout.audit_directory}/a", f"{layout.temporary}/a/b")
+    store.update(dict.fromkeys(others, b"") | mine)
+    assert begin(layout, job(speed=0.1), overwrite=True) == set()
+    assert store.keys() == {layout.job, *mine}
+
+
+def test_a_job_on_an_object_store_leaves_nothing_temporary(store: dict[str, bytes]):
+    layout = OutputLayout("teststore://bucket/out")
+    begin(layout, job(), overwrite=False)
+    store[f"{layout.temporary}/left-over"] = b""
+    write_shards(layout, of=job())
+    manifest = finished(layout, job())
+    assert store.keys() == {layout.job, layout.manifest, *map(layout.shard, NAMES)}
+    assert begin(layout, job(), overwrite=False) == set(NAMES)
+    assert read_manifest(layout, command="score") == manifest
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_of_somebody_else_on_an_object_store_are_left_alone(store: dict[str, bytes], overwrite: bool):
+    store["teststore://bucket/out/sub/notes.txt"] = b"mine"
+    with pytest.raises(OutputError, match="is not empty and holds no job of ours"):
+        begin(OutputLayout("teststore://bucket/out"), job(), overwrite=overwrite)
+    assert store == {"teststore://bucket/out/sub/notes.txt": b"mine"}
+    assert begin(OutputLayout("teststore://bucket/ou"), job(), overwrite=False) == set()

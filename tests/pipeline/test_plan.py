@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.plan import RowRange, even_ranges, make_plan
+from pipeline.plan import RowRange, WorkItem, even_ranges, make_plan
 
 ONE, TWO = RowRange(first_row=0, num_rows=1), RowRange(first_row=0, num_rows=2)
 
@@ -39,3 +39,13 @@ def test_work_items_are_small():
     (item,) = make_plan([("gs://bucket/a.csv", "csv", [ONE])]).items
     assert pickle.loads(pickle.dumps(item)) == item
     assert len(pickle.dumps(item)) < 500
+
+
+def test_shard_names_sort_in_the_order_of_the_rows_however_many_there_are():
+    rows = RowRange(first_row=0, num_rows=1)
+    names = [
+        WorkItem(index=index, num_items=100_001, path="a", format="tsv", rows=rows).shard_name
+        for index in (9, 99_999, 100_000)
+    ]
+    assert names == sorted(names)
+    assert names[0] == "part-000009-of-100001.parquet"

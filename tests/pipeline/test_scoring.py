@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from model.errors import OptionError
 from model.fastbert import FastBertForSequenceClassification
 from model.policy import ExitPolicy
 from model.precision import Precision, resolve_execution
@@ -138,3 +139,11 @@ def test_scoring_is_a_step_of_a_users_own_pipeline(task: ScoreTask, tmp_path: Pa
     assert (tmp_path / "total").read_text() == "80"
     shards = [pq.read_table(tmp_path / "out" / item.shard_name) for item in inputs.plan().items]
     assert pa.concat_tables(shards)["row"].to_pylist() == list(range(80))
+
+
+def test_a_kept_column_with_a_name_of_the_shards_own_is_refused(fastbert: Path, tmp_path: Path):
+    (tmp_path / "a.tsv").write_text("text\tprediction\nhello\tx\n")
+    columns = Columns(text="text", keep=("prediction",))
+    inputs = inspect_inputs([str(tmp_path / "a.tsv")], columns, rows_per_shard=10)
+    with pytest.raises(OptionError, match="--keep prediction"):
+        ScoreTask.for_model(fastbert, inputs)

@@ -17,7 +17,7 @@ from pipeline.layout import OutputLayout
 from pipeline.manifest import JobDescription, begin, finish
 from pipeline.plan import RowRange, make_plan
 from pipeline.shards import ShardWriter, with_metadata
-from pipeline.soft_labels import LabelledTexts, SoftLabels
+from pipeline.soft_labels import SoftLabelledTexts, SoftLabels
 from pipeline.text_hash import Draw, drawn, text_hashes
 from pipeline.texts import source_column, vectors
 
@@ -69,11 +69,11 @@ def train_shards(*sizes: int) -> Splits:
 
 def batches_of(
     labels: SoftLabels, epoch: int = 0, *, batch_size: int = 4, seed: int = 0
-) -> list[LabelledTexts]:
+) -> list[SoftLabelledTexts]:
     return list(labels.batches(epoch, batch_size=batch_size, seed=seed))
 
 
-def texts_of(batches: Sequence[LabelledTexts]) -> list[str]:
+def texts_of(batches: Sequence[SoftLabelledTexts]) -> list[str]:
     return [text for batch in batches for text in batch.texts]
 
 
