@@ -40,35 +40,41 @@ def main() -> None:
     os.environ["COLUMNS"] = "110"
     labels, model = args.work / "labels", args.work / "fastbert"
     with contextlib.redirect_stdout(sys.stderr):
-        label_teacher(
-            LabelTeacherConfig(
-                input=(str(args.data / "sst2_glue/train.tsv"),),
-                text_column="text_a",
-                teacher=str(args.teacher),
-                output=str(labels),
-                max_length=128,
-            )
-        )
         if not model.exists():
-            distill(
-                DistillConfig(labels=str(labels), backbone=str(args.teacher), output=str(model), resume=True)
-            )
+            make_model(args, labels, model)
     print(f"# SST-2 and AG News\n\n{platform.machine()}, {torch.get_num_threads()} threads, "
           f"torch {torch.__version__}, fp32; branches trained on SST-2 train.\n")  # fmt: skip
     for name, path, with_labels in (
         ("SST-2 dev", args.data / "sst2_glue/dev.tsv", True),
         ("AG News test", args.data / "ag_news/test.tsv", False),
     ):
+        if args.only not in (None, name):
+            continue
         texts = read_texts(path)
         report_equality(name, texts, args.teacher, model)
         speed = speed_at(texts, model) if with_labels else None
         report_speeds(name, path, model, args.work, speed, with_labels=with_labels)
 
 
+def make_model(args: argparse.Namespace, labels: Path, model: Path) -> None:
+    """Label SST-2 train and distil; either goes on where it was killed."""
+    label_teacher(
+        LabelTeacherConfig(
+            input=(str(args.data / "sst2_glue/train.tsv"),),
+            text_column="text_a",
+            teacher=str(args.teacher),
+            output=str(labels),
+            max_length=128,
+        )
+    )
+    distill(DistillConfig(labels=str(labels), backbone=str(args.teacher), output=str(model), resume=True))
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("--data", "--teacher", "--work"):
         parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--only", help="score one of the two: 'SST-2 dev' or 'AG News test'")
     return parser.parse_args()
 
 
