@@ -18,6 +18,8 @@ DEFAULT_ROWS_PER_SHARD = 10_000
 # What is called DirectRunner here is Beam's in-process FnApiRunner. Beam's own DirectRunner first tries to
 # download a Go binary, without a timeout.
 IN_PROCESS_RUNNERS = ("DirectRunner", "FnApiRunner")
+# Worker processes write to the user's terminal, at INFO unless told otherwise: some 20 lines each.
+_WORKER_LOG_LEVEL = "--default_sdk_harness_log_level"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +149,8 @@ def _make_options(config: RunnerConfig) -> PipelineOptions:
     args = [f"--runner={config.runner}", *config.beam_args]
     if config.workers > 1:
         args += ["--direct_running_mode=multi_processing", f"--direct_num_workers={config.workers}"]
+    if config.runner in IN_PROCESS_RUNNERS and not any(arg.startswith(_WORKER_LOG_LEVEL) for arg in args):
+        args.append(f"{_WORKER_LOG_LEVEL}=ERROR")
     return PipelineOptions(args, save_main_session=False)
 
 

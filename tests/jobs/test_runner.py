@@ -140,3 +140,12 @@ def test_the_environment_is_left_as_it_was():
     before = dict(os.environ)
     make_pipeline(RunnerConfig(workers=2))
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("beam_args", "level"),
+    [((), "ERROR"), (("--default_sdk_harness_log_level=DEBUG",), "DEBUG")],
+)
+def test_worker_processes_are_quiet_unless_asked_to_speak(beam_args: tuple[str, ...], level: str):
+    pipeline = make_pipeline(RunnerConfig(workers=2, beam_args=beam_args))
+    assert pipeline.options.get_all_options()["default_sdk_harness_log_level"] == level
