@@ -35,7 +35,11 @@ class AuditConfig:
 
 
 def run(config: AuditConfig) -> ExitStats:
-    """Audit scores; see the README for the errors that a user can make."""
+    """Audit scores.
+
+    Raises:
+        FastBertJobsError: a mistake that the user can cure.
+    """
     from pipeline.exit_stats import collect
     from pipeline.layout import OutputLayout
     from pipeline.manifest import read_manifest

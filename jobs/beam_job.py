@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from apache_beam.runners.runner import PipelineResult
 
     from model.errors import FastBertJobsError
-    from model.precision import Execution
     from pipeline.layout import OutputLayout
     from pipeline.manifest import Manifest
     from pipeline.plan import Plan, WorkItem
@@ -85,8 +84,6 @@ class BeamJob:
         inputs: the input files.
         task: what is done with rows.
         transform: makes the PTransform of a `ShardJob`.
-        labels: label names, in the order of the vectors.
-        execution: device, precision and micro-batches.
         facts: what else belongs into the manifest and changes no result.
         runner: where the job runs.
         decisions: what is shown before the job starts.
@@ -100,8 +97,6 @@ class BeamJob:
     inputs: Inputs
     task: RowTask[Any]
     transform: Callable[[ShardJob[Any]], beam.PTransform]
-    labels: tuple[str, ...]
-    execution: Execution
     facts: Mapping[str, Any]
     runner: RunnerConfig
     decisions: Mapping[str, object]
@@ -127,7 +122,7 @@ def run_beam_job(job: BeamJob) -> JobOutcome:
         OutputError: if the output directory is another job's, or a shard does not fit the plan.
     """
     from pipeline.layout import OutputLayout
-    from pipeline.manifest import JobDescription, begin, describe_inputs, finish
+    from pipeline.manifest import REJECTED, JobDescription, begin, describe_inputs, finish
 
     # Made before anything is written: Beam checks the runner and its options here, and file systems get them.
     pipeline = make_pipeline(job.runner)
@@ -146,13 +141,13 @@ def run_beam_job(job: BeamJob) -> JobOutcome:
         layout,
         description,
         plan,
-        labels=job.labels,
-        environment={**_versions(), "device": job.execution.device, **job.facts},
+        labels=job.task.labels,
+        environment={**_versions(), "device": job.task.execution.device, **job.facts},
         max_rejected=job.max_rejected,
     )
     busy = _busy_seconds(result)
     done_now = [shard for shard in manifest.shards if shard["name"] not in finished]
-    rows_now = sum(shard["rows"] + shard["counts"]["rejected"] for shard in done_now)
+    rows_now = sum(shard["rows"] + shard["counts"][REJECTED] for shard in done_now)
     return JobOutcome(manifest=manifest, seconds=seconds, busy_seconds=busy, num_rows_now=rows_now)
 
 
@@ -184,7 +179,7 @@ def _shard_job(job: BeamJob, fingerprint: str) -> ShardJob[Any]:
         "fingerprint": fingerprint,
         "schema_version": str(SCHEMA_VERSION),
         "command": job.command,
-        "labels": json.dumps(job.labels),
+        "labels": json.dumps(job.task.labels),
         "settings": _as_metadata(job.settings),
         "versions": _as_metadata(_versions()),
     }

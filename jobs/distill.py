@@ -94,7 +94,11 @@ class DistillSummary:
 
 
 def run(config: DistillConfig) -> DistillSummary:
-    """Train the branches; see the README for the errors that a user can make."""
+    """Train the branches.
+
+    Raises:
+        FastBertJobsError: a mistake that the user can cure.
+    """
     from model.precision import resolve_execution
     from pipeline.soft_labels import SoftLabels
 

@@ -98,7 +98,11 @@ class FinetuneSummary:
 
 
 def run(config: FinetuneConfig) -> FinetuneSummary:
-    """Fine-tune a classifier; see the README for the errors that a user can make."""
+    """Fine-tune a classifier.
+
+    Raises:
+        FastBertJobsError: a mistake that the user can cure.
+    """
     from model.precision import resolve_execution
     from pipeline.labelled_rows import sorted_labels
 

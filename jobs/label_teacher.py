@@ -109,8 +109,6 @@ def run(config: LabelTeacherConfig) -> JobOutcome:
             inputs=inputs,
             task=task,
             transform=LabelWithTeacher,
-            labels=task.labels,
-            execution=task.execution,
             facts={"teacher": config.teacher},
             runner=config.runner,
             decisions={
@@ -129,13 +127,14 @@ def run(config: LabelTeacherConfig) -> JobOutcome:
 
 def _summarise(config: LabelTeacherConfig, outcome: JobOutcome) -> None:
     from pipeline.schema import CALIBRATION_SPLIT, TRAIN_SPLIT
+    from pipeline.work import DISTINCT_TEXTS
 
     console, counts = results(), outcome.manifest.counts
     console.print(outcome.describe_rows())
     console.print(
         f"{counts.get(TRAIN_SPLIT, 0):,} rows to train on, "
         f"{counts.get(CALIBRATION_SPLIT, 0):,} for calibration; "
-        f"{counts.get('distinct_texts', 0):,} texts were run"
+        f"{counts.get(DISTINCT_TEXTS, 0):,} texts were run"
     )
     next_command(
         console,

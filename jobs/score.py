@@ -125,8 +125,6 @@ def run(config: ScoreConfig) -> JobOutcome:
             inputs=inputs,
             task=task,
             transform=ScoreWithEarlyExit,
-            labels=task.labels,
-            execution=task.execution,
             facts={"model": config.model, "flops": asdict(flops)},
             runner=config.runner,
             decisions={

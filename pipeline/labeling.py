@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import apache_beam as beam
 import pyarrow as pa
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -12,12 +11,11 @@ from model.precision import Execution, Precision, resolve_execution
 from model.teacher import teacher_logits
 from model.tokenization import choose_max_length, position_limit
 from pipeline import schema
-from pipeline.plan import WorkItem
 from pipeline.shards import Counts
 from pipeline.sources import Inputs
 from pipeline.text_hash import Draw, drawn
 from pipeline.texts import DistinctTexts, source_column, vectors
-from pipeline.work import RowReading, ShardJob, ShardReport, WriteShards
+from pipeline.work import DISTINCT_TEXTS, RowReading, WriteShards
 
 _OUTPUT_NAMES = {schema.INPUT_TEXT: schema.TEXT, schema.INPUT_TEXT_PAIR: schema.TEXT_PAIR}
 
@@ -127,7 +125,7 @@ class LabelTask:
             schema.TRUNCATED: pa.array(tokenized.truncated[row_text]),
         }
         counts = {
-            "distinct_texts": len(distinct.texts),
+            DISTINCT_TEXTS: len(distinct.texts),
             schema.CALIBRATION_SPLIT: int(is_calibration.sum()),
             schema.TRAIN_SPLIT: int((~is_calibration).sum()),
             schema.TRUNCATED: int(tokenized.truncated[row_text].sum()),
@@ -135,14 +133,5 @@ class LabelTask:
         return pa.table([columns[name] for name in self.schema.names], schema=self.schema), counts
 
 
-class LabelWithTeacher(beam.PTransform):
+class LabelWithTeacher(WriteShards):
     """Work items to soft-label shards; returns a PCollection of `ShardReport`."""
-
-    def __init__(self, job: ShardJob[Teacher]) -> None:
-        """Say which teacher labels which columns, and where the shards go."""
-        super().__init__()
-        self._job = job
-
-    def expand(self, items: beam.PCollection[WorkItem]) -> beam.PCollection[ShardReport]:
-        """Label each item's rows."""
-        return items | "LabelShards" >> WriteShards(self._job)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,12 +14,11 @@ from model.policy import ExitPolicy
 from model.precision import Execution, Precision, resolve_execution
 from pipeline import schema
 from pipeline.columns import check_kept_names
-from pipeline.plan import WorkItem
 from pipeline.shards import Counts
 from pipeline.sources import Inputs
 from pipeline.text_hash import Draw, drawn
 from pipeline.texts import DistinctTexts, source_column, vectors, vectors_or_null
-from pipeline.work import RowReading, ShardJob, ShardReport, WriteShards
+from pipeline.work import DISTINCT_TEXTS, RowReading, WriteShards
 
 EXIT_COUNT = "exit_layer_{}"
 PROCESSED_TOKENS = "processed_token_layers"
@@ -141,7 +139,7 @@ class ScoreTask:
     def _counts(self, answers: Predictions, distinct: DistinctTexts) -> Counts:
         exits = np.bincount(answers.exit_layer[distinct.row_text], minlength=self.policy.num_layers + 1)
         return {
-            "distinct_texts": len(distinct.texts),
+            DISTINCT_TEXTS: len(distinct.texts),
             schema.TRUNCATED: int(answers.truncated[distinct.row_text].sum()),
             PROCESSED_TOKENS: answers.num_processed_tokens,
             REAL_TOKENS: answers.num_real_tokens,
@@ -149,14 +147,5 @@ class ScoreTask:
         }
 
 
-class ScoreWithEarlyExit(beam.PTransform):
+class ScoreWithEarlyExit(WriteShards):
     """Work items to score shards; returns a PCollection of `ShardReport`."""
-
-    def __init__(self, job: ShardJob[FastBertForSequenceClassification]) -> None:
-        """Say which model scores which columns, and where the shards go."""
-        super().__init__()
-        self._job = job
-
-    def expand(self, items: beam.PCollection[WorkItem]) -> beam.PCollection[ShardReport]:
-        """Score each item's rows."""
-        return items | "ScoreShards" >> WriteShards(self._job)

@@ -21,6 +21,7 @@ import torch
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from model.precision import Execution
 from pipeline import schema
 from pipeline.layout import OutputLayout
 from pipeline.manifest import REJECTED
@@ -30,6 +31,7 @@ from pipeline.sources import Columns, Inputs, RowBatch, read_item
 
 METRICS_NAMESPACE = "fastbert"
 ROWS = "rows"
+DISTINCT_TEXTS = "distinct_texts"
 BUSY_MILLISECONDS = "busy_milliseconds"
 
 # The rows of an item are read, deduplicated and sorted by length a window at a time; an item of the default
@@ -66,6 +68,14 @@ class RowTask(Protocol[Loaded]):
     @property
     def reading(self) -> RowReading:
         """How rows are read."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names in the order of the vectors."""
+
+    @property
+    def execution(self) -> Execution:
+        """Device, precision and micro-batches."""
 
     @property
     def schema(self) -> pa.Schema:
