@@ -27,7 +27,9 @@ from jobs.score import ScoreConfig
 from jobs.score import run as score
 from model.all_exits import all_exit_logits
 from model.checkpoint import load_classifier, load_tokenizer
+from model.engine import Engine
 from model.fastbert import FastBertForSequenceClassification
+from model.precision import Precision, resolve_execution
 from model.tokenization import tokenize
 from model.uncertainty import normalised_entropy
 
@@ -112,7 +114,8 @@ def speed_at(texts: list[str], directory: Path) -> float:
     """Return the speed at which the mean exit layer comes nearest to TARGET_LAYER."""
     model = FastBertForSequenceClassification.from_pretrained(directory)
     tokenized = tokenize(model.tokenizer, texts, max_length=model.config.max_length)
-    exits = torch.from_numpy(all_exit_logits(model, tokenized, token_budget=1024))
+    engine = Engine.for_fastbert(model, resolve_execution(Precision.FP32))
+    exits = torch.from_numpy(all_exit_logits(engine, tokenized))
     uncertainty = normalised_entropy(exits).numpy()[:, :-1]
     candidates = np.unique(np.quantile(uncertainty, np.linspace(0, 1, 2001)))
     means = [mean_layer(uncertainty, speed) for speed in candidates]

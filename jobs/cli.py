@@ -125,6 +125,7 @@ def distill(
     hard_label_weight: Annotated[
         float, typer.Option(help="Weight of the cross-entropy with the teacher's answers.")
     ] = DistillConfig.hard_label_weight,
+    precision: PrecisionOption = DistillConfig.precision,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")] = False,
     overwrite: Overwrite = False,
 ) -> Any:
@@ -142,6 +143,7 @@ def distill(
             seed=seed,
             kl_direction=kl_direction,
             hard_label_weight=hard_label_weight,
+            precision=precision,
             resume=resume,
             overwrite=overwrite,
         )

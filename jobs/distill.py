@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.checkpoint_output import METRICS_FILE, STATE_FILE, WorkingDirectory
 from jobs.console import next_command, progress_bar, results, show_decisions, table
-from jobs.options import KlDirectionName
+from jobs.options import KlDirectionName, PrecisionName
 
 if TYPE_CHECKING:
     from model.distillation import BranchQuality
@@ -33,6 +33,7 @@ class DistillConfig:
         seed: of the branches' first weights and of the order.
         kl_direction: `teacher-student` or `student-teacher`.
         hard_label_weight: weight of the cross-entropy with the teacher's answers.
+        precision: number format of the frozen backbone; the branches are trained in float32.
         resume: whether to go on where a killed run stopped.
         overwrite: whether to delete what an earlier run left.
     """
@@ -46,6 +47,7 @@ class DistillConfig:
     seed: int = 0
     kl_direction: KlDirectionName = "teacher-student"
     hard_label_weight: float = 0.0
+    precision: PrecisionName = "auto"
     resume: bool = False
     overwrite: bool = False
 
@@ -99,7 +101,7 @@ def run(config: DistillConfig) -> DistillSummary:
     Raises:
         FastBertJobsError: a mistake that the user can cure.
     """
-    from model.precision import resolve_execution
+    from model.precision import Precision, resolve_execution
     from pipeline.soft_labels import SoftLabels
 
     training = config.training()
@@ -111,12 +113,11 @@ def run(config: DistillConfig) -> DistillSummary:
     )
     labels = SoftLabels.open(config.labels)
     model = _load(config, labels)
-    execution = resolve_execution()
-    model.to(execution.device)
+    execution = resolve_execution(Precision(config.precision))
     working.start()
-    distillation = _Distillation(config, training, model, labels, working)
-    _show(config, model, labels, execution)
-    distillation.train(token_budget=execution.token_budget)
+    distillation = _Distillation(config, training, model, labels, working, execution)
+    _show(config, model, labels, distillation.engine.execution)
+    distillation.train()
     distillation.save()
     working.finish()
     console = results()
@@ -155,7 +156,7 @@ def _show(
             "backbone": f"{config.backbone}, {model.num_layers} layers, frozen",
             "labels": f"{labels.num_train_rows:,} rows to train on, cut to {labels.max_length} tokens",
             "branches": f"{len(model.branches)}, KL {config.kl_direction}",
-            "runs on": execution.device,
+            "runs on": execution.describe(),
         },
     )
 
@@ -201,15 +202,26 @@ class _Distillation:
         model: FastBertForSequenceClassification,
         labels: SoftLabels,
         working: WorkingDirectory,
+        execution: Execution,
     ) -> None:
+        from copy import deepcopy
+
+        from model.engine import Engine
+
         self._config, self._training, self._model, self._labels = config, training, model, labels
         self._working = working
+        model.branches.to(execution.device)
+        # A copy: the model's own weights are saved as they came. A batch of training is one micro-batch, so
+        # all cores work on it together.
+        self.engine = Engine.for_classifier(
+            deepcopy(model.backbone), execution, pad_token_id=model.tokenizer.pad_token_id, num_streams=1
+        )
         self._job = self._describe()
         self._state = self._resumable_state()
         # Of the epochs that a killed run had finished, too.
         self.epochs: list[list[BranchQuality]] = self._read_metrics()
 
-    def train(self, *, token_budget: int) -> None:
+    def train(self) -> None:
         """Train all branches in one pass over the frozen backbone."""
         from model.training import train
 
@@ -226,7 +238,7 @@ class _Distillation:
 
             def on_epoch(epoch: int) -> None:
                 if held_out is not None:
-                    self._judge(epoch, held_out, token_budget=token_budget)
+                    self._judge(epoch, held_out)
 
             train(
                 self._model.branches,
@@ -250,6 +262,8 @@ class _Distillation:
             for name, value in asdict(self._config).items()
             if name not in ("labels", "backbone", "output", "resume", "overwrite")
         }
+        execution = self.engine.execution
+        training |= {"precision": str(execution.precision), "backend": str(execution.backend)}
         return {
             "labels": self._labels.manifest.fingerprint,
             "backbone": checkpoint_hash(resolve_checkpoint(self._config.backbone)),
@@ -284,9 +298,10 @@ class _Distillation:
         texts = self._tokenize(batch)
         order = np.argsort(-texts.lengths, kind="stable")
         return branch_losses(
-            self._model,
+            self._model.branches,
+            self.engine,
             texts.take(order),
-            torch.from_numpy(batch.logits[order]).to(self._model.device),
+            torch.from_numpy(batch.logits[order]).to(self.engine.device),
             direction=KlDirection(self._config.kl_direction),
             hard_label_weight=self._config.hard_label_weight,
         ).sum()
@@ -301,13 +316,15 @@ class _Distillation:
             max_length=self._model.config.max_length,
         )
 
-    def _judge(self, epoch: int, held_out: SoftLabelledTexts, *, token_budget: int) -> None:
+    def _judge(self, epoch: int, held_out: SoftLabelledTexts) -> None:
         """Report every branch's KL and agreement with the teacher on the held-out texts."""
-        from model.distillation import branch_qualities
+        from copy import deepcopy
 
-        qualities = branch_qualities(
-            self._model, self._tokenize(held_out), held_out.logits, token_budget=token_budget
-        )
+        from model.distillation import branch_qualities
+        from model.engine import Engine
+
+        engine = Engine.for_fastbert(deepcopy(self._model), self.engine.execution)
+        qualities = branch_qualities(engine, self._tokenize(held_out), held_out.logits)
         self.epochs = [*self.epochs[: epoch - 1], qualities]
         self.write_metrics()
         rows = [(f"{q.layer}", f"{q.kl:.4f}", f"{q.agreement:.2%}") for q in qualities]

@@ -101,6 +101,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome:
                 "model": checkpoint_hash(Path(task.teacher)),
                 "device": task.execution.device,
                 "precision": str(task.execution.precision),
+                "backend": str(task.execution.backend),
                 "max_length": task.max_length,
                 "calibration_fraction": config.calibration_fraction,
                 "columns": vars(columns),

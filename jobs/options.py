@@ -19,7 +19,9 @@ InputFormat = Annotated[
 ]
 Output = Annotated[str, typer.Option(help="Directory to write.")]
 RowsPerShard = Annotated[int, typer.Option(help="Most rows of a shard, the unit of work and of resuming.")]
-PrecisionOption = Annotated[PrecisionName, typer.Option(help="auto: fp32 on a CPU, bf16 or fp16 on a GPU.")]
+PrecisionOption = Annotated[
+    PrecisionName, typer.Option(help="auto: bf16 where the processor has it; else fp32, fp16 on a GPU.")
+]
 MaxRejected = Annotated[float, typer.Option(help="Fail if a larger share of the rows is rejected.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete what another run left in the output.")]
 Runner = Annotated[str, typer.Option(help="Beam runner; its own options may follow.")]

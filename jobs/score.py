@@ -106,7 +106,11 @@ def run(config: ScoreConfig) -> JobOutcome:
         keep=config.keep,
     )
     model_config = check_fastbert(resolve_checkpoint(config.model))
-    flops = flops_model(model_config.backbone_config, branch_size=model_config.branch_size)
+    flops = flops_model(
+        model_config.backbone_config,
+        branch_size=model_config.branch_size,
+        branch_heads=model_config.branch_heads,
+    )
     policy = config.policy(flops.num_layers)
     inputs = inspect_inputs(config.input, columns, rows_per_shard=config.rows_per_shard, format=config.format)
     task = ScoreTask.for_model(
@@ -152,6 +156,7 @@ def _settings(config: ScoreConfig, task: ScoreTask) -> dict[str, Any]:
         "thresholds": list(task.policy.thresholds),
         "device": task.execution.device,
         "precision": str(task.execution.precision),
+        "backend": str(task.execution.backend),
         "max_length": task.max_length,
         "columns": vars(task.reading.columns),
         "rows_per_shard": config.rows_per_shard,

@@ -5,6 +5,8 @@ An adapter holds no weights of its own. It says how a family spells four steps t
 states, and the classifier at the end. Run in order they are that model.
 """
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -16,11 +18,35 @@ from model.config import FastBertConfig
 from model.errors import CheckpointError
 
 
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """The parts of a transformer block: attention, add and normalise, two linear layers, add and normalise.
+
+    Each is the module that does it.
+    """
+
+    query: nn.Linear
+    key: nn.Linear
+    value: nn.Linear
+    attention_output: nn.Linear
+    attention_norm: nn.LayerNorm
+    up: nn.Linear
+    activation: Callable[[Tensor], Tensor]
+    down: nn.Linear
+    output_norm: nn.LayerNorm
+
+
 class Backbone:
     """A sequence classifier, a layer at a time; the bert family's spelling, which most others share."""
 
     families: ClassVar[tuple[str, ...]] = ("bert", "ernie")
     takes_token_types: ClassVar[bool] = True
+    # Where a layer keeps the parts of a `Block`, in the order of its fields; none where it is no such block.
+    block_parts: ClassVar[tuple[str, ...]] = (
+        *("attention.self.query", "attention.self.key", "attention.self.value"),
+        *("attention.output.dense", "attention.output.LayerNorm"),
+        *("intermediate.dense", "intermediate.intermediate_act_fn", "output.dense", "output.LayerNorm"),
+    )
 
     def __init__(self, model: PreTrainedModel) -> None:
         """Adapt `model`, an `AutoModelForSequenceClassification` of one of `families`."""
@@ -64,8 +90,27 @@ class Backbone:
         states: Tensor = output[0] if isinstance(output, tuple) else output
         return states
 
+    def blocks(self, index: int) -> list[Block]:
+        """Return the transformer blocks of layer `index` (from 0); none if it is made otherwise."""
+        return self._blocks_of(self.layers[index])
+
+    def _blocks_of(self, layer: nn.Module) -> list[Block]:
+        if not self.block_parts:
+            return []
+        parts: Iterator[Any] = map(layer.get_submodule, self.block_parts)
+        names = (field.name for field in fields(Block))
+        return [Block(**dict(zip(names, parts, strict=True)))]
+
+    def attention_bias(self, length: int) -> Tensor | None:
+        """Return what layers add to a text's attention scores, (heads, length, length); None for nothing."""
+        return None
+
     def classify(self, hidden: Tensor) -> Tensor:
-        """Return the checkpoint's own logits, (batch, num_labels), from the last layer's states."""
+        """Return the checkpoint's own logits, (batch, num_labels), from the last layer's states.
+
+        Args:
+            hidden: (batch, length, hidden_size), of which only the first token is read.
+        """
         classifier: Any = self.model.classifier
         logits: Tensor = classifier(self.base.pooler(hidden))
         return logits
@@ -111,6 +156,10 @@ class _ElectraBackbone(_UnpooledBackbone):
 class _DistilBertBackbone(Backbone):
     families: ClassVar[tuple[str, ...]] = ("distilbert",)
     takes_token_types = False
+    block_parts = (
+        *("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "sa_layer_norm"),
+        *("ffn.lin1", "ffn.activation", "ffn.lin2", "output_layer_norm"),
+    )
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -125,19 +174,37 @@ class _DistilBertBackbone(Backbone):
 class _MPNetBackbone(_UnpooledBackbone):
     families: ClassVar[tuple[str, ...]] = ("mpnet",)
     takes_token_types = False
+    block_parts = (
+        *("attention.attn.q", "attention.attn.k", "attention.attn.v"),
+        *("attention.attn.o", "attention.LayerNorm"),
+        *("intermediate.dense", "intermediate.intermediate_act_fn", "output.dense", "output.LayerNorm"),
+    )
 
     def layer_inputs(self, hidden: Tensor, padding: Tensor | None) -> tuple[Any, ...]:
         return (*super().layer_inputs(hidden, padding), self.base.encoder.compute_position_bias(hidden))
 
+    def attention_bias(self, length: int) -> Tensor:
+        # Read off a text of this length; only its length counts.
+        bias: Tensor = self.base.encoder.compute_position_bias(torch.empty(1, length, 1))[0]
+        return bias
+
 
 class _AlbertBackbone(Backbone):
     families: ClassVar[tuple[str, ...]] = ("albert",)
+    block_parts = (
+        *("attention.query", "attention.key", "attention.value", "attention.dense", "attention.LayerNorm"),
+        *("ffn", "activation", "ffn_output", "full_layer_layer_norm"),
+    )
 
     @property
     def layers(self) -> list[nn.Module]:
         config, groups = self.model.config, self.base.encoder.albert_layer_groups
         layers_a_group = config.num_hidden_layers / config.num_hidden_groups
         return [groups[int(index / layers_a_group)] for index in range(config.num_hidden_layers)]
+
+    def blocks(self, index: int) -> list[Block]:
+        group: Any = self.layers[index]
+        return [block for layer in group.albert_layers for block in self._blocks_of(layer)]
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
         embedded: Tensor = self.base.encoder.embedding_hidden_mapping_in(
@@ -162,6 +229,7 @@ class _AlbertBackbone(Backbone):
 
 class _MobileBertBackbone(Backbone):
     families: ClassVar[tuple[str, ...]] = ("mobilebert",)
+    block_parts = ()
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
         # Tokens see their neighbours here: a text's end shall see nothing, as it does alone, and no [PAD].

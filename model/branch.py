@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 
 class BranchClassifier(nn.Module):
@@ -10,7 +9,10 @@ class BranchClassifier(nn.Module):
 
     Linear H -> width, tanh, self-attention over the text, first token, Linear, tanh, Linear -> N, as in the
     authors' code (Liu et al. 2020, Table 1, gives the sizes; activation, heads and pooling are open there).
-    Only the first token is read after the attention, so only its query is computed.
+
+    Only the first token is read after the attention, so there is one query a text, and what the key and the
+    value layer do to every token can be done once a text instead: a score q'(K n + k) is (K'q)'n but for a
+    constant that softmax does not see, and a weighted sum of V n + v is V applied to the weighted sum of n.
     """
 
     def __init__(self, *, hidden_size: int, width: int, num_heads: int, num_labels: int) -> None:
@@ -25,6 +27,7 @@ class BranchClassifier(nn.Module):
         self.num_heads = num_heads
         self.narrow = nn.Linear(hidden_size, width)
         self.query = nn.Linear(width, width)
+        # Its bias changes no answer, but stands in the authors' checkpoints.
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
         self.attention_output = nn.Linear(width, width)
@@ -42,15 +45,44 @@ class BranchClassifier(nn.Module):
             (batch, num_labels) logits in the dtype of `hidden`.
         """
         narrow = torch.tanh(self.narrow(hidden))
-        query = self._heads(self.query(narrow[:, :1]))
-        keys, values = self._heads(self.key(narrow)), self._heads(self.value(narrow))
-        mask = None if padding is None else padding[:, None, None, :]
-        attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
-        first = self.attention_output(attended.transpose(1, 2).flatten(2))[:, 0]
+        return self.answer(self.gather(self.ask(narrow[:, 0]), narrow, padding))
+
+    def ask(self, first: Tensor) -> Tensor:
+        """Return what a text looks for in its tokens.
+
+        Args:
+            first: (batch, width) narrow states of the first tokens.
+
+        Returns:
+            (batch, heads, width); a token's score is its product with the token's narrow state.
+        """
+        query = self.query(first).view(len(first), self.num_heads, -1)
+        asked: Tensor = torch.einsum("bhd,hdw->bhw", query * query.shape[-1] ** -0.5, self._by_head(self.key))
+        return asked
+
+    def gather(self, asked: Tensor, narrow: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Return what every head sees of its text.
+
+        Args:
+            asked: (batch, heads, width), from `ask`.
+            narrow: (batch, length, width).
+            padding: (batch, length) bool, True at real tokens; None where no text is padded.
+
+        Returns:
+            (batch, heads, width), sums of narrow states whose weights add up to 1.
+        """
+        scores = torch.bmm(asked, narrow.transpose(1, 2)).float()
+        if padding is not None:
+            scores = scores.masked_fill(~padding[:, None], -torch.inf)
+        return torch.bmm(scores.softmax(dim=-1).to(narrow.dtype), narrow)
+
+    def answer(self, gathered: Tensor) -> Tensor:
+        """Return (batch, num_labels) logits from (batch, heads, width) of `gather`."""
+        values = torch.einsum("bhw,hdw->bhd", gathered, self._by_head(self.value)).flatten(1)
+        first = self.attention_output(values + self.value.bias)
         logits: Tensor = self.classifier(torch.tanh(self.dense(first)))
         return logits
 
-    def _heads(self, states: Tensor) -> Tensor:
-        """Return (batch, length, width) as (batch, heads, length, width / heads)."""
-        batch, length, _ = states.shape
-        return states.view(batch, length, self.num_heads, -1).transpose(1, 2)
+    def _by_head(self, layer: nn.Linear) -> Tensor:
+        """Return a layer's weights as (heads, size, width)."""
+        return layer.weight.view(self.num_heads, -1, layer.in_features)

@@ -1,23 +1,19 @@
 """Self-distillation: the branches learn the teacher's answers from the frozen backbone's states."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from model.all_exits import all_exit_logits, layer_states
+from model.engine import Engine
 from model.packing import micro_batches
 from model.tokenization import TokenizedTexts
-
-if TYPE_CHECKING:
-    from model.fastbert import FastBertForSequenceClassification
 
 
 class KlDirection(StrEnum):
@@ -58,7 +54,8 @@ def self_distillation_loss(
 
 
 def branch_losses(
-    model: FastBertForSequenceClassification,
+    branches: Iterable[nn.Module],
+    engine: Engine,
     texts: TokenizedTexts,
     teacher_logits: Tensor,
     *,
@@ -68,7 +65,8 @@ def branch_losses(
     """Return the loss of every branch on one batch; only the branches get gradients.
 
     Args:
-        model: its backbone in eval mode, so that the branches see the states that they will exit from.
+        branches: what is trained, one a layer but the last, in float32.
+        engine: the backbone in eval mode, so that the branches see the states that they will exit from.
         texts: longest first, one batch.
         teacher_logits: (batch, num_labels), in the order of `texts`.
         direction: see `KlDirection`.
@@ -78,17 +76,16 @@ def branch_losses(
         (num_layers - 1,) float32; their sum is what is minimised.
     """
     (batch,) = micro_batches(texts.lengths, token_budget=len(texts) * int(texts.lengths[0]))
-    states = layer_states(model, texts, batch)
+    padding = batch.padding(engine.device)
     return torch.stack(
         [
             self_distillation_loss(
-                branch(hidden, padding),
+                branch(batch.pad(states).float(), padding),
                 teacher_logits,
                 direction=direction,
                 hard_label_weight=hard_label_weight,
             )
-            # The branches are one fewer than the layers: the last layer is not even run.
-            for branch, (hidden, padding) in zip(model.branches, states, strict=False)
+            for branch, states in zip(branches, layer_states(engine, texts, batch), strict=True)
         ]
     )
 
@@ -109,21 +106,16 @@ class BranchQuality:
 
 
 def branch_qualities(
-    model: FastBertForSequenceClassification,
-    texts: TokenizedTexts,
-    teacher_logits: npt.NDArray[np.float32],
-    *,
-    token_budget: int,
+    engine: Engine, texts: TokenizedTexts, teacher_logits: npt.NDArray[np.float32]
 ) -> list[BranchQuality]:
     """Compare every branch with the teacher.
 
     Args:
-        model: in eval mode.
+        engine: the FastBERT made ready, with the branches as they now are.
         texts: at least one.
         teacher_logits: (rows, num_labels), in the order of `texts`.
-        token_budget: tokens of a micro-batch, padding included.
     """
-    exits = torch.from_numpy(all_exit_logits(model, texts, token_budget=token_budget))
+    exits = torch.from_numpy(all_exit_logits(engine, texts))
     teacher = torch.from_numpy(teacher_logits)
     return [
         BranchQuality(
@@ -131,5 +123,5 @@ def branch_qualities(
             kl=float(self_distillation_loss(exits[:, layer], teacher)),
             agreement=float((exits[:, layer].argmax(1) == teacher.argmax(1)).float().mean()),
         )
-        for layer in range(model.num_layers - 1)
+        for layer in range(engine.num_layers - 1)
     ]

@@ -7,22 +7,23 @@ chunk only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.packing import Lengths, chunks, keep_rows, micro_batches
+from model.engine import Engine
+from model.packing import Lengths, MicroBatch, chunks, keep_rows
 from model.policy import ExitPolicy
-from model.precision import Execution, check_finite
+from model.precision import check_finite
 from model.tokenization import TokenizedTexts
 from model.uncertainty import normalised_entropy
 
-if TYPE_CHECKING:
-    from model.fastbert import FastBertForSequenceClassification
+# What a layer without a branch answers.
+_NOTHING = torch.empty(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,16 +136,14 @@ class LayerSweep:
     """Runs chunks through a model; counts tokens on the way.
 
     Attributes:
-        model: a FastBERT in eval mode.
+        engine: the model made ready.
         policy: when a text leaves.
-        token_budget: tokens of a micro-batch, padding included.
         num_processed_tokens: token-layers run so far, padding included.
         num_real_tokens: the same without padding.
     """
 
-    model: FastBertForSequenceClassification
+    engine: Engine
     policy: ExitPolicy
-    token_budget: int
     num_processed_tokens: int = field(default=0, init=False)
     num_real_tokens: int = field(default=0, init=False)
 
@@ -156,8 +155,8 @@ class LayerSweep:
             chunk: texts, longest first.
             shadow: (rows,) bool, texts that go on to full depth whatever they answered before.
         """
-        device, num_layers = self.model.device, self.model.num_layers
-        answers = _Answers.empty(len(chunk), self.model.config.num_labels, device)
+        device, num_layers = self.engine.device, self.engine.num_layers
+        answers = _Answers.empty(len(chunk), len(self.engine.labels), device)
         followed = torch.from_numpy(shadow).to(device)
         left = _Survivors(
             rows=torch.arange(len(chunk), device=device),
@@ -168,7 +167,7 @@ class LayerSweep:
         for layer in range(1, num_layers):
             threshold = self.policy.threshold(layer)
             logits = self._run_layer(left, layer, with_branch=threshold > 0)
-            if logits is None:
+            if threshold == 0:
                 continue
             uncertainty = normalised_entropy(logits)
             leaves = (uncertainty < threshold) & ~left.answered
@@ -185,80 +184,70 @@ class LayerSweep:
 
     def _embed(self, chunk: TokenizedTexts) -> Tensor:
         """Return the packed states that the first layer takes, (total_tokens, hidden_size)."""
-        model, device = self.model, self.model.device
-        ids = torch.from_numpy(chunk.input_ids).to(device)
-        kinds = None if chunk.token_type_ids is None else torch.from_numpy(chunk.token_type_ids).to(device)
-        hidden: Tensor | None = None
-        for batch in micro_batches(chunk.lengths, self.token_budget):
-            padding = batch.padding(device)
-            embedded = model.adapter.embed(
-                batch.pad(ids, padding, fill=model.tokenizer.pad_token_id),
-                None if kinds is None else batch.pad(kinds, padding),
-                padding,
-            )
-            if hidden is None:
-                hidden = embedded.new_empty(len(ids), embedded.shape[-1])
-            batch.unpad_into(hidden, embedded, padding)
-        assert hidden is not None, "a chunk has at least one text"
+        engine = self.engine
+        hidden = torch.empty(
+            len(chunk.input_ids), engine.hidden_size, dtype=engine.execution.dtype, device=engine.device
+        )
+
+        def embed(batch: MicroBatch) -> Tensor:
+            hidden[batch.tokens] = engine.embed(chunk, batch)
+            return _NOTHING
+
+        engine.each(embed, engine.micro_batches(chunk.lengths))
         return hidden
 
-    def _run_layer(self, left: _Survivors, layer: int, *, with_branch: bool) -> Tensor | None:
-        """Run `layer` in place; return its branch's logits, (rows, num_labels), if asked for."""
-        logits = []
-        adapter = self.model.adapter
-        for batch in micro_batches(left.lengths, self.token_budget):
-            padding = batch.padding(left.hidden.device)
-            states = batch.pad(left.hidden, padding)
-            states = adapter.run_layer(layer - 1, states, adapter.layer_inputs(states, padding))
-            batch.unpad_into(left.hidden, states, padding)
-            if with_branch:
-                logits.append(self.model.branches[layer - 1](states, padding))
-            self._count(batch.num_processed_tokens, int(batch.lengths.sum()))
-        return torch.cat(logits).float() if with_branch else None
+    def _run_layer(self, left: _Survivors, layer: int, *, with_branch: bool) -> Tensor:
+        """Run `layer` in place; return its branch's logits, (rows, num_labels), none if not asked for."""
+        engine = self.engine
+
+        def run(batch: MicroBatch) -> Tensor:
+            states = engine.run_layer(layer, left.hidden[batch.tokens], batch)
+            logits = engine.run_branch(layer, states, batch) if with_branch else _NOTHING
+            left.hidden[batch.tokens] = states
+            return logits
+
+        return self._each(run, left)
 
     def _run_last_layer(self, left: _Survivors) -> Tensor:
         """Return the teacher classifier's logits, (rows, num_labels) float32."""
-        logits = []
-        adapter = self.model.adapter
-        for batch in micro_batches(left.lengths, self.token_budget):
-            padding = batch.padding(left.hidden.device)
-            states = batch.pad(left.hidden, padding)
-            inputs = adapter.layer_inputs(states, padding)
-            logits.append(adapter.classify(adapter.run_layer(self.model.num_layers - 1, states, inputs)))
-            self._count(batch.num_processed_tokens, int(batch.lengths.sum()))
-        return torch.cat(logits).float()
+        engine = self.engine
 
-    def _count(self, processed: int, real: int) -> None:
-        self.num_processed_tokens += processed
-        self.num_real_tokens += real
+        def run(batch: MicroBatch) -> Tensor:
+            return engine.classify(engine.run_last_layer(left.hidden[batch.tokens], batch))
+
+        return self._each(run, left)
+
+    def _each(self, function: Callable[[MicroBatch], Tensor], left: _Survivors) -> Tensor:
+        batches = self.engine.micro_batches(left.lengths)
+        self.num_processed_tokens += sum(map(self.engine.num_processed_tokens, batches))
+        self.num_real_tokens += int(left.lengths.sum())
+        return torch.cat(self.engine.each(function, batches))
 
 
 def predict_tokenized(
-    model: FastBertForSequenceClassification,
+    engine: Engine,
     texts: TokenizedTexts,
     policy: ExitPolicy,
-    execution: Execution,
     *,
     shadow: npt.NDArray[np.bool_] | None = None,
 ) -> Predictions:
     """Answer texts of any number and order: sort by length, cut into chunks, sweep, restore the order.
 
     Args:
-        model: in eval mode, on the device and in the dtype of `execution`.
+        engine: the model made ready.
         texts: in the order the answers shall have.
         policy: when a text leaves.
-        execution: token budgets.
         shadow: (rows,) bool, texts that go on to full depth in any case; None for none.
     """
-    num_rows, num_labels = len(texts), model.config.num_labels
+    num_rows, num_labels = len(texts), len(engine.labels)
     order = np.argsort(-texts.lengths, kind="stable")
     shadow = np.zeros(num_rows, dtype=np.bool_) if shadow is None else shadow
-    sweep = LayerSweep(model=model, policy=policy, token_budget=execution.token_budget)
+    sweep = LayerSweep(engine=engine, policy=policy)
     logits = np.empty((num_rows, num_labels), dtype=np.float32)
     full_depth = np.empty_like(logits)
     uncertainty = np.empty(num_rows, dtype=np.float32)
     exit_layer = np.empty(num_rows, dtype=np.int16)
-    for part in chunks(texts.lengths[order], execution.chunk_tokens):
+    for part in chunks(texts.lengths[order], engine.execution.chunk_tokens):
         rows = order[part]
         answers = sweep.run(texts.take(rows), shadow[rows])
         logits[rows] = answers.logits.cpu().numpy()
@@ -267,7 +256,7 @@ def predict_tokenized(
         exit_layer[rows] = answers.exit_layer.cpu().numpy()
     check_finite(logits)
     return Predictions(
-        labels=model.labels,
+        labels=engine.labels,
         logits=logits,
         uncertainty=uncertainty,
         exit_layer=exit_layer,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
@@ -29,10 +30,14 @@ from model.checkpoint import (
 )
 from model.config import FastBertConfig
 from model.early_exit import Predictions, predict_tokenized
+from model.engine import Engine
 from model.errors import CheckpointError
 from model.policy import ExitPolicy
-from model.precision import resolve_execution
-from model.tokenization import tokenize
+from model.precision import Backend, Precision, resolve_execution
+from model.tokenization import TokenizedTexts, tokenize
+
+# Tokens from which on packing the weights takes less time than it saves.
+_WORTH_PACKING = 4096
 
 
 class FastBertForSequenceClassification(PreTrainedModel):
@@ -159,6 +164,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
         *,
         speed: float = 0.0,
         policy: ExitPolicy | None = None,
+        engine: Engine | None = None,
     ) -> Predictions:
         """Classify texts, each leaving at the first layer that is sure enough.
 
@@ -168,6 +174,8 @@ class FastBertForSequenceClassification(PreTrainedModel):
             speed: a text leaves where its uncertainty is below this; 0 is full depth, the Hugging Face
                 model's answers.
             policy: thresholds a layer, instead of `speed`.
+            engine: this model made ready before, for who calls often; None makes it ready for a long list of
+                texts, in the model's own dtype, and takes the layers as they are for a short one.
 
         Returns:
             Answers in the order of `texts`.
@@ -179,8 +187,14 @@ class FastBertForSequenceClassification(PreTrainedModel):
             raise TypeError("texts is a sequence of strings, not one string")
         policy = policy or ExitPolicy.from_speed(speed, num_layers=self.num_layers)
         tokenized = tokenize(self.tokenizer, texts, text_pairs, max_length=self.config.max_length)
-        execution = resolve_execution(device=self.device.type)
-        return predict_tokenized(self, tokenized, policy, execution)
+        engine = engine or self._engine_for(tokenized)
+        return predict_tokenized(engine, tokenized, policy)
+
+    def _engine_for(self, texts: TokenizedTexts) -> Engine:
+        execution = resolve_execution(Precision.of(self.dtype), device=self.device.type)
+        if len(texts.input_ids) < _WORTH_PACKING:
+            execution = replace(execution, backend=Backend.HUGGING_FACE)
+        return Engine.for_fastbert(self, execution)
 
 
 def check_fastbert(directory: Path) -> FastBertConfig:

@@ -2,8 +2,9 @@
 
 Both count 2 FLOPs a multiply-add. The paper (Liu et al. 2020, Tables 1 and 2) counts the linear layers of a
 text padded to 128 tokens, with a teacher of the branch's shape, and leaves out the attention products and
-the last N-way layer. The honest count adds both, takes each text's real length, the model's own head, and
-the branches as they are run here (one query a text, skipped where nothing may leave).
+the last N-way layer. The honest count adds both, takes each text's real length and the model's own head, and
+all of it as it is run here: of the last layer only what its first token needs; of a branch one query a
+text, key and value layer folded into it, and nothing where nothing may leave.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
 from model.backbone import adapt
-from model.config import BRANCH_SIZE
+from model.config import BRANCH_HEADS, BRANCH_SIZE
 from model.packing import Lengths
 from model.policy import ExitPolicy
 
@@ -32,19 +33,25 @@ class FlopsModel:
         hidden_size: width of the hidden states that a branch reads.
         layer_linears: (num_layers,) FLOPs of a layer's linear layers, a token.
         attention_width: heads times their size.
+        first_token_linears: FLOPs of the last layer's linear layers that are run for the first token only.
+        first_token_attention: of the last layer's attention width, what is computed for that token only.
         embedding_linears: FLOPs of linear layers before the first layer, a token.
         head_linears: FLOPs of the model's own classifier, a text.
         num_labels: width of the logits.
         branch_size: width of a branch.
+        branch_heads: its attention heads.
     """
 
     hidden_size: int
     layer_linears: tuple[int, ...]
     attention_width: int
+    first_token_linears: int
+    first_token_attention: int
     embedding_linears: int
     head_linears: int
     num_labels: int
     branch_size: int
+    branch_heads: int
 
     @property
     def num_layers(self) -> int:
@@ -82,13 +89,19 @@ class FlopsModel:
 
     @cached_property
     def _branch_a_token(self) -> int:
-        # narrow, key, value; then the one query against every key, and the values it weighs
-        return 2 * self.branch_size * (self.hidden_size + 2 * self.branch_size) + 4 * self.branch_size
+        # narrow; then every head's query against the token, and the sum that it enters
+        return 2 * self.branch_size * self.hidden_size + 4 * self.branch_heads * self.branch_size
 
     @cached_property
     def _branch_a_text(self) -> int:
-        # query, attention output, dense on the first token; then the labels
-        return 2 * self.branch_size * (3 * self.branch_size + self.num_labels)
+        # query, key, value, attention output, dense; then the labels
+        return 2 * self.branch_size * (5 * self.branch_size + self.num_labels)
+
+    def _unfinished(self, num_tokens: Lengths) -> Flops:
+        """Return what the last layer does not do for the tokens after the first, (rows,)."""
+        others = num_tokens - 1
+        left: Flops = (self.first_token_linears + 4 * self.first_token_attention * num_tokens) * others
+        return left
 
     def full_depth(self, num_tokens: Lengths) -> Flops:
         """Return the FLOPs of each text at full depth, no branch being run, (rows,).
@@ -98,7 +111,7 @@ class FlopsModel:
         """
         attention = 4 * self.attention_width * num_tokens**2 * self.num_layers
         linears = (sum(self.layer_linears) + self.embedding_linears) * num_tokens
-        total: Flops = linears + attention + self.head_linears
+        total: Flops = linears + attention + self.head_linears - self._unfinished(num_tokens)
         return total
 
     def with_exits(self, num_tokens: Lengths, exit_layer: npt.NDArray[np.int16], policy: ExitPolicy) -> Flops:
@@ -114,17 +127,20 @@ class FlopsModel:
         branches = np.concatenate([[0], np.cumsum(thresholds > 0)])[exit_layer]
         attention = 4 * self.attention_width * num_tokens**2 * exit_layer.astype(np.int64)
         a_token = layers + self.embedding_linears + branches * self._branch_a_token
-        head = np.where(exit_layer == self.num_layers, self.head_linears, 0)
+        head = np.where(exit_layer == self.num_layers, self.head_linears - self._unfinished(num_tokens), 0)
         total: Flops = a_token * num_tokens + attention + branches * self._branch_a_text + head
         return total
 
 
-def flops_model(config: PretrainedConfig, *, branch_size: int = BRANCH_SIZE) -> FlopsModel:
+def flops_model(
+    config: PretrainedConfig, *, branch_size: int = BRANCH_SIZE, branch_heads: int = BRANCH_HEADS
+) -> FlopsModel:
     """Read off a sequence classifier's configuration what its parts cost; no weights are made.
 
     Args:
         config: of a supported family; not a FastBERT's, but its backbone's.
         branch_size: width of a branch.
+        branch_heads: its attention heads.
 
     Raises:
         CheckpointError: if the family is not supported.
@@ -139,15 +155,23 @@ def flops_model(config: PretrainedConfig, *, branch_size: int = BRANCH_SIZE) -> 
     backbone = adapt(model)
     layers = tuple(_linear_flops(layer) for layer in backbone.layers)
     embedding = sum(map(_linear_flops, backbone.embedding_modules))
+    last = backbone.blocks(len(layers) - 1)[-1:]
     distinct_layers = sum(_linear_flops(layer) for layer in set(backbone.layers))
     return FlopsModel(
         hidden_size=config.hidden_size,
         layer_linears=layers,
         attention_width=backbone.attention_width,
+        first_token_linears=sum(
+            _linear_flops(part)
+            for block in last
+            for part in (block.query, block.attention_output, block.up, block.down)
+        ),
+        first_token_attention=sum(block.query.out_features for block in last),
         embedding_linears=embedding,
         head_linears=_linear_flops(model) - distinct_layers - embedding,
         num_labels=config.num_labels,
         branch_size=branch_size,
+        branch_heads=branch_heads,
     )
 
 

@@ -6,6 +6,8 @@ Packed means that the tokens of all texts stand one after another, (total_tokens
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +18,33 @@ Lengths = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Run:
+    """Neighbouring texts of one length: their packed tokens are a (count, length, ...) tensor as they stand.
+
+    Attributes:
+        rows: which texts of the micro-batch.
+        tokens: where their tokens stand in the micro-batch.
+        length: tokens of each.
+    """
+
+    rows: slice
+    tokens: slice
+    length: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(count, length)."""
+        return self.rows.stop - self.rows.start, self.length
+
+
+@dataclass(frozen=True, kw_only=True)
 class MicroBatch:
     """A run of neighbouring texts that goes through a layer at once.
 
     Attributes:
         rows: which texts.
         tokens: where their tokens stand in the packed tensor.
-        lengths: (rows,) tokens of each text.
+        lengths: (rows,) tokens of each text, longest first.
     """
 
     rows: slice
@@ -40,30 +62,91 @@ class MicroBatch:
         return bool(self.lengths[0] != self.lengths[-1])
 
     @property
-    def num_processed_tokens(self) -> int:
-        """Tokens that a layer works on, padding included."""
+    def num_real_tokens(self) -> int:
+        """Tokens of all texts."""
+        return int(self.tokens.stop - self.tokens.start)
+
+    @property
+    def num_padded_tokens(self) -> int:
+        """Tokens that a layer works on where texts are padded to one length."""
         return len(self.lengths) * self.width
+
+    @cached_property
+    def ends(self) -> Lengths:
+        """(rows,) one past the last token of each text, counted in the micro-batch."""
+        return np.cumsum(self.lengths)
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """Texts of equal length, together all of them in order."""
+        bounds = [0, *(np.flatnonzero(np.diff(self.lengths)) + 1).tolist(), len(self.lengths)]
+        tokens = [0, *self.ends.tolist()]
+        return tuple(
+            Run(
+                rows=slice(first, stop),
+                tokens=slice(tokens[first], tokens[stop]),
+                length=int(self.lengths[first]),
+            )
+            for first, stop in pairwise(bounds)
+        )
+
+    def halves(self) -> "tuple[MicroBatch, MicroBatch]":
+        """Return the first texts and the others, for a device that has no memory for all of them."""
+        middle = len(self.lengths) // 2
+        row, token = self.rows.start + middle, self.tokens.start + int(self.ends[middle - 1])
+        return (
+            MicroBatch(
+                rows=slice(self.rows.start, row),
+                tokens=slice(self.tokens.start, token),
+                lengths=self.lengths[:middle],
+            ),
+            MicroBatch(
+                rows=slice(row, self.rows.stop),
+                tokens=slice(token, self.tokens.stop),
+                lengths=self.lengths[middle:],
+            ),
+        )
+
+    def first_tokens(self, device: torch.device) -> Tensor:
+        """Return (rows,) where each text's first token stands in the micro-batch."""
+        return torch.from_numpy(self.ends - self.lengths).to(device, non_blocking=True)
 
     def padding(self, device: torch.device) -> Tensor | None:
         """Return (rows, width) bool, True at real tokens; None where no text is padded."""
         if not self.is_padded:
             return None
-        lengths = torch.from_numpy(self.lengths).to(device)
-        return torch.arange(self.width, device=device) < lengths[:, None]
+        return torch.from_numpy(self._is_real).to(device, non_blocking=True)
 
-    def pad(self, packed: Tensor, padding: Tensor | None, *, fill: float = 0) -> Tensor:
-        """Return this micro-batch's part of `packed`, (total_tokens, ...), as (rows, width, ...)."""
-        part = packed[self.tokens]
+    def pad(self, packed: Tensor) -> Tensor:
+        """Return the micro-batch's tokens, (tokens, ...), as (rows, width, ...).
+
+        Behind a text's end stands its last token again, where `padding` is False.
+        """
         shape = (len(self.lengths), self.width, *packed.shape[1:])
-        if padding is None:
-            return part.view(shape)
-        padded = packed.new_full(shape, fill)
-        padded[padding] = part
-        return padded
+        if not self.is_padded:
+            return packed.view(shape)
+        return packed.index_select(0, torch.from_numpy(self._slots).to(packed.device)).view(shape)
 
-    def unpad_into(self, packed: Tensor, states: Tensor, padding: Tensor | None) -> None:
-        """Write `states`, (rows, width, ...), back to where `pad` took them from."""
-        packed[self.tokens] = states.flatten(0, 1) if padding is None else states[padding]
+    def unpad(self, padded: Tensor) -> Tensor:
+        """Return the real tokens of (rows, width, ...), packed, (tokens, ...)."""
+        flat = padded.flatten(0, 1)
+        if not self.is_padded:
+            return flat
+        # Found on the host: a boolean mask would make it wait for the device.
+        real = torch.from_numpy(np.flatnonzero(self._is_real))
+        return flat.index_select(0, real.to(padded.device, non_blocking=True))
+
+    @property
+    def _is_real(self) -> npt.NDArray[np.bool_]:
+        real: npt.NDArray[np.bool_] = np.arange(self.width) < self.lengths[:, None]
+        return real
+
+    @property
+    def _slots(self) -> Lengths:
+        """(rows * width,) the token that stands in each place of the padded tensor."""
+        places = np.minimum(np.arange(self.width), self.lengths[:, None] - 1)
+        slots: Lengths = (places + (self.ends - self.lengths)[:, None]).ravel()
+        return slots
 
 
 def micro_batches(lengths: Lengths, token_budget: int) -> Iterator[MicroBatch]:

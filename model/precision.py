@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from model.errors import CheckpointError
+from model.linear import has_onednn
 
 
 class Precision(StrEnum):
@@ -17,6 +18,23 @@ class Precision(StrEnum):
     FP32 = "fp32"
     BF16 = "bf16"
     FP16 = "fp16"
+
+    @classmethod
+    def of(cls, dtype: torch.dtype) -> "Precision":
+        """Return the precision whose dtype is `dtype`.
+
+        >>> Precision.of(torch.bfloat16)
+        <Precision.BF16: 'bf16'>
+        """
+        return next(precision for precision, known in _DTYPES.items() if known is dtype)
+
+
+class Backend(StrEnum):
+    """Whose operators run the layers."""
+
+    ONEDNN = "onednn"  # packed texts, weights packed for oneDNN
+    TORCH = "torch"  # packed texts, torch's own operators
+    HUGGING_FACE = "hugging-face"  # padded micro-batches through the model's own layers
 
 
 _DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
@@ -29,12 +47,14 @@ class Execution:
     Attributes:
         device: "cpu" or "cuda".
         precision: never AUTO.
+        backend: whose operators run.
         token_budget: tokens of a micro-batch, padding included.
         chunk_tokens: tokens of a chunk, the unit of one decision a layer.
     """
 
     device: str
     precision: Precision
+    backend: Backend
     token_budget: int
     chunk_tokens: int
 
@@ -47,9 +67,11 @@ class Execution:
         """Return one line for the user.
 
         >>> resolve_execution(Precision.FP32, device="cpu").describe()
-        'cpu, fp32, micro-batches of 1024 tokens'
+        'cpu, fp32 by onednn, micro-batches of 1024 tokens'
         """
-        return f"{self.device}, {self.precision}, micro-batches of {self.token_budget} tokens"
+        return (
+            f"{self.device}, {self.precision} by {self.backend}, micro-batches of {self.token_budget} tokens"
+        )
 
 
 def check_finite(logits: npt.NDArray[np.float32]) -> None:
@@ -69,11 +91,23 @@ def check_finite(logits: npt.NDArray[np.float32]) -> None:
         )
 
 
-def resolve_execution(precision: Precision = Precision.AUTO, *, device: str | None = None) -> Execution:
-    """Decide device and number format.
+def check_same_execution(found: Execution, asked: Execution) -> None:
+    """Refuse a worker that would not compute as the job was told.
 
-    AUTO is float32 on a CPU, where the answers are to equal those of the Hugging Face model, and bfloat16 on
-    a GPU that has it, float16 on one that has not.
+    Raises:
+        CheckpointError: naming both.
+    """
+    if found != asked:
+        raise CheckpointError(
+            f"this job runs on {asked.describe()}, but a worker has {found.describe()}; "
+            "workers of one job must have the same processors and libraries"
+        )
+
+
+def resolve_execution(precision: Precision = Precision.AUTO, *, device: str | None = None) -> Execution:
+    """Decide device, number format and backend.
+
+    AUTO is bfloat16 where the device computes in it natively; else float32 on a CPU and float16 on a GPU.
 
     Args:
         precision: what the user asked for.
@@ -81,8 +115,24 @@ def resolve_execution(precision: Precision = Precision.AUTO, *, device: str | No
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if precision is Precision.AUTO:
-        gpu = Precision.BF16 if device == "cuda" and torch.cuda.is_bf16_supported() else Precision.FP16
-        precision = Precision.FP32 if device == "cpu" else gpu
+        precision = _automatic(device)
+    is_cpu = device == "cpu"
+    packs = is_cpu and has_onednn(_DTYPES[precision])
     # A CPU's caches like small micro-batches; a GPU wants enough work to hide its launches.
-    token_budget, chunk_tokens = (1024, 1 << 16) if device == "cpu" else (1 << 15, 1 << 20)
-    return Execution(device=device, precision=precision, token_budget=token_budget, chunk_tokens=chunk_tokens)
+    token_budget, chunk_tokens = (1024, 1 << 16) if is_cpu else (1 << 15, 1 << 20)
+    return Execution(
+        device=device,
+        precision=precision,
+        backend=Backend.ONEDNN if packs else Backend.TORCH,
+        token_budget=token_budget,
+        chunk_tokens=chunk_tokens,
+    )
+
+
+def _automatic(device: str) -> Precision:
+    if device != "cpu":
+        return Precision.BF16 if torch.cuda.is_bf16_supported() else Precision.FP16
+    found = torch.cpu.get_capabilities()
+    # Elsewhere bfloat16 is emulated, and slower than float32.
+    is_native = any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return Precision.BF16 if is_native and has_onednn(torch.bfloat16) else Precision.FP32

@@ -1,4 +1,6 @@
-"""Soft labels: any sequence classifier at full depth, by its own forward."""
+"""Soft labels: any sequence classifier at full depth."""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -6,13 +8,63 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from model.backbone import SUPPORTED_FAMILIES
+from model.config import FastBertConfig
+from model.early_exit import predict_tokenized
+from model.engine import Engine
 from model.packing import micro_batches
-from model.precision import check_finite
+from model.policy import ExitPolicy
+from model.precision import Backend, Execution, check_finite
 from model.tokenization import TokenizedTexts
 
 # In these a text's last token sees the embedding of the padding after it, whatever the attention mask says:
 # only texts of one length are run together.
 _SEE_PADDING = ("mobilebert",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A classifier made ready to answer.
+
+    Attributes:
+        model: any sequence classifier, in eval mode.
+        tokenizer: its own.
+        execution: what it runs on; a family that cannot exit early is run by its own forward.
+        engine: what runs it; None where its own forward does.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    execution: Execution
+    engine: Engine | None
+
+    @classmethod
+    def of(
+        cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, execution: Execution
+    ) -> "Teacher":
+        """Make `model` ready: it is moved to the device and into the dtype of `execution`."""
+        model.to(device=execution.device, dtype=execution.dtype)
+        backbone = model.backbone if model.config.model_type == FastBertConfig.model_type else model
+        if backbone.config.model_type not in SUPPORTED_FAMILIES:
+            own = replace(execution, backend=Backend.HUGGING_FACE)
+            return cls(model=model, tokenizer=tokenizer, execution=own, engine=None)
+        engine = Engine.for_classifier(backbone, execution, pad_token_id=tokenizer.pad_token_id)
+        return cls(model=model, tokenizer=tokenizer, execution=engine.execution, engine=engine)
+
+    def logits(self, texts: TokenizedTexts) -> npt.NDArray[np.float32]:
+        """Return (rows, num_labels) float32, in the order of `texts`.
+
+        The published implementations label with dropout on; here the model must be in eval mode.
+
+        Raises:
+            CheckpointError: if an answer is not finite.
+        """
+        assert not self.model.training, "soft labels are made without dropout"
+        if self.engine is None:
+            budget = self.execution.token_budget
+            return teacher_logits(self.model, self.tokenizer, texts, token_budget=budget)
+        full_depth = ExitPolicy.from_speed(0, num_layers=self.engine.num_layers)
+        return predict_tokenized(self.engine, texts, full_depth).logits
 
 
 def padded_inputs(
@@ -41,7 +93,7 @@ def teacher_logits(
     *,
     token_budget: int,
 ) -> npt.NDArray[np.float32]:
-    """Return the model's logits, texts of like length run together.
+    """Return what the model's own forward answers, texts of like length run together.
 
     The published implementations label with dropout on; here the model must be in eval mode.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
+from model.engine import Engine
 from model.fastbert import FastBertForSequenceClassification
 from model.policy import ExitPolicy
 from model.precision import Precision, resolve_execution
@@ -36,7 +37,20 @@ class Answer:
     uncertainty: float
 
 
-class FastBertModelHandler(ModelHandler[Text, PredictionResult, FastBertForSequenceClassification]):
+@dataclass(frozen=True, kw_only=True)
+class LoadedFastBert:
+    """What a worker holds.
+
+    Attributes:
+        model: the FastBERT.
+        engine: the same made ready.
+    """
+
+    model: FastBertForSequenceClassification
+    engine: Engine
+
+
+class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert]):
     """Texts, or pairs of texts, to `PredictionResult`s whose inference is an `Answer`."""
 
     def __init__(
@@ -65,25 +79,24 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, FastBertForSeque
         self._model, self._speed, self._policy = model, speed, policy
         self._precision, self._max_batch_size = Precision(precision), max_batch_size
 
-    def load_model(self) -> FastBertForSequenceClassification:
-        """Load the model onto the device."""
-        execution = resolve_execution(self._precision)
-        model: FastBertForSequenceClassification = FastBertForSequenceClassification.from_pretrained(
-            self._model
-        )
-        model.to(device=execution.device, dtype=execution.dtype)
-        return model
+    def load_model(self) -> LoadedFastBert:
+        """Load the model onto the device and make it ready."""
+        model = FastBertForSequenceClassification.from_pretrained(self._model)
+        engine = Engine.for_fastbert(model, resolve_execution(self._precision))
+        return LoadedFastBert(model=model, engine=engine)
 
     def run_inference(
         self,
         batch: Sequence[Text],
-        model: FastBertForSequenceClassification,
+        model: LoadedFastBert,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[PredictionResult]:
         """Answer a batch; all of it single texts, or all of it pairs."""
         pairs = None if isinstance(batch[0], str) else [pair[1] for pair in batch]
         texts = [text if isinstance(text, str) else text[0] for text in batch]
-        answers = model.predict(texts, pairs, speed=self._speed, policy=self._policy)
+        answers = model.model.predict(
+            texts, pairs, speed=self._speed, policy=self._policy, engine=model.engine
+        )
         return [
             PredictionResult(
                 example=text,

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model.checkpoint import label_names, load_classifier, load_tokenizer, resolve_checkpoint
-from model.precision import Execution, Precision, resolve_execution
-from model.teacher import teacher_logits
+from model.precision import Execution, Precision, check_same_execution, resolve_execution
+from model.teacher import Teacher
 from model.tokenization import choose_max_length, position_limit
 from pipeline import schema
 from pipeline.shards import Counts
@@ -18,19 +17,6 @@ from pipeline.texts import DistinctTexts, source_column, vectors
 from pipeline.work import DISTINCT_TEXTS, RowReading, WriteShards
 
 _OUTPUT_NAMES = {schema.INPUT_TEXT: schema.TEXT, schema.INPUT_TEXT_PAIR: schema.TEXT_PAIR}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Teacher:
-    """A loaded teacher.
-
-    Attributes:
-        model: any sequence classifier, in eval mode.
-        tokenizer: its own.
-    """
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +70,7 @@ class LabelTask:
             labels=label_names(model.config),
             max_length=choose_max_length(max_length, position_limit(model, tokenizer)),
             calibration_fraction=calibration_fraction,
-            execution=resolve_execution(precision),
+            execution=Teacher.of(model, tokenizer, resolve_execution(precision)).execution,
         )
 
     @property
@@ -99,16 +85,15 @@ class LabelTask:
     def load(self) -> Teacher:
         """Load the teacher onto the device."""
         directory = Path(self.teacher)
-        model = load_classifier(directory).to(device=self.execution.device, dtype=self.execution.dtype)
-        return Teacher(model=model, tokenizer=load_tokenizer(directory))
+        teacher = Teacher.of(load_classifier(directory), load_tokenizer(directory), self.execution)
+        check_same_execution(teacher.execution, self.execution)
+        return teacher
 
     def process(self, rows: pa.Table, source: str, loaded: Teacher) -> tuple[pa.Table, Counts]:
         """Label accepted rows; equal texts among them are run once."""
         distinct = DistinctTexts.of(rows)
         tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
-        logits = teacher_logits(
-            loaded.model, loaded.tokenizer, tokenized, token_budget=self.execution.token_budget
-        )
+        logits = loaded.logits(tokenized)
         row_text = distinct.row_text
         is_calibration = drawn(distinct.hashes, self.calibration_fraction, Draw.CALIBRATION)[row_text]
         splits = pa.array([schema.TRAIN_SPLIT, schema.CALIBRATION_SPLIT])

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
 
 from model.checkpoint import resolve_checkpoint
 from model.early_exit import Predictions, predict_tokenized, probabilities
+from model.engine import Engine
 from model.fastbert import FastBertForSequenceClassification
 from model.policy import ExitPolicy
-from model.precision import Execution, Precision, resolve_execution
+from model.precision import Execution, Precision, check_same_execution, resolve_execution
 from pipeline import schema
 from pipeline.columns import check_kept_names
 from pipeline.shards import Counts
@@ -23,6 +25,19 @@ from pipeline.work import DISTINCT_TEXTS, RowReading, WriteShards
 EXIT_COUNT = "exit_layer_{}"
 PROCESSED_TOKENS = "processed_token_layers"
 REAL_TOKENS = "real_token_layers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """A loaded FastBERT.
+
+    Attributes:
+        engine: runs it.
+        tokenizer: its own.
+    """
+
+    engine: Engine
+    tokenizer: PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +97,7 @@ class ScoreTask:
             max_length=loaded.config.max_length,
             policy=policy or ExitPolicy.from_speed(speed, num_layers=loaded.num_layers),
             shadow_fraction=shadow_fraction,
-            execution=resolve_execution(precision),
+            execution=Engine.for_fastbert(loaded, resolve_execution(precision)).execution,
         )
 
     @property
@@ -92,22 +107,19 @@ class ScoreTask:
             num_labels=len(self.labels), id_type=self.reading.id_type, kept=self.reading.kept
         )
 
-    def load(self) -> FastBertForSequenceClassification:
-        """Load the model onto the device."""
-        model: FastBertForSequenceClassification = FastBertForSequenceClassification.from_pretrained(
-            self.model
-        )
-        model.to(device=self.execution.device, dtype=self.execution.dtype)
-        return model
+    def load(self) -> Scorer:
+        """Load the model onto the device and make it ready."""
+        model = FastBertForSequenceClassification.from_pretrained(self.model)
+        engine = Engine.for_fastbert(model, self.execution)
+        check_same_execution(engine.execution, self.execution)
+        return Scorer(engine=engine, tokenizer=model.tokenizer)
 
-    def process(
-        self, rows: pa.Table, source: str, loaded: FastBertForSequenceClassification
-    ) -> tuple[pa.Table, Counts]:
+    def process(self, rows: pa.Table, source: str, loaded: Scorer) -> tuple[pa.Table, Counts]:
         """Score accepted rows; equal texts among them are run once."""
         distinct = DistinctTexts.of(rows)
         tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
         shadow = drawn(distinct.hashes, self.shadow_fraction, Draw.SHADOW)
-        answers = predict_tokenized(loaded, tokenized, self.policy, self.execution, shadow=shadow)
+        answers = predict_tokenized(loaded.engine, tokenized, self.policy, shadow=shadow)
         columns = {
             schema.SOURCE: source_column(source, len(rows)),
             **{name: rows[name] for name in rows.column_names},

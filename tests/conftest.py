@@ -1,6 +1,7 @@
 """Tiny models of random weights, the texts that they read, and a slow early exit to hold them against."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,17 @@ from hypothesis import settings
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertTokenizer
 
 from jobs.tiny_bert import train_wordpiece
+from model.engine import Engine
 from model.fastbert import FastBertForSequenceClassification
+from model.linear import has_onednn
+from model.precision import Backend, Precision, resolve_execution
 
 # Running a model takes what it takes on a machine that others use too.
 settings.register_profile("fastbert-jobs", deadline=None)
 settings.load_profile("fastbert-jobs")
+
+# The products of tiny models are over before a second core has heard of them.
+torch.set_num_threads(1)
 
 MAX_LENGTH = 48
 
@@ -171,6 +178,31 @@ def make_fastbert(make_classifier, tokenizer_of) -> Callable[..., FastBertForSeq
 def fastbert(make_fastbert) -> FastBertForSequenceClassification:
     """A BERT of four layers and three labels, with branches. Shared: leave it as it is."""
     return make_fastbert("bert")
+
+
+@pytest.fixture(scope="session")
+def make_engine() -> Callable[..., Engine]:
+    """Return a maker of engines of a FastBERT, in float32 on one core: `make_engine(model, backend=...)`."""
+
+    def make(model: FastBertForSequenceClassification, **options) -> Engine:
+        execution = resolve_execution(Precision.FP32, device="cpu")
+        return Engine.for_fastbert(model, replace(execution, **options), num_streams=1)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def engine(make_engine, fastbert) -> Engine:
+    """The engine of `fastbert`."""
+    return make_engine(fastbert)
+
+
+@pytest.fixture(scope="session", params=Backend)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Every backend that this machine has."""
+    if request.param is Backend.ONEDNN and not has_onednn(torch.float32):
+        pytest.skip("this build of torch has no packed oneDNN products")
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from jobs.cli import main
 from jobs.tiny_bert import write_tiny_bert
 from model.all_exits import all_exit_logits
+from model.engine import Engine
 from model.fastbert import FastBertForSequenceClassification
+from model.precision import Precision, resolve_execution
 from model.teacher import teacher_logits
 from model.tokenization import tokenize
 
@@ -112,7 +114,8 @@ def write_fastbert(directory: Path, classifier: Path) -> Path:
     )
     strengthen(model.branches, 3.0)
     texts = tokenize(model.tokenizer, make_texts(200), max_length=MAX_LENGTH)
-    logits = all_exit_logits(model, texts, token_budget=512)
+    execution = resolve_execution(Precision.FP32, device="cpu")
+    logits = all_exit_logits(Engine.for_fastbert(model, execution), texts)
     for place, branch in enumerate(model.branches):
         spread_out(branch.classifier, logits[:, place], spread=1.0 + place)
     model.save_pretrained(directory)

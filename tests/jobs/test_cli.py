@@ -28,7 +28,10 @@ _TRAINING = {"--output", "--epochs", "--learning-rate", "--batch-size", "--seed"
 OPTIONS = {
     "label-teacher": {*_BEAM_JOB, "--teacher", "--max-length", "--calibration-fraction"},
     "score": {*_BEAM_JOB, "--model", "--speed", "--fixed-exit-layer", "--keep", "--shadow-fraction"},
-    "distill": {*_TRAINING, "--labels", "--backbone", "--kl-direction", "--hard-label-weight", "--resume"},
+    "distill": {
+        *_TRAINING, "--labels", "--backbone", "--kl-direction", "--hard-label-weight", "--precision",
+        "--resume",
+    },
     "finetune": {
         *_TRAINING, "--input", "--text-column", "--text-pair-column", "--label-column", "--model",
         "--eval-input", "--max-length", "--weight-decay", "--warmup", "--format",

@@ -33,7 +33,7 @@ def label(path: Path, teacher: Path, output: Path, **options: Any) -> list[Any]:
     """Return the command line that labels `path`."""
     more = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
     given = ["--input", path, "--text-column", "text", "--teacher", teacher, "--output", output]
-    return ["label-teacher", *given, *more]
+    return ["label-teacher", "--precision", "fp32", *given, *more]
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -26,6 +26,8 @@ from tests.job_fixtures import (
     write_tsv,
 )
 
+# By default a processor that has bfloat16 computes in it, and the answers are close only.
+FP32 = ("--precision", "fp32")
 TEXTS = make_texts(60)
 
 
@@ -42,7 +44,7 @@ def test_full_depth_is_the_hugging_face_model_in_every_format(
     texts = [*TEXTS[:20], "", TEXTS[0], *TEXTS[20:], " "]
     path = WRITERS[name](tmp_path / name, {"text": texts, "key": [f"k{i}" for i in range(len(texts))]})
     out = command(
-        "score", "--input", path, "--text-column", "text", "--id-column", "key", "--keep", "text",
+        "score", *FP32, "--input", path, "--text-column", "text", "--id-column", "key", "--keep", "text",
         "--model", fastbert, "--output", tmp_path / "out", "--speed", 0, "--rows-per-shard", 16,
     )  # fmt: skip
     table = read_output(tmp_path / "out")
@@ -64,7 +66,7 @@ def test_pairs_of_several_files(command: CommandLine, fastbert: Path, teacher: P
     one = write_csv(tmp_path / "one.csv", {"a": TEXTS[:25], "b": pairs[:25]})
     two = write_jsonl(tmp_path / "two.jsonl", {"b": pairs[25:], "a": TEXTS[25:]})
     command(
-        "score", "--input", two, one, "--text-column", "a", "--text-pair-column", "b",
+        "score", *FP32, "--input", two, one, "--text-column", "a", "--text-pair-column", "b",
         "--model", fastbert, "--output", tmp_path / "out", "--speed", 0, "--rows-per-shard", 10,
     )  # fmt: skip
     table = read_output(tmp_path / "out")
@@ -81,7 +83,7 @@ def test_any_number_of_labels(
     (classifier,) = [path for path in directory.parent.iterdir() if path.name in ("two", "many")]
     labels = FastBertForSequenceClassification.from_pretrained(directory).labels
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
-    score = ("score", "--input", path, "--text-column", "text", "--model", directory)
+    score = ("score", *FP32, "--input", path, "--text-column", "text", "--model", directory)
     command(*score, "--output", tmp_path / "full", "--speed", 0)
     table = read_output(tmp_path / "full")
     assert_answers(table, plain_logits(classifier, TEXTS), labels)
@@ -99,8 +101,8 @@ def test_columns_are_kept_as_they_are(command: CommandLine, fastbert: Path, tmp_
     }
     path = write_parquet(tmp_path / "rows.parquet", rows)
     command(
-        "score", "--input", path, "--text-column", "text", "--keep", "tags,text,amount", "--id-column", "id",
-        "--model", fastbert, "--output", tmp_path / "out", "--speed", 0.5,
+        "score", *FP32, "--input", path, "--text-column", "text", "--keep", "tags,text,amount",
+        "--id-column", "id", "--model", fastbert, "--output", tmp_path / "out", "--speed", 0.5,
     )  # fmt: skip
     table = read_output(tmp_path / "out")
     assert {name: table[name].to_pylist() for name in rows} == {name: rows[name][:2] for name in rows}
@@ -111,7 +113,7 @@ def test_columns_are_kept_as_they_are(command: CommandLine, fastbert: Path, tmp_
 def test_a_fixed_exit_layer(command: CommandLine, fastbert: Path, tmp_path: Path):
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
     out = command(
-        "score", "--input", path, "--text-column", "text", "--model", fastbert,
+        "score", *FP32, "--input", path, "--text-column", "text", "--model", fastbert,
         "--output", tmp_path / "out", "--fixed-exit-layer", 2,
     )  # fmt: skip
     assert set(read_output(tmp_path / "out")["exit_layer"].to_pylist()) == {2}
@@ -122,7 +124,18 @@ def test_a_fixed_exit_layer(command: CommandLine, fastbert: Path, tmp_path: Path
 def test_readers_of_parquet_directories_find_all_rows(
     command: CommandLine, fastbert: Path, teacher: Path, tmp_path: Path
 ):
-    score = ("score", "--text-column", "text", "--model", fastbert, "--shadow-fraction", 0.5, "--speed", 0.7)
+    score = (
+        "score",
+        *FP32,
+        "--text-column",
+        "text",
+        "--model",
+        fastbert,
+        "--shadow-fraction",
+        0.5,
+        "--speed",
+        0.7,
+    )
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
     command(*score, "--input", path, "--output", tmp_path / "out", "--rows-per-shard", 25)
     frame = pd.read_parquet(tmp_path / "out")
@@ -146,7 +159,7 @@ def test_the_same_job_twice_is_the_same_bytes(command: CommandLine, fastbert: Pa
     path = write_tsv(tmp_path / "rows.tsv", {"text": [*TEXTS, ""]})
     for name in ("one", "two"):
         command(
-            "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
+            "score", *FP32, "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
             "--output", tmp_path / name, "--rows-per-shard", 9, "--shadow-fraction", 0.3,
         )  # fmt: skip
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
@@ -155,7 +168,7 @@ def test_the_same_job_twice_is_the_same_bytes(command: CommandLine, fastbert: Pa
 def test_worker_processes_write_the_same_bytes(command: CommandLine, fastbert: Path, tmp_path: Path):
     path = write_tsv(tmp_path / "rows.tsv", {"text": [*TEXTS, ""]})
     score = (
-        "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
+        "score", *FP32, "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
         "--rows-per-shard", 9, "--shadow-fraction", 0.3, "--threads", 1,
     )  # fmt: skip
     command(*score, "--output", tmp_path / "one")
@@ -171,7 +184,7 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(
 ):
     path = write_tsv(tmp_path / "rows.tsv", {"text": ["", *TEXTS]})
     score = (
-        "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
+        "score", *FP32, "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
         "--rows-per-shard", 20,
     )  # fmt: skip
     command(*score, "--output", tmp_path / "whole")
@@ -204,7 +217,7 @@ def test_a_finished_job_is_not_run_again(
 ):
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
     score = (
-        "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
+        "score", *FP32, "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
         "--output", tmp_path / "out",
     )  # fmt: skip
     command(*score)
@@ -221,6 +234,7 @@ def test_another_job_on_the_same_output_is_refused_unless_it_overwrites(
     output = tmp_path / "out"
     given = {
         "--input": path, "--text-column": "text", "--model": fastbert, "--speed": 0.7, "--output": output,
+        "--precision": "fp32",
     }  # fmt: skip
 
     def args(**changes: Any) -> list[Any]:
@@ -250,7 +264,7 @@ def test_another_job_on_the_same_output_is_refused_unless_it_overwrites(
 def test_too_many_rejected_rows_fail_the_job(command: CommandLine, fastbert: Path, tmp_path: Path):
     path = write_tsv(tmp_path / "rows.tsv", {"text": ["echo", "", "fern", "glow"]})
     score = (
-        "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
+        "score", *FP32, "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
         "--output", tmp_path / "out",
     )  # fmt: skip
     status, _, err = command.run(*score, "--max-rejected", 0.2)
@@ -279,7 +293,7 @@ def test_every_row_is_scored_or_rejected_however_odd_the_file(
     else:
         path = WRITERS[name](tmp_path / name, {"text": texts})
     command(
-        "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.5,
+        "score", *FP32, "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.5,
         "--output", tmp_path / "out",
     )  # fmt: skip
     table = read_output(tmp_path / "out")
@@ -299,8 +313,8 @@ def test_an_empty_directory_of_inputs_beside_full_ones_changes_nothing(
     write_tsv(tmp_path / "in" / "a.tsv", {"text": []})
     write_tsv(tmp_path / "in" / "b.tsv", {"text": TEXTS})
     command(
-        "score", "--input", tmp_path / "in", "--text-column", "text", "--model", fastbert, "--speed", 0,
-        "--output", tmp_path / "out",
+        "score", *FP32, "--input", tmp_path / "in", "--text-column", "text", "--model", fastbert,
+        "--speed", 0, "--output", tmp_path / "out",
     )  # fmt: skip
     assert read_output(tmp_path / "out")["row"].to_pylist() == list(range(60))
     assert len(list((tmp_path / "out").glob("part-*"))) == 1
@@ -309,7 +323,7 @@ def test_an_empty_directory_of_inputs_beside_full_ones_changes_nothing(
 def test_a_shard_says_what_made_it(command: CommandLine, fastbert: Path, tmp_path: Path):
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
     command(
-        "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.5,
+        "score", *FP32, "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.5,
         "--output", tmp_path / "out",
     )  # fmt: skip
     (shard,) = (tmp_path / "out").glob("part-*")

@@ -10,7 +10,6 @@ from model.early_exit import predict_tokenized
 from model.errors import CheckpointError
 from model.fastbert import FastBertForSequenceClassification
 from model.policy import ExitPolicy
-from model.precision import Execution, Precision
 from model.tokenization import tokenize
 
 EXACT = {"rtol": 0, "atol": 1e-5}
@@ -48,13 +47,13 @@ def test_token_types_reach_the_families_that_know_them(model, texts):
 @pytest.mark.parametrize(
     ("token_budget", "chunk_tokens"), [(1, 1 << 16), (60, 1 << 16), (200, 30), (1000, 1)]
 )
-def test_micro_batches_and_chunks_change_nothing(model, texts, alone, token_budget, chunk_tokens):
-    execution = Execution(
-        device="cpu", precision=Precision.FP32, token_budget=token_budget, chunk_tokens=chunk_tokens
-    )
+def test_backends_micro_batches_and_chunks_change_nothing(
+    model, texts, alone, make_engine, backend, token_budget, chunk_tokens
+):
+    engine = make_engine(model, backend=backend, token_budget=token_budget, chunk_tokens=chunk_tokens)
     policy = ExitPolicy.from_speed(0.0, num_layers=model.num_layers)
     tokenized = tokenize(model.tokenizer, texts, max_length=model.config.max_length)
-    np.testing.assert_allclose(predict_tokenized(model, tokenized, policy, execution).logits, alone, **EXACT)
+    np.testing.assert_allclose(predict_tokenized(engine, tokenized, policy).logits, alone, **EXACT)
 
 
 def test_a_text_alone_has_the_logits_that_it_has_in_a_batch(model, texts, alone):
@@ -68,12 +67,15 @@ def test_a_padding_token_in_the_text_is_a_token(model, texts, hugging_face_logit
     np.testing.assert_allclose(model.predict(odd).logits, expected, **EXACT)
 
 
-def test_early_exits_are_those_of_plain_code(model, texts, plain_exits, plain_uncertainty):
+def test_early_exits_are_those_of_plain_code(
+    model, texts, plain_exits, plain_uncertainty, make_engine, backend
+):
+    engine = make_engine(model, backend=backend)
     exits = np.stack([plain_exits(model, text) for text in texts])
     uncertainty = plain_uncertainty(exits)[:, :-1]
     for layer in range(1, model.num_layers):
         policy = ExitPolicy.from_exit_layer(layer, num_layers=model.num_layers)
-        result = model.predict(texts, policy=policy)
+        result = model.predict(texts, policy=policy, engine=engine)
         np.testing.assert_allclose(result.logits, exits[:, layer - 1], rtol=1e-5, atol=2e-5)
         np.testing.assert_allclose(result.uncertainty, uncertainty[:, layer - 1], rtol=0, atol=1e-4)
 

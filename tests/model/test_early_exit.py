@@ -1,6 +1,6 @@
 """The layer sweep against a plain early exit: one text alone, all layers, stop at the first sure one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -9,9 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from model.early_exit import predict_tokenized, probabilities
+from model.engine import Engine
 from model.errors import CheckpointError
 from model.policy import ExitPolicy
-from model.precision import Execution, Precision
+from model.precision import Backend
 from model.tokenization import tokenize
 
 NUM_LAYERS = 4
@@ -20,14 +21,7 @@ THRESHOLD = st.floats(0, 1) | st.sampled_from([0.0, 0.3, 0.6, 1.0, 2.0])
 POLICY = st.tuples(*[THRESHOLD] * (NUM_LAYERS - 1)).map(
     lambda thresholds: ExitPolicy(thresholds=thresholds, name="drawn")
 )
-EXECUTION = st.builds(
-    Execution,
-    device=st.just("cpu"),
-    precision=st.just(Precision.FP32),
-    token_budget=st.integers(1, 400),
-    chunk_tokens=st.integers(1, 800),
-)
-LARGE = Execution(device="cpu", precision=Precision.FP32, token_budget=1024, chunk_tokens=1 << 16)
+SIZES = st.fixed_dictionaries({"token_budget": st.integers(1, 400), "chunk_tokens": st.integers(1, 800)})
 
 
 @dataclass
@@ -63,15 +57,20 @@ def pool(fastbert, texts, plain_exits, plain_uncertainty):
 
 
 @pytest.fixture(scope="module")
-def predict(fastbert, pool):
-    def run(rows, policy, execution=LARGE, shadow=None):
+def predict(fastbert, pool, make_engine):
+    engines = {backend: make_engine(fastbert, backend=backend) for backend in Backend}
+
+    def run(rows, policy, *, token_budget=1024, chunk_tokens=1 << 16, shadow=None, backend=Backend.TORCH):
+        engine = engines[backend]
+        engine.token_budget = token_budget
+        engine.execution = replace(engine.execution, chunk_tokens=chunk_tokens)
         tokenized = tokenize(
             fastbert.tokenizer,
             [pool.texts[row] for row in rows],
             [pool.pairs[row] for row in rows],
             max_length=fastbert.config.max_length,
         )
-        return predict_tokenized(fastbert, tokenized, policy, execution, shadow=shadow)
+        return predict_tokenized(engine, tokenized, policy, shadow=shadow)
 
     return run
 
@@ -89,25 +88,36 @@ def mixed(pool):
     return policy
 
 
-def refuse(*_):
-    raise AssertionError("this was not to be run")
-
-
 @pytest.fixture
-def forbid():
-    """Make modules raise where they are run."""
-    hooks = []
-    yield lambda *modules: hooks.extend(module.register_forward_pre_hook(refuse) for module in modules)
-    for hook in hooks:
-        hook.remove()
+def steps(monkeypatch):
+    """What engines were made to run, as (step, layer, texts); emptied by who looks."""
+    done = []
+
+    def watch(step, layer_of):
+        run = getattr(Engine, step)
+
+        def watched(engine, *inputs):
+            done.append((step, layer_of(inputs), len(inputs[-1].lengths)))
+            return run(engine, *inputs)
+
+        monkeypatch.setattr(Engine, step, watched)
+
+    watch("run_layer", lambda inputs: inputs[0])
+    watch("run_branch", lambda inputs: inputs[0])
+    watch("run_last_layer", lambda _: NUM_LAYERS)
+    return done
 
 
-@settings(max_examples=150)
-@given(rows=ROWS, policy=POLICY, execution=EXECUTION, data=st.data())
-def test_equals_the_plain_early_exit(predict, pool, rows, policy, execution, data):
+def layers_of(steps, step):
+    return {layer for name, layer, _ in steps if name == step}
+
+
+@settings(max_examples=200)
+@given(rows=ROWS, policy=POLICY, sizes=SIZES, backend=st.sampled_from(Backend), data=st.data())
+def test_equals_the_plain_early_exit(predict, pool, rows, policy, sizes, backend, data):
     assume(pool.is_clear(rows, policy))
     shadow = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), dtype=bool)
-    result = predict(rows, policy, execution, shadow)
+    result = predict(rows, policy, shadow=shadow, backend=backend, **sizes)
     layers = pool.exit_layers(policy)[rows]
     assert len(result) == len(rows)
     assert result.exit_layer.tolist() == layers.tolist()
@@ -117,21 +127,23 @@ def test_equals_the_plain_early_exit(predict, pool, rows, policy, execution, dat
     np.testing.assert_allclose(result.full_depth_logits, full, rtol=0, atol=1e-5)
     run_layers = np.where(shadow, NUM_LAYERS, layers)
     assert result.num_real_tokens == (run_layers * result.num_tokens).sum()
+    is_padded = backend is Backend.HUGGING_FACE
+    assert is_padded or result.num_processed_tokens == result.num_real_tokens
     assert result.num_processed_tokens >= result.num_real_tokens
 
 
-@given(rows=ROWS.filter(len), policy=POLICY, execution=EXECUTION)
-def test_a_row_does_not_depend_on_its_batch(predict, pool, rows, policy, execution):
+@given(rows=ROWS.filter(len), policy=POLICY, sizes=SIZES)
+def test_a_row_does_not_depend_on_its_batch(predict, pool, rows, policy, sizes):
     assume(pool.is_clear(rows, policy))
-    together, alone = predict(rows, policy, execution), predict(rows[-1:], policy)
+    together, alone = predict(rows, policy, **sizes), predict(rows[-1:], policy)
     np.testing.assert_allclose(together.logits[-1:], alone.logits, rtol=0, atol=1e-5)
     assert together.exit_layer[-1] == alone.exit_layer[0]
     assert together.num_tokens[-1] == alone.num_tokens[0]
 
 
-@given(rows=ROWS, execution=EXECUTION)
-def test_equal_rows_get_equal_answers(predict, mixed, rows, execution):
-    result = predict([*rows, *rows], mixed, execution)
+@given(rows=ROWS, sizes=SIZES)
+def test_equal_rows_get_equal_answers(predict, mixed, rows, sizes):
+    result = predict([*rows, *rows], mixed, **sizes)
     half = len(rows)
     np.testing.assert_allclose(result.logits[:half], result.logits[half:], rtol=0, atol=1e-5)
     assert result.exit_layer[:half].tolist() == result.exit_layer[half:].tolist()
@@ -150,52 +162,48 @@ def test_no_text_stays_longer_at_a_higher_speed(predict, rows, slow, fast):
 
 
 @pytest.mark.parametrize("layer", range(1, NUM_LAYERS + 1))
-def test_all_leave_at_a_fixed_exit_layer(fastbert, predict, pool, forbid, layer):
-    forbid(*(branch for index, branch in enumerate(fastbert.branches, start=1) if index != layer))
-    forbid(*fastbert.adapter.layers[layer:])
+def test_all_leave_at_a_fixed_exit_layer(predict, pool, steps, layer):
     rows = list(range(36))
     result = predict(rows, ExitPolicy.from_exit_layer(layer, num_layers=NUM_LAYERS))
     assert result.exit_layer.tolist() == [layer] * 36
     np.testing.assert_allclose(result.logits, pool.exits[:, layer - 1], rtol=0, atol=1e-5)
+    is_last = layer == NUM_LAYERS
+    assert layers_of(steps, "run_layer") == set(range(1, layer if is_last else layer + 1))
+    assert layers_of(steps, "run_branch") == (set() if is_last else {layer})
+    assert layers_of(steps, "run_last_layer") == ({NUM_LAYERS} if is_last else set())
 
 
-def test_speed_0_runs_no_branch(fastbert, predict, pool, forbid):
-    forbid(*fastbert.branches)
+def test_speed_0_runs_no_branch(predict, pool, steps):
     result = predict(list(range(36)), speed(0))
+    assert layers_of(steps, "run_branch") == set()
     np.testing.assert_allclose(result.logits, pool.exits[:, -1], rtol=0, atol=1e-5)
     np.testing.assert_array_equal(result.full_depth_logits, result.logits)
 
 
-def test_speed_1_runs_the_first_layer_only(fastbert, predict, pool, forbid):
+def test_speed_1_runs_the_first_layer_only(predict, pool, steps):
     assert pool.uncertainty[:, 0].max() < 1
-    forbid(*fastbert.adapter.layers[1:], *fastbert.branches[1:], fastbert.backbone.classifier)
     result = predict(list(range(36)), speed(1))
+    assert {(step, layer) for step, layer, _ in steps} == {("run_layer", 1), ("run_branch", 1)}
     assert set(result.exit_layer) == {1}
     assert np.isnan(result.full_depth_logits).all()
 
 
-def test_a_layer_left_out_by_the_policy_runs_no_branch(fastbert, predict, pool, forbid):
+def test_a_layer_left_out_by_the_policy_runs_no_branch(predict, pool, steps):
     policy = ExitPolicy(thresholds=(0.5, 0.0, 0.7), name="with a hole")
-    forbid(fastbert.branches[1])
     rows = list(range(36))
     result = predict(rows, policy)
+    assert layers_of(steps, "run_branch") == {1, 3}
     assert pool.is_clear(rows, policy)
     assert result.exit_layer.tolist() == pool.exit_layers(policy).tolist()
     assert set(result.exit_layer) == {1, 3, 4}
 
 
-def test_only_survivors_go_on(fastbert, predict, pool, mixed):
-    seen = []
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs, index=index: seen.append((index, len(inputs[0]))))
-        for index, layer in enumerate(fastbert.adapter.layers, start=1)
-    ]
-    predict(list(range(36)), mixed)
-    for hook in hooks:
-        hook.remove()
+def test_only_survivors_go_on(predict, pool, mixed, steps):
+    predict(list(range(36)), mixed, token_budget=60)
     for layer in range(1, NUM_LAYERS + 1):
         left = int((pool.exit_layers(mixed) >= layer).sum())
-        assert sum(rows for index, rows in seen if index == layer) == left
+        run = "run_last_layer" if layer == NUM_LAYERS else "run_layer"
+        assert sum(rows for step, index, rows in steps if (step, index) == (run, layer)) == left
 
 
 def test_being_shadowed_changes_no_answer(predict, mixed, pool):

@@ -30,11 +30,12 @@ def test_micro_batches_are_all_rows_in_order_within_the_budget(lengths, token_bu
         assert (batch.tokens.start, batch.tokens.stop) == (token, token + batch.lengths.sum())
         token = batch.tokens.stop
         assert batch.width == batch.lengths.max()
-        assert batch.num_processed_tokens == batch.width * len(batch.lengths)
-        assert batch.num_processed_tokens <= token_budget or len(batch.lengths) == 1
+        assert batch.num_real_tokens == batch.lengths.sum()
+        assert batch.num_padded_tokens == batch.width * len(batch.lengths)
+        assert batch.num_padded_tokens <= token_budget or len(batch.lengths) == 1
         # Full: another row would not have fitted.
         is_last = batch.rows.stop == len(lengths)
-        assert is_last or batch.num_processed_tokens + batch.width > token_budget
+        assert is_last or batch.num_padded_tokens + batch.width > token_budget
 
 
 @given(LENGTHS, st.integers(1, 200))
@@ -47,28 +48,45 @@ def test_chunks_are_all_rows_in_order_within_the_limit(lengths, max_tokens):
         assert part.stop == len(lengths) or tokens + lengths[part.stop] > max_tokens
 
 
-@given(LENGTHS, st.integers(1, 200), st.sampled_from([(), (3,)]))
-def test_unpad_puts_back_what_pad_took(lengths, token_budget, shape):
+@given(LENGTHS.filter(len), st.integers(1, 200), st.sampled_from([(), (3,)]))
+def test_pad_puts_each_text_in_its_row_and_unpad_packs_it_again(lengths, token_budget, shape):
     packed = packed_tokens(lengths, *shape)
-    copy = torch.zeros_like(packed)
     for batch in micro_batches(lengths, token_budget):
-        padding = batch.padding(CPU)
-        states = batch.pad(packed, padding, fill=-1)
-        assert states.shape == (len(batch.lengths), batch.width, *shape)
-        batch.unpad_into(copy, states, padding)
-    torch.testing.assert_close(copy, packed, rtol=0, atol=0)
+        own = packed[batch.tokens]
+        padded = batch.pad(own)
+        assert padded.shape == (len(batch.lengths), batch.width, *shape)
+        for row, text in zip(padded, own.split(batch.lengths.tolist()), strict=True):
+            torch.testing.assert_close(row[: len(text)], text, rtol=0, atol=0)
+            # Behind it stands its own last token: no other text's, and no number out of nowhere.
+            assert (row[len(text) :] == text[-1]).all()
+        torch.testing.assert_close(batch.unpad(padded), own, rtol=0, atol=0)
 
 
 @given(LENGTHS.filter(len), st.integers(1, 200))
-def test_pad_puts_each_text_in_its_row_and_fills_the_rest(lengths, token_budget):
+def test_runs_are_all_texts_in_order_cut_where_the_length_changes(lengths, token_budget):
     packed = packed_tokens(lengths)
-    ends = np.cumsum(lengths)
     for batch in micro_batches(lengths, token_budget):
-        states = batch.pad(packed, batch.padding(CPU), fill=-1)
-        for row, length in enumerate(batch.lengths.tolist()):
-            end = int(ends[batch.rows.start + row])
-            assert states[row, :length].tolist() == packed[end - length : end].tolist()
-            assert (states[row, length:] == -1).all()
+        own = packed[batch.tokens]
+        texts = [text for run in batch.runs for text in own[run.tokens].view(run.shape).tolist()]
+        assert texts == [text.tolist() for text in own.split(batch.lengths.tolist())]
+        rows = [row for run in batch.runs for row in range(run.rows.start, run.rows.stop)]
+        assert rows == list(range(len(batch.lengths)))
+        assert len(batch.runs) == len(set(batch.lengths.tolist()))
+        assert own[batch.first_tokens(CPU)].tolist() == [text[0] for text in texts]
+
+
+@given(LENGTHS.filter(lambda lengths: len(lengths) > 1))
+def test_halves_are_micro_batches_of_the_first_and_the_other_texts(lengths):
+    batch = list(micro_batches(lengths, 100))[-1]
+    if len(batch.lengths) == 1:
+        return
+    first, second = batch.halves()
+    assert (first.rows.start, first.rows.stop) == (batch.rows.start, second.rows.start)
+    assert (first.tokens.start, first.tokens.stop) == (batch.tokens.start, second.tokens.start)
+    assert (second.rows.stop, second.tokens.stop) == (batch.rows.stop, batch.tokens.stop)
+    for half in (first, second):
+        assert len(half.lengths) >= len(batch.lengths) // 2
+        assert half.num_real_tokens == half.lengths.sum()
 
 
 @given(LENGTHS.filter(len))
@@ -82,15 +100,6 @@ def test_padding_is_true_at_real_tokens_and_none_where_all_are(lengths):
         assert batch.is_padded
         assert padding.sum(1).tolist() == lengths.tolist()
         assert not (padding[:, 1:] & ~padding[:, :-1]).any()  # all at the front
-
-
-def test_writing_into_packed_leaves_other_micro_batches_alone():
-    lengths = np.array([4, 3, 3, 1])
-    packed = packed_tokens(lengths, 2)
-    _, second, _ = micro_batches(lengths, 6)
-    padding = second.padding(CPU)
-    second.unpad_into(packed, second.pad(packed, padding) * 0, padding)
-    assert packed[:, 0].tolist() == [1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 11]
 
 
 @given(LENGTHS, st.data())

@@ -30,7 +30,7 @@ def answers(handler: FastBertModelHandler, texts: list[Text]) -> list[Prediction
 
 
 def test_full_depth_is_the_hugging_face_model(fastbert: Path, teacher: Path):
-    results = answers(FastBertModelHandler(str(fastbert)), [*TEXTS])
+    results = answers(FastBertModelHandler(str(fastbert), precision="fp32"), [*TEXTS])
     logits = plain_logits(teacher, TEXTS)
     assert [result.example for result in results] == TEXTS
     assert [result.inference.prediction for result in results] == [LABELS[i] for i in logits.argmax(1)]
@@ -40,7 +40,9 @@ def test_full_depth_is_the_hugging_face_model(fastbert: Path, teacher: Path):
 
 
 def test_sure_texts_leave_early(fastbert: Path):
-    results = answers(FastBertModelHandler(str(fastbert), speed=0.7, max_batch_size=7), [*TEXTS])
+    results = answers(
+        FastBertModelHandler(str(fastbert), precision="fp32", speed=0.7, max_batch_size=7), [*TEXTS]
+    )
     expected = FastBertForSequenceClassification.from_pretrained(fastbert).predict(TEXTS, speed=0.7)
     assert [result.inference.exit_layer for result in results] == expected.exit_layer.tolist()
     assert [result.inference.prediction for result in results] == expected.predictions
@@ -56,7 +58,7 @@ def test_a_policy_goes_before_the_speed(fastbert: Path):
 
 def test_pairs_are_answered_as_pairs(fastbert: Path, teacher: Path):
     pairs = list(zip(TEXTS, TEXTS[::-1], strict=True))
-    results = answers(FastBertModelHandler(str(fastbert)), [*pairs])
+    results = answers(FastBertModelHandler(str(fastbert), precision="fp32"), [*pairs])
     found = np.array([result.inference.probabilities for result in results])
     np.testing.assert_allclose(found, softmax(plain_logits(teacher, TEXTS, TEXTS[::-1])), atol=1e-5)
 
@@ -65,7 +67,7 @@ def test_pairs_are_answered_as_pairs(fastbert: Path, teacher: Path):
 def test_the_model_is_loaded_in_the_precision_asked_for(fastbert: Path, precision: str):
     handler = FastBertModelHandler(str(fastbert), precision=precision)
     model = handler.load_model()
-    assert str(model.dtype) == {"bf16": "torch.bfloat16", "fp32": "torch.float32"}[precision]
+    assert model.engine.execution.precision == precision
     (result,) = handler.run_inference(["echo fern"], model)
     assert sum(result.inference.probabilities) == pytest.approx(1, abs=1e-5)
 

@@ -13,7 +13,7 @@ from model.fastbert import FastBertForSequenceClassification
 from model.policy import ExitPolicy
 from model.precision import Precision, resolve_execution
 from pipeline import schema
-from pipeline.scoring import ScoreTask, ScoreWithEarlyExit
+from pipeline.scoring import Scorer, ScoreTask, ScoreWithEarlyExit
 from pipeline.sources import Columns, inspect_inputs
 from pipeline.work import RowReading, ShardJob
 from tests.job_fixtures import (
@@ -43,7 +43,7 @@ def task(fastbert: Path) -> ScoreTask:
 
 
 @pytest.fixture(scope="module")
-def loaded(task: ScoreTask) -> FastBertForSequenceClassification:
+def loaded(task: ScoreTask) -> Scorer:
     return task.load()
 
 
@@ -51,10 +51,10 @@ def rows_of(texts: Sequence[str]) -> pa.Table:
     return pa.table({schema.ROW: pa.array(range(len(texts))), schema.INPUT_TEXT: pa.array(texts)})
 
 
-def test_answers_are_those_of_predict(task: ScoreTask, loaded: FastBertForSequenceClassification):
+def test_answers_are_those_of_predict(task: ScoreTask, loaded: Scorer, fastbert: Path):
     table, counts = task.process(rows_of(TEXTS), "a.csv", loaded)
     assert table.schema == task.schema
-    expected = loaded.predict(TEXTS, speed=0.7)
+    expected = FastBertForSequenceClassification.from_pretrained(fastbert).predict(TEXTS, speed=0.7)
     assert table["prediction"].to_pylist() == expected.predictions
     np.testing.assert_allclose(np.stack(table["probabilities"].to_numpy()), expected.probabilities, atol=1e-5)
     np.testing.assert_allclose(table["uncertainty"].to_numpy(), expected.uncertainty, atol=1e-5)
@@ -67,9 +67,7 @@ def test_answers_are_those_of_predict(task: ScoreTask, loaded: FastBertForSequen
     assert counts["real_token_layers"] <= counts["processed_token_layers"]
 
 
-def test_a_row_that_left_early_was_sure_and_one_that_stayed_was_not(
-    task: ScoreTask, loaded: FastBertForSequenceClassification
-):
+def test_a_row_that_left_early_was_sure_and_one_that_stayed_was_not(task: ScoreTask, loaded: Scorer):
     table, _ = task.process(rows_of(TEXTS), "a.csv", loaded)
     uncertainty = table["uncertainty"].to_numpy()
     early = table["exit_layer"].to_numpy() < NUM_LAYERS
@@ -77,9 +75,7 @@ def test_a_row_that_left_early_was_sure_and_one_that_stayed_was_not(
     assert ((uncertainty >= 0) & (uncertainty <= 1)).all()
 
 
-def test_the_shadow_sample_is_answered_at_full_depth(
-    task: ScoreTask, loaded: FastBertForSequenceClassification, teacher: Path
-):
+def test_the_shadow_sample_is_answered_at_full_depth(task: ScoreTask, loaded: Scorer, teacher: Path):
     table, _ = task.process(rows_of(TEXTS), "a.csv", loaded)
     without, _ = replace(task, shadow_fraction=0.0).process(rows_of(TEXTS), "a.csv", loaded)
     is_shadow = table["teacher_prediction"].is_valid().to_numpy()
@@ -100,15 +96,13 @@ def test_the_shadow_sample_is_answered_at_full_depth(
     assert without["teacher_prediction"].null_count == len(TEXTS)
 
 
-def test_the_shadow_sample_goes_by_the_text_alone(task: ScoreTask, loaded: FastBertForSequenceClassification):
+def test_the_shadow_sample_goes_by_the_text_alone(task: ScoreTask, loaded: Scorer):
     forwards, _ = task.process(rows_of(TEXTS), "a.csv", loaded)
     backwards, _ = task.process(rows_of(TEXTS[::-1]), "a.csv", loaded)
     assert forwards["teacher_prediction"].to_pylist() == backwards["teacher_prediction"].to_pylist()[::-1]
 
 
-def test_equal_texts_are_run_once_and_counted_each(
-    task: ScoreTask, loaded: FastBertForSequenceClassification
-):
+def test_equal_texts_are_run_once_and_counted_each(task: ScoreTask, loaded: Scorer):
     once, counts_once = task.process(rows_of(TEXTS[:5]), "a.csv", loaded)
     thrice, counts = task.process(rows_of(TEXTS[:5] * 3), "a.csv", loaded)
     assert counts["distinct_texts"] == counts_once["distinct_texts"] <= 5
@@ -119,9 +113,7 @@ def test_equal_texts_are_run_once_and_counted_each(
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])
-def test_all_texts_can_leave_at_one_layer(
-    task: ScoreTask, loaded: FastBertForSequenceClassification, layer: int
-):
+def test_all_texts_can_leave_at_one_layer(task: ScoreTask, loaded: Scorer, layer: int):
     policy = ExitPolicy.from_exit_layer(layer, num_layers=NUM_LAYERS)
     table, counts = replace(task, policy=policy).process(rows_of(TEXTS), "a.csv", loaded)
     assert set(table["exit_layer"].to_pylist()) == {layer}

@@ -1,0 +1,135 @@
+"""Self-attention over packed texts: every text sees itself only, and nothing is padded.
+
+Queries come scaled. On a CPU, texts of one length are attended to together, by the form that is fastest for
+their length; elsewhere torch's variable-length attention takes all texts at once.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention.varlen import varlen_attn
+
+from model.packing import MicroBatch
+
+# What is added to the scores of all texts of a length, (heads, length, length); None for nothing.
+Bias = Callable[[int], Tensor | None]
+
+# Softmax over rows shorter than a vector register falls back to scalar code; exp does not.
+_VECTOR = 16
+# From here on torch's flash attention beats two float32 products and a softmax between them.
+_FLASH_LENGTH = 96
+# Scores that are held at once: more than this leaves the cache, and its memory comes anew every time.
+_SCORES = 1 << 19
+
+
+def no_bias(length: int) -> None:
+    """Add nothing."""
+
+
+def attend(projected: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor:
+    """Return what every token gathers from its text.
+
+    Args:
+        projected: (tokens, 3, heads, size) queries, keys and values of a micro-batch.
+        batch: its texts.
+        bias: added to the scores, on a CPU only.
+
+    Returns:
+        (tokens, heads * size), in the dtype of `projected`.
+    """
+    tokens, _, heads, size = projected.shape
+    if projected.is_cuda:
+        query, key, value = projected.unbind(1)
+        return _attend_varlen(query, key, value, batch, batch).view(tokens, heads * size)
+    attended = projected.new_empty(tokens, heads, size)
+    for run in batch.runs:
+        part = projected[run.tokens].view(*run.shape, 3, heads, size)
+        added = bias(run.length)
+        if run.length >= _FLASH_LENGTH and part.dtype is torch.float32:
+            query, key, value = part.permute(2, 0, 3, 1, 4)
+            found = functional.scaled_dot_product_attention(query, key, value, attn_mask=added, scale=1.0)
+        else:
+            found = _products(part.permute(2, 0, 3, 1, 4).contiguous(), added)
+        attended[run.tokens].view(*run.shape, heads, size).copy_(found.transpose(1, 2))
+    return attended.view(tokens, heads * size)
+
+
+def _products(projected: Tensor, bias: Tensor | None) -> Tensor:
+    """Return (texts, heads, length, size) from contiguous (3, texts, heads, length, size)."""
+    _, texts, heads, length, size = projected.shape
+    query, key, value = projected.view(3, texts * heads, length, size)
+    attended = torch.empty_like(query)
+    step = max(1, _SCORES // (length * length))
+    if bias is not None:
+        step = max(heads, step // heads * heads)  # whole texts
+    for start in range(0, texts * heads, step):
+        part = slice(start, start + step)
+        scores = torch.bmm(query[part], key[part].transpose(1, 2))
+        if bias is not None:
+            scores.view(-1, heads, length, length).add_(bias)
+        torch.bmm(_softmax(scores), value[part], out=attended[part])
+    return attended.view(texts, heads, length, size)
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """Return softmax over the last axis, computed in float32; float32 `scores` are overwritten."""
+    exact = scores.float()
+    if exact.shape[-1] < _VECTOR:
+        exact.sub_(exact.amax(-1, keepdim=True)).exp_()
+        exact.div_(exact.sum(-1, keepdim=True))
+    else:
+        torch.softmax(exact, -1, out=exact)
+    return exact.to(scores.dtype)
+
+
+def attend_first(query: Tensor, projected: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor:
+    """Return what each text's first token gathers from its text.
+
+    Args:
+        query: (rows, heads, size) of the first tokens.
+        projected: (tokens, 2, heads, size) keys and values.
+        batch: its texts.
+        bias: as in `attend`.
+
+    Returns:
+        (rows, heads * size), in the dtype of `projected`.
+    """
+    _, _, heads, size = projected.shape
+    if projected.is_cuda:
+        key, value = projected.unbind(1)
+        return _attend_varlen(query, key, value, None, batch).view(-1, heads * size)
+    attended = torch.empty_like(query)
+    for run in batch.runs:
+        # One query a text leaves no product worth the name: sums over what lies in the cache.
+        key, value = projected[run.tokens].view(*run.shape, 2, heads, size).unbind(2)
+        scores = (key * query[run.rows, None]).sum(-1, dtype=torch.float32)
+        added = bias(run.length)
+        if added is not None:
+            scores += added[:, 0].T
+        weights = scores.softmax(1).to(value.dtype)
+        torch.sum(value * weights[..., None], dim=1, out=attended[run.rows])
+    return attended.view(-1, heads * size)
+
+
+def _attend_varlen(
+    query: Tensor, key: Tensor, value: Tensor, queries: MicroBatch | None, keys: MicroBatch
+) -> Tensor:
+    """Attend by torch's variable-length attention; `queries` None: a query a text."""
+    ends = torch.from_numpy(keys.ends).to(key.device, torch.int32, non_blocking=True)
+    offsets = functional.pad(ends, (1, 0))
+    ones = torch.arange(len(keys.lengths) + 1, dtype=torch.int32, device=key.device)
+    attended: Any = varlen_attn(
+        query,
+        key,
+        value,
+        ones if queries is None else offsets,
+        offsets,
+        1 if queries is None else keys.width,
+        keys.width,
+        scale=1.0,
+    )
+    states: Tensor = attended
+    return states

@@ -1,0 +1,286 @@
+"""A model made ready to run fast: what a layer sweep, a teacher and the training of branches stand on.
+
+Which operators run is its backend. Packed backends are held against the plain layers when they are made; a
+model that they do not fit is run by its own Hugging Face layers on padded micro-batches.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from model.backbone import Backbone, adapt
+from model.branch import BranchClassifier
+from model.checkpoint import label_names
+from model.linear import OneDnnLinear, TorchLinear
+from model.packed_block import LastPackedBlock, PackedBlock
+from model.packing import Lengths, MicroBatch, micro_batches
+from model.precision import Backend, Execution
+from model.streams import Streams
+from model.tokenization import TokenizedTexts
+
+if TYPE_CHECKING:
+    from model.fastbert import FastBertForSequenceClassification
+
+_LOGGER = logging.getLogger(__name__)
+# How far a packed layer's states may be from the plain layer's, as a share of the largest.
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
+class Engine:
+    """A backbone, and maybe its branches, on a device and in a number format.
+
+    Weights are copied into the form that products want; later changes of the model's are not seen.
+
+    Attributes:
+        adapter: the backbone's.
+        execution: what runs where; its backend is the one that fits the model.
+        token_budget: tokens of a micro-batch; halved where a GPU runs out of memory.
+    """
+
+    def __init__(
+        self,
+        adapter: Backbone,
+        execution: Execution,
+        *,
+        pad_token_id: int,
+        branches: Iterable[BranchClassifier] = (),
+        num_streams: int | None = None,
+    ) -> None:
+        """Make ready a model that stands on the device and in the dtype of `execution`, in eval mode.
+
+        Args:
+            adapter: the backbone's.
+            execution: what to run on; a backend that does not fit the model is replaced.
+            pad_token_id: what texts are padded with.
+            branches: one a layer but the last; none for a backbone alone.
+            num_streams: micro-batches that are computed side by side, each on one core; None for as many as
+                torch uses threads. Of 1, every operator uses all threads.
+        """
+        self.adapter = adapter
+        self._pad_token_id = pad_token_id
+        self._layers = _layers(adapter, execution)
+        self.execution = execution if self._layers else replace(execution, backend=Backend.HUGGING_FACE)
+        linear = _linear(self.execution.backend)
+        self._branches = [
+            (linear(branch.narrow.weight.detach(), branch.narrow.bias.detach(), nn.Tanh()), branch)
+            for branch in branches
+        ]
+        is_cpu = execution.device == "cpu"
+        self._streams = Streams((num_streams or torch.get_num_threads()) if is_cpu else 1)
+        self.token_budget = execution.token_budget
+        self.attention_bias = cache(adapter.attention_bias)
+
+    @classmethod
+    def for_fastbert(
+        cls,
+        model: FastBertForSequenceClassification,
+        execution: Execution,
+        *,
+        num_streams: int | None = None,
+    ) -> Engine:
+        """Return the engine of a FastBERT, which is moved to the device and into the dtype of `execution`."""
+        model.to(device=execution.device, dtype=execution.dtype)
+        branches: Any = model.branches
+        return cls(
+            model.adapter,
+            execution,
+            pad_token_id=model.tokenizer.pad_token_id,
+            branches=branches,
+            num_streams=num_streams,
+        )
+
+    @classmethod
+    def for_classifier(
+        cls,
+        model: PreTrainedModel,
+        execution: Execution,
+        *,
+        pad_token_id: int,
+        num_streams: int | None = None,
+    ) -> Engine:
+        """Return the engine of a Hugging Face classifier, which is moved likewise.
+
+        Raises:
+            CheckpointError: if its family is not supported.
+        """
+        model.to(device=execution.device, dtype=execution.dtype)
+        return cls(adapt(model), execution, pad_token_id=pad_token_id, num_streams=num_streams)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return torch.device(self.execution.device)
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the backbone."""
+        return len(self.adapter.layers)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the states."""
+        return int(self.adapter.model.config.hidden_size)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names in the order of the logits."""
+        return label_names(self.adapter.model.config)
+
+    def micro_batches(self, lengths: Lengths) -> list[MicroBatch]:
+        """Cut texts, longest first, into micro-batches."""
+        return list(micro_batches(lengths, self.token_budget))
+
+    def num_processed_tokens(self, batch: MicroBatch) -> int:
+        """Return how many tokens a layer works on, padding included."""
+        is_padded = self.execution.backend is Backend.HUGGING_FACE
+        return batch.num_padded_tokens if is_padded else batch.num_real_tokens
+
+    def each(self, function: Callable[[MicroBatch], Tensor], batches: Iterable[MicroBatch]) -> list[Tensor]:
+        """Return `function` of each micro-batch, in order; side by side where there are cores for it.
+
+        Args:
+            function: returns a row for each text; may be called again on halves of a micro-batch that did not
+                fit into memory, so it must leave nothing half-done.
+            batches: micro-batches that share no text.
+        """
+        return self._streams.map(lambda batch: self._within_memory(function, batch), batches)
+
+    def _within_memory(self, function: Callable[[MicroBatch], Tensor], batch: MicroBatch) -> Tensor:
+        try:
+            return function(batch)
+        except torch.OutOfMemoryError:
+            if len(batch.lengths) == 1:
+                raise
+        # Left first: the exception holds what did not fit.
+        torch.cuda.empty_cache()
+        self.token_budget = max(1, min(self.token_budget, batch.num_padded_tokens) // 2)
+        _LOGGER.warning("out of memory: micro-batches of %d tokens from here on", self.token_budget)
+        return torch.cat([self._within_memory(function, half) for half in batch.halves()])
+
+    def embed(self, texts: TokenizedTexts, batch: MicroBatch) -> Tensor:
+        """Return the states that the first layer takes, (tokens, hidden_size).
+
+        Args:
+            texts: longest first.
+            batch: which of them.
+        """
+        padding = batch.padding(self.device)
+
+        def padded(values: np.ndarray[Any, np.dtype[np.int32]], fill: int) -> Tensor:
+            ids = batch.pad(torch.from_numpy(values[batch.tokens]))
+            if batch.is_padded:
+                real = batch.padding(ids.device)
+                assert real is not None
+                ids = ids.masked_fill(~real, fill)
+            return ids.to(self.device, non_blocking=True)
+
+        kinds = texts.token_type_ids
+        return batch.unpad(
+            self.adapter.embed(
+                padded(texts.input_ids, self._pad_token_id),
+                None if kinds is None else padded(kinds, 0),
+                padding,
+            )
+        )
+
+    def run_layer(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
+        """Return the states after `layer`, from 1, of all tokens, (tokens, hidden_size).
+
+        Args:
+            layer: any but the last.
+            states: (tokens, hidden_size) of the micro-batch.
+            batch: its texts.
+        """
+        if not self._layers:
+            return batch.unpad(self._run_padded(layer, states, batch))
+        return self._run_blocks(self._layers[layer - 1], states, batch)
+
+    def run_last_layer(self, states: Tensor, batch: MicroBatch) -> Tensor:
+        """Return the first tokens' states after the last layer, (rows, hidden_size)."""
+        if not self._layers:
+            return self._run_padded(self.num_layers, states, batch)[:, 0]
+        return self._run_blocks(self._layers[-1], states, batch)
+
+    def _run_blocks(self, blocks: list[PackedBlock], states: Tensor, batch: MicroBatch) -> Tensor:
+        for block in blocks:
+            states = block(states, batch, self.attention_bias)
+        return states
+
+    def _run_padded(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
+        """Return (rows, width, hidden_size), by the Hugging Face layer."""
+        padded = batch.pad(states)
+        inputs = self.adapter.layer_inputs(padded, batch.padding(states.device))
+        return self.adapter.run_layer(layer - 1, padded, inputs)
+
+    def run_branch(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
+        """Return the logits of the branch after `layer`, (rows, num_labels) float32."""
+        narrow_layer, branch = self._branches[layer - 1]
+        narrow = narrow_layer(states)
+        asked = branch.ask(narrow.index_select(0, batch.first_tokens(narrow.device)))
+        gathered = branch.gather(asked, batch.pad(narrow), batch.padding(narrow.device))
+        return branch.answer(gathered).float()
+
+    def classify(self, first: Tensor) -> Tensor:
+        """Return the teacher classifier's logits, (rows, num_labels) float32, from `run_last_layer`."""
+        return self.adapter.classify(first[:, None]).float()
+
+
+def _linear(backend: Backend) -> type[OneDnnLinear] | type[TorchLinear]:
+    return OneDnnLinear if backend is Backend.ONEDNN else TorchLinear
+
+
+@torch.no_grad()
+def _layers(adapter: Backbone, execution: Execution) -> list[list[PackedBlock]]:
+    """Return each layer's packed blocks; none at all where the backend is not for such a model."""
+    blocks = [adapter.blocks(index) for index in range(len(adapter.layers))]
+    if execution.backend is Backend.HUGGING_FACE or not blocks[0]:
+        return []
+    if execution.device != "cpu" and (
+        # What torch's variable-length attention does not take.
+        execution.dtype is torch.float32 or adapter.attention_bias(1) is not None
+    ):
+        return []
+    options: Any = {
+        "num_heads": adapter.model.config.num_attention_heads,
+        "linear": _linear(execution.backend),
+    }
+    # Layers that share their weights share what is made of them.
+    ready = cache(lambda block: PackedBlock(block, **options))
+    layers = [[ready(block) for block in layer] for layer in blocks]
+    layers[-1] = [*layers[-1][:-1], LastPackedBlock(blocks[-1][-1], **options)]
+    if difference := _difference(adapter, layers, execution):
+        _LOGGER.warning("plain layers are used, since %s", difference)
+        return []
+    return layers
+
+
+def _difference(adapter: Backbone, layers: list[list[PackedBlock]], execution: Execution) -> str | None:
+    """Return how packed layers differ from the plain ones on a few random states; None if they do not."""
+    lengths = np.array([7, 4, 4, 1])
+    (batch,) = micro_batches(lengths, 100)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(int(lengths.sum()), adapter.model.config.hidden_size, generator=generator)
+    states = hidden.to(execution.device, execution.dtype)
+    padded = batch.pad(states)
+    inputs = adapter.layer_inputs(padded, batch.padding(states.device))
+    for index, blocks in enumerate(layers):
+        plain = adapter.run_layer(index, padded, inputs)
+        expected = batch.unpad(plain) if index < len(layers) - 1 else plain[:, 0]
+        found = states
+        for block in blocks:
+            found = block(found, batch, adapter.attention_bias)
+        far = float((found.float() - expected.float()).abs().max() / expected.float().abs().max())
+        if not far <= _TOLERANCE[execution.dtype]:
+            return (
+                f"layer {index + 1} computed by {execution.backend} is off by {far:.1e} of its largest value"
+            )
+    return None

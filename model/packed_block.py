@@ -1,0 +1,77 @@
+"""A transformer block over packed texts: no padding, fused products, the same numbers as the module's own."""
+
+import torch
+from torch import Tensor, nn
+
+from model.attention import Bias, attend, attend_first, no_bias
+from model.backbone import Block
+from model.linear import Activation, Linear, OneDnnLinear, TorchLinear
+from model.packing import MicroBatch
+
+
+class PackedBlock:
+    """One block; queries, keys and values come from one product, the attention's scale is in its weights."""
+
+    def __init__(
+        self, block: Block, *, num_heads: int, linear: type[OneDnnLinear] | type[TorchLinear]
+    ) -> None:
+        """Make ready what `block` consists of.
+
+        Args:
+            block: its modules, on their device and in their dtype.
+            num_heads: attention heads.
+            linear: how products are computed.
+        """
+
+        def ready(layer: nn.Linear, activation: Activation | None = None) -> Linear:
+            return linear(layer.weight.detach(), layer.bias.detach(), activation)
+
+        self._num_heads = num_heads
+        self._project(block, linear)
+        self._attention_output = ready(block.attention_output)
+        self._attention_norm, self._output_norm = block.attention_norm, block.output_norm
+        self._up, self._down = ready(block.up, block.activation), ready(block.down)
+
+    def _project(self, block: Block, linear: type[OneDnnLinear] | type[TorchLinear]) -> None:
+        self._projections = linear(*self._joined(block.query, block.key, block.value))
+
+    def _joined(self, query: nn.Linear, *others: nn.Linear) -> tuple[Tensor, Tensor]:
+        """Return weights and biases one below the other, the query's scaled as the attention wants them."""
+        scale = (query.out_features // self._num_heads) ** -0.5
+        return (
+            torch.cat([query.weight.detach() * scale, *(layer.weight.detach() for layer in others)]),
+            torch.cat([query.bias.detach() * scale, *(layer.bias.detach() for layer in others)]),
+        )
+
+    def __call__(self, states: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor:
+        """Return the states of a micro-batch after this block.
+
+        Args:
+            states: (tokens, hidden_size), contiguous.
+            batch: its texts.
+            bias: added to the attention scores.
+        """
+        projected = self._projections(states).view(len(states), 3, self._num_heads, -1)
+        return self._feed(attend(projected, batch, bias), states)
+
+    def _feed(self, attended: Tensor, states: Tensor) -> Tensor:
+        states = self._attention_norm(self._attention_output(attended, states))
+        fed: Tensor = self._output_norm(self._down(self._up(states), states))
+        return fed
+
+
+class LastPackedBlock(PackedBlock):
+    """The last block of all: a classifier reads its first token only, so no other token is finished."""
+
+    def _project(self, block: Block, linear: type[OneDnnLinear] | type[TorchLinear]) -> None:
+        self._query = linear(*self._joined(block.query))
+        keys_and_values = torch.cat([block.key.weight.detach(), block.value.weight.detach()])
+        biases = torch.cat([block.key.bias.detach(), block.value.bias.detach()])
+        self._projections = linear(keys_and_values, biases)
+
+    def __call__(self, states: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor:
+        """Return the states of the first tokens only, (rows, hidden_size); see `PackedBlock`."""
+        first = states.index_select(0, batch.first_tokens(states.device))
+        query = self._query(first).view(len(first), self._num_heads, -1)
+        projected = self._projections(states).view(len(states), 2, self._num_heads, -1)
+        return self._feed(attend_first(query, projected, batch, bias), first)

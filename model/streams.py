@@ -1,0 +1,49 @@
+"""Micro-batches side by side, each on one core.
+
+Several small products on a core each leave no core waiting for the others at the end of every operator, as
+one product on all of them does; and what comes out does not depend on how many cores there are.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Streams:
+    """As many threads as torch would use, each of which computes alone."""
+
+    def __init__(self, count: int) -> None:
+        """Start `count` threads; with one, work is done in the caller's own."""
+        self.count = count
+        self._pool = ThreadPoolExecutor(count) if count > 1 else None
+        if self._pool is not None:
+            everyone = Barrier(count)
+
+            def alone() -> None:
+                # Asked first, since the first question in a thread sets its number to the process's.
+                torch.get_num_threads()
+                torch.set_num_threads(1)
+                everyone.wait()
+
+            for started in [self._pool.submit(alone) for _ in range(count)]:
+                started.result()
+            # It also set what threads that start later take for the number of cores: put that back.
+            torch.set_num_threads(count)
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Return `function` of each item, in order, computed under the caller's gradient mode."""
+        if self._pool is None:
+            return [function(item) for item in items]
+        inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+        def run(item: Item) -> Result:
+            with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
+                return function(item)
+
+        return list(self._pool.map(run, items))
