@@ -48,7 +48,7 @@ def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.flo
         states = engine.embed(ordered, batch)
         for layer in range(1, engine.num_layers):
             states = engine.run_layer(layer, states, batch)
-            exits.append(engine.run_branch(layer, states, batch))
+            exits.append(engine.answer(layer, engine.run_branch(layer, states, batch)))
         return torch.stack([*exits, engine.classify(engine.run_last_layer(states, batch))], dim=1)
 
     logits = np.empty((len(texts), engine.num_layers, len(engine.labels)), dtype=np.float32)

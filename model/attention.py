@@ -1,7 +1,7 @@
-"""Self-attention over packed texts: every text sees itself only, and nothing is padded.
+"""Self-attention over packed texts: every text sees itself only.
 
-Queries come scaled. On a CPU, texts of one length are attended to together, by the form that is fastest for
-their length; elsewhere torch's variable-length attention takes all texts at once.
+Queries come scaled. On a CPU, texts of nearly one length are attended to together, by the form that is
+fastest for their length; elsewhere torch's variable-length attention takes all texts at once.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,16 @@ from torch.nn.attention.varlen import varlen_attn
 
 from model.packing import MicroBatch
 
-# What is added to the scores of all texts of a length, (heads, length, length); None for nothing.
+# What is added to the scores of texts of a length, (heads, length, length), which of a shorter text are the
+# first rows and columns; None for nothing.
 Bias = Callable[[int], Tensor | None]
 
 # Softmax over rows shorter than a vector register falls back to scalar code; exp does not.
 _VECTOR = 16
 # From here on torch's flash attention beats two float32 products and a softmax between them.
 _FLASH_LENGTH = 96
+# Tokens of padding that take as long as the operators of another group.
+_WORTH_A_GROUP = 128
 # Scores that are held at once: more than this leaves the cache, and its memory comes anew every time.
 _SCORES = 1 << 19
 
@@ -44,34 +47,50 @@ def attend(projected: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor
     if projected.is_cuda:
         query, key, value = projected.unbind(1)
         return _attend_varlen(query, key, value, batch, batch).view(tokens, heads * size)
-    attended = projected.new_empty(tokens, heads, size)
-    for run in batch.runs:
-        part = projected[run.tokens].view(*run.shape, 3, heads, size)
-        added = bias(run.length)
-        if run.length >= _FLASH_LENGTH and part.dtype is torch.float32:
-            query, key, value = part.permute(2, 0, 3, 1, 4)
-            found = functional.scaled_dot_product_attention(query, key, value, attn_mask=added, scale=1.0)
+    attended = projected.new_empty(tokens, heads * size)
+    for group in batch.groups(_WORTH_A_GROUP):
+        part = group.pad(projected[group.tokens]).permute(2, 0, 3, 1, 4)
+        mask = _mask(group, bias, part.dtype)
+        if group.width >= _FLASH_LENGTH and part.dtype is torch.float32:
+            query, key, value = part
+            found = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
         else:
-            found = _products(part.permute(2, 0, 3, 1, 4).contiguous(), added)
-        attended[run.tokens].view(*run.shape, heads, size).copy_(found.transpose(1, 2))
-    return attended.view(tokens, heads * size)
+            found = _products(part.contiguous(), mask)
+        _put(attended, group, found.transpose(1, 2))
+    return attended
 
 
-def _products(projected: Tensor, bias: Tensor | None) -> Tensor:
+def _put(packed: Tensor, group: MicroBatch, states: Tensor) -> None:
+    """Write (texts, width, heads, size) where the group's tokens stand in (tokens, heads * size)."""
+    part = packed[group.tokens]
+    if group.is_padded:
+        part.copy_(group.unpad(states).flatten(1))
+    else:
+        part.view(states.shape).copy_(states)
+
+
+def _mask(group: MicroBatch, bias: Bias, dtype: torch.dtype) -> Tensor | None:
+    """Return what is added to a group's scores, (texts or 1, heads or 1, width or 1, width)."""
+    added, padding = bias(group.width), group.padding(torch.device("cpu"))
+    if padding is None:
+        return None if added is None else added[None].to(dtype)
+    hidden = torch.zeros(padding.shape, dtype=dtype).masked_fill_(~padding, -torch.inf)[:, None, None]
+    return hidden if added is None else hidden + added.to(dtype)
+
+
+def _products(projected: Tensor, mask: Tensor | None) -> Tensor:
     """Return (texts, heads, length, size) from contiguous (3, texts, heads, length, size)."""
     _, texts, heads, length, size = projected.shape
-    query, key, value = projected.view(3, texts * heads, length, size)
-    attended = torch.empty_like(query)
-    step = max(1, _SCORES // (length * length))
-    if bias is not None:
-        step = max(heads, step // heads * heads)  # whole texts
-    for start in range(0, texts * heads, step):
+    attended = projected.new_empty(texts, heads, length, size)
+    step = max(1, _SCORES // (heads * length * length))
+    for start in range(0, texts, step):
         part = slice(start, start + step)
-        scores = torch.bmm(query[part], key[part].transpose(1, 2))
-        if bias is not None:
-            scores.view(-1, heads, length, length).add_(bias)
-        torch.bmm(_softmax(scores), value[part], out=attended[part])
-    return attended.view(texts, heads, length, size)
+        query, key, value = projected[:, part].flatten(1, 2)
+        scores = torch.bmm(query, key.transpose(1, 2))
+        if mask is not None:
+            scores.view(-1, heads, length, length).add_(mask if len(mask) == 1 else mask[part])
+        torch.bmm(_softmax(scores), value, out=attended[part].flatten(0, 1))
+    return attended
 
 
 def _softmax(scores: Tensor) -> Tensor:
@@ -102,15 +121,15 @@ def attend_first(query: Tensor, projected: Tensor, batch: MicroBatch, bias: Bias
         key, value = projected.unbind(1)
         return _attend_varlen(query, key, value, None, batch).view(-1, heads * size)
     attended = torch.empty_like(query)
-    for run in batch.runs:
+    for group in batch.groups(_WORTH_A_GROUP):
         # One query a text leaves no product worth the name: sums over what lies in the cache.
-        key, value = projected[run.tokens].view(*run.shape, 2, heads, size).unbind(2)
-        scores = (key * query[run.rows, None]).sum(-1, dtype=torch.float32)
-        added = bias(run.length)
-        if added is not None:
-            scores += added[:, 0].T
+        key, value = group.pad(projected[group.tokens]).unbind(2)
+        scores = (key * query[group.rows, None]).sum(-1, dtype=torch.float32)
+        mask = _mask(group, bias, torch.float32)
+        if mask is not None:
+            scores += mask[..., 0, :].transpose(-1, -2)
         weights = scores.softmax(1).to(value.dtype)
-        torch.sum(value * weights[..., None], dim=1, out=attended[run.rows])
+        torch.sum(value * weights[..., None], dim=1, out=attended[group.rows])
     return attended.view(-1, heads * size)
 
 

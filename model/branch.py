@@ -60,7 +60,8 @@ class BranchClassifier(nn.Module):
         asked: Tensor = torch.einsum("bhd,hdw->bhw", query * query.shape[-1] ** -0.5, self._by_head(self.key))
         return asked
 
-    def gather(self, asked: Tensor, narrow: Tensor, padding: Tensor | None = None) -> Tensor:
+    @staticmethod
+    def gather(asked: Tensor, narrow: Tensor, padding: Tensor | None = None) -> Tensor:
         """Return what every head sees of its text.
 
         Args:

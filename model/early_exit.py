@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from model.engine import Engine
-from model.packing import Lengths, MicroBatch, chunks, keep_rows
+from model.packing import Lengths, MicroBatch, chunks
 from model.policy import ExitPolicy
 from model.precision import check_finite
 from model.tokenization import TokenizedTexts
@@ -119,14 +120,14 @@ class _Survivors:
     hidden: Tensor
     answered: Tensor
 
-    def keep(self, keep: Tensor) -> _Survivors:
+    def keep(self, keep: Tensor, engine: Engine) -> _Survivors:
         kept = keep.cpu().numpy()
         if kept.all():
             return self
         return _Survivors(
             rows=self.rows[keep],
             lengths=self.lengths[kept],
-            hidden=keep_rows(self.hidden, self.lengths, kept),
+            hidden=engine.keep_rows(self.hidden, self.lengths, kept),
             answered=self.answered[keep],
         )
 
@@ -166,14 +167,15 @@ class LayerSweep:
         )
         for layer in range(1, num_layers):
             threshold = self.policy.threshold(layer)
-            logits = self._run_layer(left, layer, with_branch=threshold > 0)
+            seen = self._run_layer(left, layer, with_branch=threshold > 0)
             if threshold == 0:
                 continue
+            logits = self.engine.answer(layer, seen)
             uncertainty = normalised_entropy(logits)
             leaves = (uncertainty < threshold) & ~left.answered
             answers.record(left.rows[leaves], logits[leaves], uncertainty[leaves], layer)
             left.answered |= leaves
-            left = left.keep(~left.answered | followed[left.rows])
+            left = left.keep(~left.answered | followed[left.rows], self.engine)
             if not len(left.lengths):
                 return answers
         logits = self._run_last_layer(left)
@@ -197,14 +199,14 @@ class LayerSweep:
         return hidden
 
     def _run_layer(self, left: _Survivors, layer: int, *, with_branch: bool) -> Tensor:
-        """Run `layer` in place; return its branch's logits, (rows, num_labels), none if not asked for."""
+        """Run `layer` in place; return what its branch sees, (rows, width), none if not asked for."""
         engine = self.engine
 
         def run(batch: MicroBatch) -> Tensor:
             states = engine.run_layer(layer, left.hidden[batch.tokens], batch)
-            logits = engine.run_branch(layer, states, batch) if with_branch else _NOTHING
+            seen = engine.run_branch(layer, states, batch) if with_branch else _NOTHING
             left.hidden[batch.tokens] = states
-            return logits
+            return seen
 
         return self._each(run, left)
 
@@ -247,9 +249,10 @@ def predict_tokenized(
     full_depth = np.empty_like(logits)
     uncertainty = np.empty(num_rows, dtype=np.float32)
     exit_layer = np.empty(num_rows, dtype=np.int16)
-    for part in chunks(texts.lengths[order], engine.execution.chunk_tokens):
+    for part in chunks(texts.lengths[order], engine.chunk_tokens):
         rows = order[part]
-        answers = sweep.run(texts.take(rows), shadow[rows])
+        chunk, followed = texts.take(rows), shadow[rows]
+        answers = engine.drive(partial(sweep.run, chunk, followed))
         logits[rows] = answers.logits.cpu().numpy()
         full_depth[rows] = answers.full_depth_logits.cpu().numpy()
         uncertainty[rows] = answers.uncertainty.cpu().numpy()

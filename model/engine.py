@@ -10,11 +10,12 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from model.backbone import Backbone, adapt
@@ -22,13 +23,16 @@ from model.branch import BranchClassifier
 from model.checkpoint import label_names
 from model.linear import OneDnnLinear, TorchLinear
 from model.packed_block import LastPackedBlock, PackedBlock
-from model.packing import Lengths, MicroBatch, micro_batches
+from model.packed_branch import PackedBranch
+from model.packing import Lengths, MicroBatch, even_budget, micro_batches
 from model.precision import Backend, Execution
 from model.streams import Streams
 from model.tokenization import TokenizedTexts
 
 if TYPE_CHECKING:
     from model.fastbert import FastBertForSequenceClassification
+
+Result = TypeVar("Result")
 
 _LOGGER = logging.getLogger(__name__)
 # How far a packed layer's states may be from the plain layer's, as a share of the largest.
@@ -44,6 +48,7 @@ class Engine:
         adapter: the backbone's.
         execution: what runs where; its backend is the one that fits the model.
         token_budget: tokens of a micro-batch; halved where a GPU runs out of memory.
+        chunk_tokens: tokens of a chunk.
     """
 
     def __init__(
@@ -70,13 +75,12 @@ class Engine:
         self._layers = _layers(adapter, execution)
         self.execution = execution if self._layers else replace(execution, backend=Backend.HUGGING_FACE)
         linear = _linear(self.execution.backend)
-        self._branches = [
-            (linear(branch.narrow.weight.detach(), branch.narrow.bias.detach(), nn.Tanh()), branch)
-            for branch in branches
-        ]
+        self._branches = [PackedBranch(branch, linear) for branch in branches]
         is_cpu = execution.device == "cpu"
         self._streams = Streams((num_streams or torch.get_num_threads()) if is_cpu else 1)
         self.token_budget = execution.token_budget
+        token_bytes = self.hidden_size * execution.dtype.itemsize
+        self.chunk_tokens = max(1, execution.chunk_bytes // token_bytes)
         self.attention_bias = cache(adapter.attention_bias)
 
     @classmethod
@@ -137,12 +141,24 @@ class Engine:
 
     def micro_batches(self, lengths: Lengths) -> list[MicroBatch]:
         """Cut texts, longest first, into micro-batches."""
-        return list(micro_batches(lengths, self.token_budget))
+        return list(micro_batches(lengths, even_budget(int(lengths.sum()), self.token_budget)))
 
     def num_processed_tokens(self, batch: MicroBatch) -> int:
         """Return how many tokens a layer works on, padding included."""
         is_padded = self.execution.backend is Backend.HUGGING_FACE
         return batch.num_padded_tokens if is_padded else batch.num_real_tokens
+
+    def drive(self, function: Callable[[], Result]) -> Result:
+        """Return `function()`, which calls `each`, computed on one core where micro-batches are."""
+        return self._streams.drive(function)
+
+    def keep_rows(self, packed: Tensor, lengths: Lengths, keep: npt.NDArray[np.bool_]) -> Tensor:
+        """Return `packed`, (total_tokens, ...), without the tokens of the rows that `keep` drops."""
+        tokens = torch.from_numpy(np.flatnonzero(np.repeat(keep, lengths))).to(packed.device)
+        kept = packed.new_empty(len(tokens), *packed.shape[1:])
+        parts = zip(tokens.chunk(self._streams.count), kept.chunk(self._streams.count), strict=True)
+        self._streams.map(lambda part: torch.index_select(packed, 0, part[0], out=part[1]), parts)
+        return kept
 
     def each(self, function: Callable[[MicroBatch], Tensor], batches: Iterable[MicroBatch]) -> list[Tensor]:
         """Return `function` of each micro-batch, in order; side by side where there are cores for it.
@@ -222,12 +238,12 @@ class Engine:
         return self.adapter.run_layer(layer - 1, padded, inputs)
 
     def run_branch(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
-        """Return the logits of the branch after `layer`, (rows, num_labels) float32."""
-        narrow_layer, branch = self._branches[layer - 1]
-        narrow = narrow_layer(states)
-        asked = branch.ask(narrow.index_select(0, batch.first_tokens(narrow.device)))
-        gathered = branch.gather(asked, batch.pad(narrow), batch.padding(narrow.device))
-        return branch.answer(gathered).float()
+        """Return what the branch after `layer` sees of each text, (rows, width), for `answer`."""
+        return self._branches[layer - 1].gather(states, batch)
+
+    def answer(self, layer: int, seen: Tensor) -> Tensor:
+        """Return the logits of the branch after `layer`, (rows, num_labels) float32, from `run_branch`."""
+        return self._branches[layer - 1].answer(seen)
 
     def classify(self, first: Tensor) -> Tensor:
         """Return the teacher classifier's logits, (rows, num_labels) float32, from `run_last_layer`."""

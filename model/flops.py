@@ -94,8 +94,8 @@ class FlopsModel:
 
     @cached_property
     def _branch_a_text(self) -> int:
-        # query, key, value, attention output, dense; then the labels
-        return 2 * self.branch_size * (5 * self.branch_size + self.num_labels)
+        # query and key, value and attention output, each a matrix a head; dense; then the labels
+        return 2 * self.branch_size * ((2 * self.branch_heads + 1) * self.branch_size + self.num_labels)
 
     def _unfinished(self, num_tokens: Lengths) -> Flops:
         """Return what the last layer does not do for the tokens after the first, (rows,)."""

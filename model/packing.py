@@ -16,25 +16,8 @@ from torch import Tensor
 
 Lengths = npt.NDArray[np.int64]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Neighbouring texts of one length: their packed tokens are a (count, length, ...) tensor as they stand.
-
-    Attributes:
-        rows: which texts of the micro-batch.
-        tokens: where their tokens stand in the micro-batch.
-        length: tokens of each.
-    """
-
-    rows: slice
-    tokens: slice
-    length: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(count, length)."""
-        return self.rows.stop - self.rows.start, self.length
+# Micro-batches come in multiples of this, whatever the number of cores: results do not depend on it.
+_SIDE_BY_SIDE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,19 +59,33 @@ class MicroBatch:
         """(rows,) one past the last token of each text, counted in the micro-batch."""
         return np.cumsum(self.lengths)
 
-    @cached_property
-    def runs(self) -> tuple[Run, ...]:
-        """Texts of equal length, together all of them in order."""
+    def groups(self, max_padding: int) -> "list[MicroBatch]":
+        """Cut the texts into neighbours that are nearly of one length.
+
+        Args:
+            max_padding: most tokens that padding a group to its longest text may add; texts of one length are
+                never parted.
+
+        Returns:
+            Micro-batches whose rows and tokens count from the start of this one.
+        """
         bounds = [0, *(np.flatnonzero(np.diff(self.lengths)) + 1).tolist(), len(self.lengths)]
+        starts, padding = [0], 0
+        for first, stop in pairwise(bounds):
+            added = int(self.lengths[starts[-1]] - self.lengths[first]) * (stop - first)
+            if padding + added > max_padding:
+                starts.append(first)
+                padding = added = 0
+            padding += added
         tokens = [0, *self.ends.tolist()]
-        return tuple(
-            Run(
+        return [
+            MicroBatch(
                 rows=slice(first, stop),
                 tokens=slice(tokens[first], tokens[stop]),
-                length=int(self.lengths[first]),
+                lengths=self.lengths[first:stop],
             )
-            for first, stop in pairwise(bounds)
-        )
+            for first, stop in pairwise([*starts, len(self.lengths)])
+        ]
 
     def halves(self) -> "tuple[MicroBatch, MicroBatch]":
         """Return the first texts and the others, for a device that has no memory for all of them."""
@@ -170,6 +167,22 @@ def micro_batches(lengths: Lengths, token_budget: int) -> Iterator[MicroBatch]:
         row, first_token = stop, last_token
 
 
+def even_budget(num_tokens: int, token_budget: int) -> int:
+    """Return a budget at which micro-batches are about equal and fit on a few cores without a rest.
+
+    Args:
+        num_tokens: of all texts.
+        token_budget: the largest; no less than a quarter of it is returned.
+
+    >>> [even_budget(tokens, 1000) for tokens in (100, 900, 2100, 1_000_000)]
+    [250, 250, 525, 1000]
+    """
+    count = -(-num_tokens // token_budget)
+    count = -(-count // _SIDE_BY_SIDE) * _SIDE_BY_SIDE
+    even = -(-num_tokens // max(count, 1))
+    return max(1, token_budget // 4, min(token_budget, even))
+
+
 def chunks(lengths: Lengths, max_tokens: int) -> Iterator[slice]:
     """Cut texts into runs of at most `max_tokens` tokens; a longer text is a run by itself.
 
@@ -183,9 +196,3 @@ def chunks(lengths: Lengths, max_tokens: int) -> Iterator[slice]:
         stop = max(row + 1, int(np.searchsorted(ends, taken + max_tokens, side="right")))
         yield slice(row, stop)
         row = stop
-
-
-def keep_rows(packed: Tensor, lengths: Lengths, keep: npt.NDArray[np.bool_]) -> Tensor:
-    """Return `packed`, (total_tokens, ...), without the tokens of the rows that `keep` drops."""
-    tokens = torch.from_numpy(np.flatnonzero(np.repeat(keep, lengths)))
-    return packed.index_select(0, tokens.to(packed.device))

@@ -49,14 +49,14 @@ class Execution:
         precision: never AUTO.
         backend: whose operators run.
         token_budget: tokens of a micro-batch, padding included.
-        chunk_tokens: tokens of a chunk, the unit of one decision a layer.
+        chunk_bytes: hidden states of a chunk, the unit of one decision a layer.
     """
 
     device: str
     precision: Precision
     backend: Backend
     token_budget: int
-    chunk_tokens: int
+    chunk_bytes: int
 
     @property
     def dtype(self) -> torch.dtype:
@@ -119,13 +119,13 @@ def resolve_execution(precision: Precision = Precision.AUTO, *, device: str | No
     is_cpu = device == "cpu"
     packs = is_cpu and has_onednn(_DTYPES[precision])
     # A CPU's caches like small micro-batches; a GPU wants enough work to hide its launches.
-    token_budget, chunk_tokens = (1024, 1 << 16) if is_cpu else (1 << 15, 1 << 20)
+    token_budget, chunk_bytes = (1024, 1 << 28) if is_cpu else (1 << 15, 1 << 31)
     return Execution(
         device=device,
         precision=precision,
         backend=Backend.ONEDNN if packs else Backend.TORCH,
         token_budget=token_budget,
-        chunk_tokens=chunk_tokens,
+        chunk_bytes=chunk_bytes,
     )
 
 

@@ -19,11 +19,11 @@ class Streams:
     """As many threads as torch would use, each of which computes alone."""
 
     def __init__(self, count: int) -> None:
-        """Start `count` threads; with one, work is done in the caller's own."""
+        """Start `count` threads and one that drives them; of 1, work is done in the caller's own."""
         self.count = count
-        self._pool = ThreadPoolExecutor(count) if count > 1 else None
+        self._pool = ThreadPoolExecutor(count + 1) if count > 1 else None
         if self._pool is not None:
-            everyone = Barrier(count)
+            everyone = Barrier(count + 1)
 
             def alone() -> None:
                 # Asked first, since the first question in a thread sets its number to the process's.
@@ -31,10 +31,18 @@ class Streams:
                 torch.set_num_threads(1)
                 everyone.wait()
 
-            for started in [self._pool.submit(alone) for _ in range(count)]:
+            for started in [self._pool.submit(alone) for _ in range(count + 1)]:
                 started.result()
             # It also set what threads that start later take for the number of cores: put that back.
             torch.set_num_threads(count)
+
+    def drive(self, function: Callable[[], Result]) -> Result:
+        """Return `function()`, computed in a thread of one core that may call `map`.
+
+        In a thread of many cores, operators between two calls of `map` would wake helpers, which go on
+        looking for work for a while and take the streams' cores.
+        """
+        return function() if self._pool is None else self._pool.submit(function).result()
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return `function` of each item, in order, computed under the caller's gradient mode."""

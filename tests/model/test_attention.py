@@ -35,9 +35,11 @@ def by_hand(states, lengths, bias=no_bias):
     return torch.cat(texts)
 
 
+BIASES = torch.randn(HEADS, 300, 300, generator=torch.Generator().manual_seed(0))
+
+
 def some_bias(length):
-    generator = torch.Generator().manual_seed(length)
-    return torch.randn(HEADS, length, length, generator=generator)
+    return BIASES[:, :length, :length]
 
 
 def whole(lengths):
@@ -79,6 +81,21 @@ def test_the_form_for_each_length_gives_the_same(dtype, bias, length):
     found = attend(states, whole(lengths), bias)
     expected = by_hand(states, lengths, bias)
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("bias", [no_bias, some_bias])
+@pytest.mark.parametrize("tokens", [0, 1, 40, 10_000])
+@given(lengths=LENGTHS)
+def test_which_texts_are_padded_to_one_length_changes_nothing(tokens, bias, lengths):
+    states, batch = projected(lengths), whole(lengths)
+    first = batch.first_tokens(states.device)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "_WORTH_A_GROUP", tokens)
+        found = attend(states, batch, bias)
+        one = attend_first(states[first, 0], states[:, 1:], batch, bias)
+    expected = by_hand(states, lengths, bias)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(one.double(), expected[first], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("scores", [1, 50, 400, 1 << 19])

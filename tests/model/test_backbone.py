@@ -50,7 +50,7 @@ def test_token_types_reach_the_families_that_know_them(model, texts):
 def test_backends_micro_batches_and_chunks_change_nothing(
     model, texts, alone, make_engine, backend, token_budget, chunk_tokens
 ):
-    engine = make_engine(model, backend=backend, token_budget=token_budget, chunk_tokens=chunk_tokens)
+    engine = make_engine(model, backend=backend, token_budget=token_budget, chunk_bytes=chunk_tokens * 32 * 4)
     policy = ExitPolicy.from_speed(0.0, num_layers=model.num_layers)
     tokenized = tokenize(model.tokenizer, texts, max_length=model.config.max_length)
     np.testing.assert_allclose(predict_tokenized(engine, tokenized, policy).logits, alone, **EXACT)

@@ -1,6 +1,6 @@
 """The layer sweep against a plain early exit: one text alone, all layers, stop at the first sure one."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -62,8 +62,7 @@ def predict(fastbert, pool, make_engine):
 
     def run(rows, policy, *, token_budget=1024, chunk_tokens=1 << 16, shadow=None, backend=Backend.TORCH):
         engine = engines[backend]
-        engine.token_budget = token_budget
-        engine.execution = replace(engine.execution, chunk_tokens=chunk_tokens)
+        engine.token_budget, engine.chunk_tokens = token_budget, chunk_tokens
         tokenized = tokenize(
             fastbert.tokenizer,
             [pool.texts[row] for row in rows],

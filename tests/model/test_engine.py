@@ -3,6 +3,8 @@ import logging
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.attention import no_bias
 from model.engine import Engine
@@ -21,6 +23,15 @@ def model(make_fastbert):
 @pytest.fixture
 def tokenized(model, texts):
     return tokenize(model.tokenizer, texts, max_length=48)
+
+
+@pytest.fixture(scope="module")
+def engines(make_fastbert):
+    """Engines by the number of their streams."""
+    threads, model = torch.get_num_threads(), make_fastbert("bert")
+    execution = resolve_execution(Precision.FP32, device="cpu")
+    yield {count: Engine.for_fastbert(model, execution, num_streams=count) for count in (1, 3)}
+    torch.set_num_threads(threads)
 
 
 def test_every_family_but_one_is_run_by_the_backend_asked_for(family, backend, make_fastbert, make_engine):
@@ -144,6 +155,20 @@ def test_only_a_backend_that_pads_counts_padding(model, make_engine, tokenized):
     )
     assert packed == tokenized.lengths.sum()
     assert padded == len(tokenized) * tokenized.lengths.max()
+
+
+@pytest.mark.parametrize("num_streams", [1, 3])
+@given(
+    lengths=st.lists(st.integers(1, 9), max_size=12).map(lambda each: np.array(each, dtype=np.int64)),
+    data=st.data(),
+)
+def test_keep_rows_drops_the_tokens_of_the_others(engines, num_streams, lengths, data):
+    size = len(lengths)
+    keep = np.array(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)), dtype=bool)
+    packed = torch.arange(float(lengths.sum()))[:, None].expand(-1, 2).contiguous()
+    expected = [part for part, kept in zip(packed.split(lengths.tolist()), keep, strict=True) if kept]
+    kept = engines[num_streams].keep_rows(packed, lengths, keep)
+    torch.testing.assert_close(kept, torch.cat([*expected, packed[:0]]), rtol=0, atol=0)
 
 
 def test_a_relative_position_bias_is_made_once_a_length(make_fastbert, make_engine):

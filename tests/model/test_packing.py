@@ -1,10 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.packing import chunks, keep_rows, micro_batches
+from model.packing import chunks, even_budget, micro_batches
 
 LENGTHS = st.lists(st.integers(1, 40), max_size=60).map(
     lambda lengths: np.array(sorted(lengths, reverse=True), dtype=np.int64)
@@ -62,17 +64,33 @@ def test_pad_puts_each_text_in_its_row_and_unpad_packs_it_again(lengths, token_b
         torch.testing.assert_close(batch.unpad(padded), own, rtol=0, atol=0)
 
 
+@given(LENGTHS.filter(len), st.integers(1, 200), st.integers(0, 60))
+def test_groups_are_all_texts_in_order_and_pad_little(lengths, token_budget, max_padding):
+    packed = packed_tokens(lengths)
+    for batch in micro_batches(lengths, token_budget):
+        own, groups = packed[batch.tokens], batch.groups(max_padding)
+        texts = [
+            text for group in groups for text in own[group.tokens].split(batch.lengths[group.rows].tolist())
+        ]
+        for found, expected in zip(texts, own.split(batch.lengths.tolist()), strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        for group in groups:
+            np.testing.assert_array_equal(group.lengths, batch.lengths[group.rows])
+            assert group.num_padded_tokens - group.num_real_tokens <= max_padding
+        # Full: the texts of the next length would not have fitted.
+        for group, following in itertools.pairwise(groups):
+            more = batch.lengths[group.rows.start : following.rows.start]
+            more = np.append(more, following.lengths[following.lengths == following.width])
+            assert (group.width - more).sum() > max_padding
+
+
 @given(LENGTHS.filter(len), st.integers(1, 200))
-def test_runs_are_all_texts_in_order_cut_where_the_length_changes(lengths, token_budget):
+def test_first_tokens_are_the_texts_first(lengths, token_budget):
     packed = packed_tokens(lengths)
     for batch in micro_batches(lengths, token_budget):
         own = packed[batch.tokens]
-        texts = [text for run in batch.runs for text in own[run.tokens].view(run.shape).tolist()]
-        assert texts == [text.tolist() for text in own.split(batch.lengths.tolist())]
-        rows = [row for run in batch.runs for row in range(run.rows.start, run.rows.stop)]
-        assert rows == list(range(len(batch.lengths)))
-        assert len(batch.runs) == len(set(batch.lengths.tolist()))
-        assert own[batch.first_tokens(CPU)].tolist() == [text[0] for text in texts]
+        expected = [float(text[0]) for text in own.split(batch.lengths.tolist())]
+        assert own[batch.first_tokens(CPU)].tolist() == expected
 
 
 @given(LENGTHS.filter(lambda lengths: len(lengths) > 1))
@@ -102,15 +120,13 @@ def test_padding_is_true_at_real_tokens_and_none_where_all_are(lengths):
         assert not (padding[:, 1:] & ~padding[:, :-1]).any()  # all at the front
 
 
-@given(LENGTHS, st.data())
-def test_keep_rows_drops_the_tokens_of_the_others(lengths, data):
-    keep = np.array(
-        data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths))), dtype=bool
-    )
-    packed = packed_tokens(lengths, 2)
-    expected = [part for part, kept in zip(packed.split(lengths.tolist()), keep, strict=True) if kept]
-    kept = keep_rows(packed, lengths, keep)
-    torch.testing.assert_close(kept, torch.cat([*expected, packed[:0]]), rtol=0, atol=0)
+@given(st.integers(1, 100_000), st.integers(4, 2000))
+def test_an_even_budget_parts_tokens_among_cores(num_tokens, token_budget):
+    even = even_budget(num_tokens, token_budget)
+    assert token_budget // 4 <= even <= token_budget
+    count = -(-num_tokens // even)
+    # As many as the cores of a small machine, or so few that more would be too small.
+    assert count % 4 == 0 or count < 4 or even * count - num_tokens < count
 
 
 @pytest.mark.parametrize("cut", [micro_batches, chunks])

@@ -15,6 +15,20 @@ def test_one_stream_is_the_callers_own_thread():
     assert Streams(1).map(lambda _: threading.current_thread(), [0]) == [threading.current_thread()]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_driven_may_map(count):
+    streams = Streams(count)
+    assert streams.drive(lambda: streams.map(lambda item: item + 1, range(5))) == [1, 2, 3, 4, 5]
+
+
+def test_the_driver_computes_on_one_core():
+    before = torch.get_num_threads()
+    try:
+        assert Streams(2).drive(torch.get_num_threads) == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_every_stream_computes_on_one_core_and_leaves_the_others_their_cores():
     before = torch.get_num_threads()
     try:
