@@ -7,7 +7,12 @@ TORCH_INDEX ?=
 PIP    := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet \
           $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: quickstart test install lint types format readme clean help
+# What `make bench` needs and no repository can hold: texts, a teacher, and where to work.
+BENCH_DATA    ?= ../shared/data
+BENCH_TEACHER ?= ../shared/weights/sst2-teacher
+BENCH_WORK    ?= ../bench-work
+
+.PHONY: quickstart test install lint types format readme bench clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -35,6 +40,14 @@ format: $(VENV)/.installed-dev  ## let ruff mend what it can
 readme: $(VENV)/.installed  ## run the quickstart and put its output into README.md
 	$(BIN)/python benchmarks/readme.py
 
+bench: $(VENV)/.installed-bench  ## our speed against every peer's, about an hour; needs BENCH_DATA and BENCH_TEACHER
+	test -d $(BENCH_WORK)/fastbert || $(BIN)/python benchmarks/sst2.py --data $(BENCH_DATA) \
+		--teacher $(BENCH_TEACHER) --work $(BENCH_WORK) --only 'SST-2 dev' > $(BENCH_WORK).log
+	test -d $(BENCH_WORK)/student-3 || $(BIN)/python benchmarks/students.py --teacher $(BENCH_TEACHER) \
+		--labels $(BENCH_WORK)/labels --work $(BENCH_WORK)
+	$(BIN)/python benchmarks/speed.py --data $(BENCH_DATA) --teacher $(BENCH_TEACHER) \
+		--model $(BENCH_WORK)/fastbert --students $(BENCH_WORK) --output benchmarks/speed
+
 clean:  ## remove the virtual environment and what the tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage .import_linter_cache
 
@@ -44,6 +57,10 @@ $(VENV)/bin/python:
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable .
 	@touch $@
+
+$(VENV)/.installed-bench: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[bench]'
+	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[dev]'

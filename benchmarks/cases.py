@@ -4,9 +4,9 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from contestant import Rows
 from transformers import PreTrainedTokenizerBase
 
+from contestant import Rows
 from jobs.label_teacher import LabelTeacherConfig
 from pipeline.text_hash import Draw, drawn, text_hashes
 

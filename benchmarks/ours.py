@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from contestant import Answers, Rows
-from measurements import ENGINE, SCORE
 
+from contestant import Answers, Rows
 from jobs.score import ScoreConfig
 from jobs.score import run as score
+from measurements import ENGINE, SCORE
 from model.all_exits import all_exit_logits
 from model.checkpoint import load_classifier, load_tokenizer
 from model.early_exit import predict_tokenized

@@ -17,13 +17,13 @@ import transformers
 from apache_beam.metrics import MetricsFilter
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 from apache_beam.runners.runner import PipelineResult
-from contestant import Answers, Rows
-from measurements import HF_PIPELINE, OPENVINO_BEST, OPENVINO_DEFAULT
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from sentence_transformers import CrossEncoder
 from torch import Tensor, nn
 
+from contestant import Answers, Rows
 from jobs.runner import RunnerConfig, make_pipeline
+from measurements import HF_PIPELINE, OPENVINO_BEST, OPENVINO_DEFAULT
 from model.checkpoint import label_names, load_classifier, load_config
 from model.packing import MicroBatch, micro_batches
 

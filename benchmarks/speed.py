@@ -21,10 +21,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
 from cases import read_case
 from contestant import Contestant, LabelIds, Rows
 from gemm import gemm_peak
 from measurements import GEMM, Measurement, write_measurements
+from model.checkpoint import load_tokenizer
+from model.fastbert import FastBertForSequenceClassification
 from ours import Bare, Score, speeds_for, student
 from peers import (
     DTYPES,
@@ -36,9 +39,6 @@ from peers import (
     be_quiet,
 )
 from speed_report import write_report
-
-from model.checkpoint import load_tokenizer
-from model.fastbert import FastBertForSequenceClassification
 
 # The cases, and at most so many rows of each.
 NUM_ROWS = {"sst2": 6000, "dev": 900, "ag": 2000, "long": 300}

@@ -28,7 +28,6 @@ def layer_states(engine: Engine, texts: TokenizedTexts, batch: MicroBatch) -> It
         yield states
 
 
-@torch.inference_mode()
 def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.float32]:
     """Return what every exit answers to every text.
 
@@ -43,6 +42,7 @@ def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.flo
     order = np.argsort(-texts.lengths, kind="stable")
     ordered = texts.take(order)
 
+    @torch.inference_mode()
     def run(batch: MicroBatch) -> Tensor:
         exits = []
         states = engine.embed(ordered, batch)
@@ -53,5 +53,6 @@ def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.flo
 
     logits = np.empty((len(texts), engine.num_layers, len(engine.labels)), dtype=np.float32)
     if len(texts):
-        logits[order] = torch.cat(engine.each(run, engine.micro_batches(ordered.lengths))).cpu().numpy()
+        batches = engine.micro_batches(ordered.lengths)
+        logits[order] = torch.cat(engine.drive(lambda: engine.each(run, batches))).cpu().numpy()
     return logits

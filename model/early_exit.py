@@ -111,7 +111,7 @@ class _Survivors:
     Attributes:
         rows: (rows,) their places in the chunk.
         lengths: (rows,) their tokens.
-        hidden: (total_tokens, hidden_size).
+        hidden: (total_tokens or more, hidden_size), from the engine.
         answered: (rows,) bool: those that have left already, and go on for their full-depth answer only.
     """
 
@@ -185,11 +185,9 @@ class LayerSweep:
         return answers
 
     def _embed(self, chunk: TokenizedTexts) -> Tensor:
-        """Return the packed states that the first layer takes, (total_tokens, hidden_size)."""
+        """Return the packed states that the first layer takes, (total_tokens or more, hidden_size)."""
         engine = self.engine
-        hidden = torch.empty(
-            len(chunk.input_ids), engine.hidden_size, dtype=engine.execution.dtype, device=engine.device
-        )
+        hidden = engine.new_states(len(chunk.input_ids))
 
         def embed(batch: MicroBatch) -> Tensor:
             hidden[batch.tokens] = engine.embed(chunk, batch)
@@ -203,9 +201,9 @@ class LayerSweep:
         engine = self.engine
 
         def run(batch: MicroBatch) -> Tensor:
-            states = engine.run_layer(layer, left.hidden[batch.tokens], batch)
+            states = engine.run_layer(layer, engine.rows_of(left.hidden, batch), batch)
             seen = engine.run_branch(layer, states, batch) if with_branch else _NOTHING
-            left.hidden[batch.tokens] = states
+            left.hidden[batch.tokens] = states[: batch.num_real_tokens]
             return seen
 
         return self._each(run, left)
@@ -215,7 +213,7 @@ class LayerSweep:
         engine = self.engine
 
         def run(batch: MicroBatch) -> Tensor:
-            return engine.classify(engine.run_last_layer(left.hidden[batch.tokens], batch))
+            return engine.classify(engine.run_last_layer(engine.rows_of(left.hidden, batch), batch))
 
         return self._each(run, left)
 

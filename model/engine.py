@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from model.backbone import Backbone, adapt
 from model.branch import BranchClassifier
 from model.checkpoint import label_names
-from model.linear import OneDnnLinear, TorchLinear
+from model.linear import ROWS_MULTIPLE, OneDnnLinear, TorchLinear
 from model.packed_block import LastPackedBlock, PackedBlock
 from model.packed_branch import PackedBranch
 from model.packing import Lengths, MicroBatch, even_budget, micro_batches
@@ -145,20 +145,38 @@ class Engine:
 
     def num_processed_tokens(self, batch: MicroBatch) -> int:
         """Return how many tokens a layer works on, padding included."""
-        is_padded = self.execution.backend is Backend.HUGGING_FACE
-        return batch.num_padded_tokens if is_padded else batch.num_real_tokens
+        if self.execution.backend is Backend.HUGGING_FACE:
+            return batch.num_padded_tokens
+        missing = -batch.num_real_tokens % ROWS_MULTIPLE if self.execution.backend is Backend.ONEDNN else 0
+        return batch.num_real_tokens + missing
 
     def drive(self, function: Callable[[], Result]) -> Result:
         """Return `function()`, which calls `each`, computed on one core where micro-batches are."""
         return self._streams.drive(function)
 
+    def new_states(self, num_tokens: int) -> Tensor:
+        """Return room for the packed states of `num_tokens` tokens, and for what `rows_of` adds."""
+        # Zeros behind, since what stands there is computed with, if for nothing.
+        room = torch.empty(
+            num_tokens + ROWS_MULTIPLE, self.hidden_size, dtype=self.execution.dtype, device=self.device
+        )
+        room[num_tokens:] = 0
+        return room
+
+    def rows_of(self, states: Tensor, batch: MicroBatch) -> Tensor:
+        """Return a micro-batch's part of `states`, filled up by its neighbour's where that is faster."""
+        if self.execution.backend is not Backend.ONEDNN:
+            return states[batch.tokens]
+        return states[batch.tokens.start : batch.tokens.start + self.num_processed_tokens(batch)]
+
     def keep_rows(self, packed: Tensor, lengths: Lengths, keep: npt.NDArray[np.bool_]) -> Tensor:
-        """Return `packed`, (total_tokens, ...), without the tokens of the rows that `keep` drops."""
+        """Return packed states, made by `new_states`, without the tokens of the rows that `keep` drops."""
         tokens = torch.from_numpy(np.flatnonzero(np.repeat(keep, lengths))).to(packed.device)
-        kept = packed.new_empty(len(tokens), *packed.shape[1:])
+        room = self.new_states(len(tokens))
+        kept = room[: len(tokens)]
         parts = zip(tokens.chunk(self._streams.count), kept.chunk(self._streams.count), strict=True)
         self._streams.map(lambda part: torch.index_select(packed, 0, part[0], out=part[1]), parts)
-        return kept
+        return room
 
     def each(self, function: Callable[[MicroBatch], Tensor], batches: Iterable[MicroBatch]) -> list[Tensor]:
         """Return `function` of each micro-batch, in order; side by side where there are cores for it.
@@ -213,8 +231,11 @@ class Engine:
 
         Args:
             layer: any but the last.
-            states: (tokens, hidden_size) of the micro-batch.
+            states: (tokens or more, hidden_size) of the micro-batch, contiguous; see `rows_of`.
             batch: its texts.
+
+        Returns:
+            As many rows as `states` has, or as there are tokens.
         """
         if not self._layers:
             return batch.unpad(self._run_padded(layer, states, batch))
@@ -233,7 +254,7 @@ class Engine:
 
     def _run_padded(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return (rows, width, hidden_size), by the Hugging Face layer."""
-        padded = batch.pad(states)
+        padded = batch.pad(states[: batch.num_real_tokens])
         inputs = self.adapter.layer_inputs(padded, batch.padding(states.device))
         return self.adapter.run_layer(layer - 1, padded, inputs)
 

@@ -26,6 +26,10 @@ _FUSED: dict[type, tuple[str, str]] = {
 }
 
 
+# See `OneDnnLinear`.
+ROWS_MULTIPLE = 32
+
+
 class Linear(Protocol):
     """activation(x W' + b) + residual."""
 
@@ -54,9 +58,13 @@ class TorchLinear:
 
 
 class OneDnnLinear:
-    """oneDNN's product of packed weights; activation or residual cost nearly nothing."""
+    """oneDNN's product of packed weights; activation or residual cost nearly nothing.
 
-    # Rows that a product will have, about: oneDNN chooses the order of the weights by it.
+    A kernel is compiled for every number of rows that is met, which takes about as long as a product. So rows
+    come in multiples of `ROWS_MULTIPLE`; others are copied and filled up.
+    """
+
+    # What a product will have, about: oneDNN chooses the order of the weights by it.
     _ROWS = 1024
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: Activation | None = None) -> None:
@@ -68,6 +76,14 @@ class OneDnnLinear:
 
     def __call__(self, states: Tensor, residual: Tensor | None = None) -> Tensor:
         """See `Linear`."""
+        rows = len(states)
+        missing = -rows % ROWS_MULTIPLE
+        if missing:
+            states = functional.pad(states, (0, 0, 0, missing))
+            residual = None if residual is None else functional.pad(residual, (0, 0, 0, missing))
+        return self._product(states, residual)[:rows]
+
+    def _product(self, states: Tensor, residual: Tensor | None) -> Tensor:
         operator: Any = torch.ops.mkldnn._linear_pointwise
         if residual is not None and self._fused == "none" and self._activation is None:
             added: Tensor = operator.binary(states, residual, self._weight, self._bias, "add")

@@ -47,9 +47,12 @@ class PackedBlock:
         """Return the states of a micro-batch after this block.
 
         Args:
-            states: (tokens, hidden_size), contiguous.
+            states: (tokens or more, hidden_size), contiguous; rows behind the last token may hold anything.
             batch: its texts.
             bias: added to the attention scores.
+
+        Returns:
+            As many rows as `states` has.
         """
         projected = self._projections(states).view(len(states), 3, self._num_heads, -1)
         return self._feed(attend(projected, batch, bias), states)

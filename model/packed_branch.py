@@ -45,13 +45,16 @@ class PackedBranch:
         """Return what every head sees of its text, (rows, heads * width); see `BranchClassifier.gather`.
 
         Args:
-            states: (tokens, hidden_size) of the micro-batch, contiguous.
+            states: (tokens or more, hidden_size) of the micro-batch, contiguous.
             batch: its texts.
         """
-        narrow = self._narrow(states)
+        narrow = self._narrow(states)[: batch.num_real_tokens]
         first = narrow.index_select(0, batch.first_tokens(narrow.device))
         asked = self._ask(first).view(len(first), self._heads, -1)
-        return BranchClassifier.gather(asked, batch.pad(narrow), batch.padding(narrow.device)).flatten(1)
+        # In float32: for products as small as these a format of 16 bits pays on no device.
+        padded = batch.pad(narrow.float())
+        seen = BranchClassifier.gather(asked.float(), padded, batch.padding(narrow.device))
+        return seen.flatten(1).to(states.dtype)
 
     def answer(self, gathered: Tensor) -> Tensor:
         """Return (rows, num_labels) float32 logits from what `gather` returned."""

@@ -21,28 +21,16 @@ class Streams:
     def __init__(self, count: int) -> None:
         """Start `count` threads and one that drives them; of 1, work is done in the caller's own."""
         self.count = count
-        self._pool = ThreadPoolExecutor(count + 1) if count > 1 else None
-        if self._pool is not None:
-            everyone = Barrier(count + 1)
-
-            def alone() -> None:
-                # Asked first, since the first question in a thread sets its number to the process's.
-                torch.get_num_threads()
-                torch.set_num_threads(1)
-                everyone.wait()
-
-            for started in [self._pool.submit(alone) for _ in range(count + 1)]:
-                started.result()
-            # It also set what threads that start later take for the number of cores: put that back.
-            torch.set_num_threads(count)
+        self._driver = _lone_threads(1) if count > 1 else None
+        self._pool = _lone_threads(count) if count > 1 else None
 
     def drive(self, function: Callable[[], Result]) -> Result:
-        """Return `function()`, computed in a thread of one core that may call `map`.
+        """Return `function()`, computed in a thread of one core that may call `map`; one call at a time.
 
         In a thread of many cores, operators between two calls of `map` would wake helpers, which go on
         looking for work for a while and take the streams' cores.
         """
-        return function() if self._pool is None else self._pool.submit(function).result()
+        return function() if self._driver is None else self._driver.submit(function).result()
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return `function` of each item, in order, computed under the caller's gradient mode."""
@@ -55,3 +43,20 @@ class Streams:
                 return function(item)
 
         return list(self._pool.map(run, items))
+
+
+def _lone_threads(count: int) -> ThreadPoolExecutor:
+    """Return running threads whose operators take one core each."""
+    pool, everyone, before = ThreadPoolExecutor(count), Barrier(count), torch.get_num_threads()
+
+    def alone() -> None:
+        # Asked first, since the first question in a thread sets its number to the process's.
+        torch.get_num_threads()
+        torch.set_num_threads(1)
+        everyone.wait()
+
+    for started in [pool.submit(alone) for _ in range(count)]:
+        started.result()
+    # It also set what threads that start later take for the number of cores: put that back.
+    torch.set_num_threads(before)
+    return pool

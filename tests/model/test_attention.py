@@ -90,7 +90,7 @@ def test_which_texts_are_padded_to_one_length_changes_nothing(tokens, bias, leng
     states, batch = projected(lengths), whole(lengths)
     first = batch.first_tokens(states.device)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "_WORTH_A_GROUP", tokens)
+        patch.setitem(attention._WORTH_A_GROUP, torch.float32, tokens)
         found = attend(states, batch, bias)
         one = attend_first(states[first, 0], states[:, 1:], batch, bias)
     expected = by_hand(states, lengths, bias)

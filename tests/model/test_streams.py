@@ -21,26 +21,35 @@ def test_what_is_driven_may_map(count):
     assert streams.drive(lambda: streams.map(lambda item: item + 1, range(5))) == [1, 2, 3, 4, 5]
 
 
-def test_the_driver_computes_on_one_core():
-    before = torch.get_num_threads()
-    try:
-        assert Streams(2).drive(torch.get_num_threads) == 1
-    finally:
-        torch.set_num_threads(before)
+def test_many_threads_may_drive_at_once():
+    streams, found = Streams(2), []
+    threads = [
+        threading.Thread(
+            target=lambda: found.append(streams.drive(lambda: streams.map(lambda item: item, range(20))))
+        )
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert found == [list(range(20))] * 6
 
 
-def test_every_stream_computes_on_one_core_and_leaves_the_others_their_cores():
+def test_every_stream_computes_on_one_core_and_leaves_others_their_cores():
     before = torch.get_num_threads()
     try:
+        torch.set_num_threads(5)
         streams = Streams(3)
         assert set(streams.map(lambda _: torch.get_num_threads(), range(30))) == {1}
-        assert torch.get_num_threads() == 3
+        assert streams.drive(torch.get_num_threads) == 1
+        assert torch.get_num_threads() == 5
         # What a thread that starts now believes.
         found = []
         thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
         thread.start()
         thread.join()
-        assert found == [3]
+        assert found == [5]
     finally:
         torch.set_num_threads(before)
 

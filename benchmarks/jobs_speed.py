@@ -1,0 +1,178 @@
+"""Ratios between our own jobs: labelling, training, several workers, start-up of the command line.
+
+    python benchmarks/jobs_speed.py --data DIR --teacher DIR --model DIR > benchmarks/jobs_speed.md
+
+--data holds sst2_glue/train.tsv, --teacher is a classifier fine-tuned on SST-2 and --model the FastBERT
+distilled from it. Both sides of a ratio run in turn; it is that of the medians.
+"""
+
+import argparse
+import contextlib
+import io
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cases import read_case
+from jobs.label_teacher import LabelTeacherConfig
+from jobs.label_teacher import run as label_teacher
+from jobs.runner import RunnerConfig
+from jobs.score import ScoreConfig
+from jobs.score import run as score
+from model.checkpoint import load_tokenizer
+from model.distillation import KlDirection, branch_losses
+from model.early_exit import predict_tokenized
+from model.engine import Engine
+from model.fastbert import FastBertForSequenceClassification
+from model.policy import ExitPolicy
+from model.precision import Precision, resolve_execution
+from model.tokenization import tokenize
+from model.training import TrainingConfig, bucketed_batches, train
+
+BATCH_SIZE = 32
+
+
+def main() -> None:
+    args = parse_args()
+    texts = read_case("sst2", args.data, args.rows, load_tokenizer(args.teacher))
+    with tempfile.TemporaryDirectory() as home:
+        corpus = Path(home) / "texts.parquet"
+        pd.DataFrame({"text": texts}).to_parquet(corpus)
+        print("| | " + " | ".join(args.precision) + " |\n|---|" + "---|" * len(args.precision))
+        for name, sides in (
+            ("`label-teacher` / `score --speed 0`, rows/s", labelling(args, corpus, Path(home))),
+            ("`distill` / forward only, rows/s", training(args, texts)),
+            ("two workers / one thread, rows/s", workers(args, corpus, Path(home))),
+        ):
+            found = [ratio(sides, precision, args.repeats) for precision in args.precision]
+            print(f"| {name} | " + " | ".join(found) + " |", flush=True)
+    print(f"\n`fastbert-jobs --help`: {median(help_seconds() for _ in range(9)):.2f} s")
+    threads = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    print(f"\n{len(texts):,} rows of SST-2 train, {threads}, medians of {args.repeats} rounds.")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    for name in ("--data", "--teacher", "--model"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=3000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--precision", type=lambda names: names.split(","), default=["fp32", "bf16"])
+    return parser.parse_args()
+
+
+Sides = tuple[Callable[[str], float], Callable[[str], float]]
+
+
+def ratio(sides: Sides, precision: str, repeats: int) -> str:
+    """Return how the first side's rate stands to the second's; each takes a precision, returns rows/s."""
+    rounds = [[side(precision) for side in sides] for _ in range(repeats + 1)][1:]  # the first warms up
+    first, second = (median(rates) for rates in zip(*rounds, strict=True))
+    return f"{first / second:.2f} ({first:,.0f} / {second:,.0f})"
+
+
+def labelling(args: argparse.Namespace, corpus: Path, home: Path) -> Sides:
+    def label(precision: str) -> float:
+        return rate(
+            lambda: label_teacher(
+                LabelTeacherConfig(
+                    input=(str(corpus),), text_column="text", teacher=str(args.teacher), max_length=128,
+                    output=str(home / "labels"), precision=precision, overwrite=True,
+                )
+            )
+        )  # fmt: skip
+
+    return label, lambda precision: scoring(args, corpus, home, precision, RunnerConfig())
+
+
+def workers(args: argparse.Namespace, corpus: Path, home: Path) -> Sides:
+    one, two = RunnerConfig(threads=1), RunnerConfig(workers=2, threads=1)
+    return (
+        lambda precision: scoring(args, corpus, home, precision, two),
+        lambda precision: scoring(args, corpus, home, precision, one),
+    )
+
+
+def scoring(
+    args: argparse.Namespace, corpus: Path, home: Path, precision: str, runner: RunnerConfig
+) -> float:
+    threads = torch.get_num_threads()
+    config = ScoreConfig(
+        input=(str(corpus),), text_column="text", model=str(args.model), output=str(home / "scores"),
+        rows_per_shard=args.rows // 4, speed=0.0, precision=precision, overwrite=True, runner=runner,
+    )  # fmt: skip
+    try:
+        return rate(lambda: score(config)) * runner.workers
+    finally:
+        torch.set_num_threads(threads)
+
+
+def rate(job: Callable[[], object]) -> float:
+    """Return rows per second that workers were busy."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        outcome = job()
+    return outcome.num_rows / outcome.busy_seconds
+
+
+def training(args: argparse.Namespace, texts: list[str]) -> Sides:
+    """An epoch of training, as `distill` does it, and the layers that it runs (all but the last) forward."""
+    model = FastBertForSequenceClassification.from_pretrained(args.model)
+    model.requires_grad_(False)
+    model.branches.requires_grad_(True)
+    tokenized = tokenize(model.tokenizer, texts, max_length=128)
+    teacher = torch.randn(len(texts), model.config.num_labels, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    batches = list(bucketed_batches(torch.from_numpy(tokenized.lengths), BATCH_SIZE, generator=generator))
+    before_last = ExitPolicy.from_exit_layer(model.num_layers - 1, num_layers=model.num_layers)
+
+    def distill(precision: str) -> float:
+        backbone = deepcopy(model.backbone)
+        engine = Engine.for_classifier(
+            backbone, resolve_execution(Precision(precision)), pad_token_id=0, num_streams=1
+        )
+
+        def loss(batch: list[int]) -> torch.Tensor:
+            rows = np.array(batch)
+            rows = rows[np.argsort(-tokenized.lengths[rows], kind="stable")]
+            given = tokenize(model.tokenizer, [texts[row] for row in rows], max_length=128)
+            losses = branch_losses(
+                model.branches, engine, given, teacher[rows],
+                direction=KlDirection.TEACHER_STUDENT, hard_label_weight=0.0,
+            )  # fmt: skip
+            return losses.sum()
+
+        started = time.perf_counter()
+        train(
+            model.branches, TrainingConfig(epochs=1, learning_rate=1e-4, batch_size=BATCH_SIZE),
+            batches=lambda _: batches, steps_per_epoch=len(batches), loss=loss,
+            on_step=lambda _: None, on_epoch=lambda _: None,
+        )  # fmt: skip
+        return len(texts) / (time.perf_counter() - started)
+
+    def forward(precision: str) -> float:
+        engine = Engine.for_fastbert(deepcopy(model), resolve_execution(Precision(precision)))
+        started = time.perf_counter()
+        predict_tokenized(engine, tokenized, before_last)
+        return len(texts) / (time.perf_counter() - started)
+
+    return distill, forward
+
+
+def help_seconds() -> float:
+    command = Path(sys.executable).with_name("fastbert-jobs")
+    started = time.perf_counter()
+    subprocess.run([command, "--help"], check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
