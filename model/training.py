@@ -163,7 +163,8 @@ def make_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Ada
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    # Fused: one pass over all parameters, where the loop over them takes as long as a branch.
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
 def train(
