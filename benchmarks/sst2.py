@@ -142,6 +142,7 @@ def report_speeds(
                     model=str(model),
                     output=output,
                     speed=speed,
+                    precision="fp32",
                     overwrite=True,
                 )
             )

@@ -21,9 +21,10 @@ from transformers import PreTrainedModel
 from model.backbone import Backbone, adapt
 from model.branch import BranchClassifier
 from model.checkpoint import label_names
-from model.linear import ROWS_MULTIPLE, OneDnnLinear, TorchLinear
-from model.packed_block import LastPackedBlock, PackedBlock
+from model.linear import ROWS_MULTIPLE
+from model.packed_block import PackedBlock
 from model.packed_branch import PackedBranch
+from model.packed_layers import linear_of, pack_layers
 from model.packing import Lengths, MicroBatch, even_budget, micro_batches
 from model.precision import Backend, Execution
 from model.streams import Streams
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _LOGGER = logging.getLogger(__name__)
-# How far a packed layer's states may be from the plain layer's, as a share of the largest.
-_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+# What a layer holds of a token at once, in its hidden states: queries, keys and values, what lies between the
+# two linear layers, residuals, and what the allocator keeps.
+_STATES_A_TOKEN = 16
 
 
 class Engine:
@@ -72,15 +74,18 @@ class Engine:
         """
         self.adapter = adapter
         self._pad_token_id = pad_token_id
-        self._layers = _layers(adapter, execution)
+        self._layers = pack_layers(adapter, execution)
         self.execution = execution if self._layers else replace(execution, backend=Backend.HUGGING_FACE)
-        linear = _linear(self.execution.backend)
+        linear = linear_of(self.execution.backend)
         self._branches = [PackedBranch(branch, linear) for branch in branches]
         is_cpu = execution.device == "cpu"
         self._streams = Streams((num_streams or torch.get_num_threads()) if is_cpu else 1)
-        self.token_budget = execution.token_budget
         token_bytes = self.hidden_size * execution.dtype.itemsize
         self.chunk_tokens = max(1, execution.chunk_bytes // token_bytes)
+        self.token_budget = execution.token_budget
+        if not is_cpu:
+            free_bytes, _ = torch.cuda.mem_get_info()
+            self.token_budget = min(self.token_budget, tokens_within(free_bytes, token_bytes))
         self.attention_bias = cache(adapter.attention_bias)
 
     @classmethod
@@ -215,6 +220,8 @@ class Engine:
                 real = batch.padding(ids.device)
                 assert real is not None
                 ids = ids.masked_fill(~real, fill)
+            # A copy that the host need not wait for must start from pinned memory.
+            ids = ids if self.device.type == "cpu" else ids.pin_memory()
             return ids.to(self.device, non_blocking=True)
 
         kinds = texts.token_type_ids
@@ -271,53 +278,14 @@ class Engine:
         return self.adapter.classify(first[:, None]).float()
 
 
-def _linear(backend: Backend) -> type[OneDnnLinear] | type[TorchLinear]:
-    return OneDnnLinear if backend is Backend.ONEDNN else TorchLinear
+def tokens_within(free_bytes: int, token_bytes: int) -> int:
+    """Return how many tokens of a micro-batch fit into half of what a device has free, at least one.
 
+    Args:
+        free_bytes: of the device.
+        token_bytes: of a token's hidden states.
 
-@torch.no_grad()
-def _layers(adapter: Backbone, execution: Execution) -> list[list[PackedBlock]]:
-    """Return each layer's packed blocks; none at all where the backend is not for such a model."""
-    blocks = [adapter.blocks(index) for index in range(len(adapter.layers))]
-    if execution.backend is Backend.HUGGING_FACE or not blocks[0]:
-        return []
-    if execution.device != "cpu" and (
-        # What torch's variable-length attention does not take.
-        execution.dtype is torch.float32 or adapter.attention_bias(1) is not None
-    ):
-        return []
-    options: Any = {
-        "num_heads": adapter.model.config.num_attention_heads,
-        "linear": _linear(execution.backend),
-    }
-    # Layers that share their weights share what is made of them.
-    ready = cache(lambda block: PackedBlock(block, **options))
-    layers = [[ready(block) for block in layer] for layer in blocks]
-    layers[-1] = [*layers[-1][:-1], LastPackedBlock(blocks[-1][-1], **options)]
-    if difference := _difference(adapter, layers, execution):
-        _LOGGER.warning("plain layers are used, since %s", difference)
-        return []
-    return layers
-
-
-def _difference(adapter: Backbone, layers: list[list[PackedBlock]], execution: Execution) -> str | None:
-    """Return how packed layers differ from the plain ones on a few random states; None if they do not."""
-    lengths = np.array([7, 4, 4, 1])
-    (batch,) = micro_batches(lengths, 100)
-    generator = torch.Generator().manual_seed(0)
-    hidden = torch.randn(int(lengths.sum()), adapter.model.config.hidden_size, generator=generator)
-    states = hidden.to(execution.device, execution.dtype)
-    padded = batch.pad(states)
-    inputs = adapter.layer_inputs(padded, batch.padding(states.device))
-    for index, blocks in enumerate(layers):
-        plain = adapter.run_layer(index, padded, inputs)
-        expected = batch.unpad(plain) if index < len(layers) - 1 else plain[:, 0]
-        found = states
-        for block in blocks:
-            found = block(found, batch, adapter.attention_bias)
-        far = float((found.float() - expected.float()).abs().max() / expected.float().abs().max())
-        if not far <= _TOLERANCE[execution.dtype]:
-            return (
-                f"layer {index + 1} computed by {execution.backend} is off by {far:.1e} of its largest value"
-            )
-    return None
+    >>> tokens_within(2 << 30, 768 * 2)
+    43690
+    """
+    return max(1, free_bytes // 2 // (_STATES_A_TOKEN * token_bytes))
