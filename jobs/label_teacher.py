@@ -99,9 +99,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome:
             overwrite=config.overwrite,
             settings={
                 "model": checkpoint_hash(Path(task.teacher)),
-                "device": task.execution.device,
-                "precision": str(task.execution.precision),
-                "backend": str(task.execution.backend),
+                **task.execution.settings,
                 "max_length": task.max_length,
                 "calibration_fraction": config.calibration_fraction,
                 "columns": vars(columns),

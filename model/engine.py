@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from model.backbone import Backbone, adapt
 from model.branch import BranchClassifier
 from model.checkpoint import label_names
-from model.linear import ROWS_MULTIPLE
+from model.linear import ROWS_MULTIPLE, filled_up
 from model.packed_block import PackedBlock
 from model.packed_branch import PackedBranch
 from model.packed_layers import linear_of, pack_layers
@@ -152,8 +152,8 @@ class Engine:
         """Return how many tokens a layer works on, padding included."""
         if self.execution.backend is Backend.HUGGING_FACE:
             return batch.num_padded_tokens
-        missing = -batch.num_real_tokens % ROWS_MULTIPLE if self.execution.backend is Backend.ONEDNN else 0
-        return batch.num_real_tokens + missing
+        rows = batch.num_real_tokens
+        return filled_up(rows) if self.execution.backend is Backend.ONEDNN else rows
 
     def drive(self, function: Callable[[], Result]) -> Result:
         """Return `function()`, which calls `each`, computed on one core where micro-batches are."""
@@ -212,13 +212,11 @@ class Engine:
             texts: longest first.
             batch: which of them.
         """
-        padding = batch.padding(self.device)
+        real = batch.padding(torch.device("cpu"))
 
         def padded(values: np.ndarray[Any, np.dtype[np.int32]], fill: int) -> Tensor:
             ids = batch.pad(torch.from_numpy(values[batch.tokens]))
-            if batch.is_padded:
-                real = batch.padding(ids.device)
-                assert real is not None
+            if real is not None:
                 ids = ids.masked_fill(~real, fill)
             # A copy that the host need not wait for must start from pinned memory.
             ids = ids if self.device.type == "cpu" else ids.pin_memory()
@@ -229,7 +227,7 @@ class Engine:
             self.adapter.embed(
                 padded(texts.input_ids, self._pad_token_id),
                 None if kinds is None else padded(kinds, 0),
-                padding,
+                None if real is None else real.to(self.device, non_blocking=True),
             )
         )
 

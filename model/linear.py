@@ -47,7 +47,8 @@ class TorchLinear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: Activation | None = None) -> None:
         """Take (out_features, in_features) and (out_features,)."""
-        self._weight, self._bias, self._activation = weight, bias, activation
+        self._weight, self._activation = weight.detach(), activation
+        self._bias = None if bias is None else bias.detach()
 
     def __call__(self, states: Tensor, residual: Tensor | None = None) -> Tensor:
         """See `Linear`."""
@@ -69,15 +70,15 @@ class OneDnnLinear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: Activation | None = None) -> None:
         """Pack (out_features, in_features); the bias is (out_features,)."""
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), self._ROWS)
-        self._bias = bias
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), self._ROWS)
+        self._bias = None if bias is None else bias.detach()
         self._fused, self._algorithm = _FUSED.get(type(activation), ("none", ""))
         self._activation = activation if self._fused == "none" else None
 
     def __call__(self, states: Tensor, residual: Tensor | None = None) -> Tensor:
         """See `Linear`."""
         rows = len(states)
-        missing = -rows % ROWS_MULTIPLE
+        missing = filled_up(rows) - rows
         if missing:
             states = functional.pad(states, (0, 0, 0, missing))
             residual = None if residual is None else functional.pad(residual, (0, 0, 0, missing))
@@ -92,6 +93,18 @@ class OneDnnLinear:
         if self._activation is not None:
             product = self._activation(product)
         return product if residual is None else product.add_(residual)
+
+
+LinearType = type[TorchLinear] | type[OneDnnLinear]
+
+
+def filled_up(rows: int) -> int:
+    """Return the rows that `OneDnnLinear` computes for `rows`.
+
+    >>> [filled_up(rows) for rows in (1, 32, 33)]
+    [32, 32, 64]
+    """
+    return rows + -rows % ROWS_MULTIPLE
 
 
 @cache

@@ -5,16 +5,14 @@ from torch import Tensor, nn
 
 from model.attention import Bias, attend, attend_first, no_bias
 from model.backbone import Block
-from model.linear import Activation, Linear, OneDnnLinear, TorchLinear
+from model.linear import LinearType
 from model.packing import MicroBatch
 
 
 class PackedBlock:
     """One block; queries, keys and values come from one product, the attention's scale is in its weights."""
 
-    def __init__(
-        self, block: Block, *, num_heads: int, linear: type[OneDnnLinear] | type[TorchLinear]
-    ) -> None:
+    def __init__(self, block: Block, *, num_heads: int, linear: LinearType) -> None:
         """Make ready what `block` consists of.
 
         Args:
@@ -22,25 +20,22 @@ class PackedBlock:
             num_heads: attention heads.
             linear: how products are computed.
         """
-
-        def ready(layer: nn.Linear, activation: Activation | None = None) -> Linear:
-            return linear(layer.weight.detach(), layer.bias.detach(), activation)
-
         self._num_heads = num_heads
         self._project(block, linear)
-        self._attention_output = ready(block.attention_output)
+        self._attention_output = linear(block.attention_output.weight, block.attention_output.bias)
         self._attention_norm, self._output_norm = block.attention_norm, block.output_norm
-        self._up, self._down = ready(block.up, block.activation), ready(block.down)
+        self._up = linear(block.up.weight, block.up.bias, block.activation)
+        self._down = linear(block.down.weight, block.down.bias)
 
-    def _project(self, block: Block, linear: type[OneDnnLinear] | type[TorchLinear]) -> None:
+    def _project(self, block: Block, linear: LinearType) -> None:
         self._projections = linear(*self._joined(block.query, block.key, block.value))
 
     def _joined(self, query: nn.Linear, *others: nn.Linear) -> tuple[Tensor, Tensor]:
         """Return weights and biases one below the other, the query's scaled as the attention wants them."""
         scale = (query.out_features // self._num_heads) ** -0.5
         return (
-            torch.cat([query.weight.detach() * scale, *(layer.weight.detach() for layer in others)]),
-            torch.cat([query.bias.detach() * scale, *(layer.bias.detach() for layer in others)]),
+            torch.cat([query.weight * scale, *(layer.weight for layer in others)]),
+            torch.cat([query.bias * scale, *(layer.bias for layer in others)]),
         )
 
     def __call__(self, states: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor:
@@ -66,10 +61,10 @@ class PackedBlock:
 class LastPackedBlock(PackedBlock):
     """The last block of all: a classifier reads its first token only, so no other token is finished."""
 
-    def _project(self, block: Block, linear: type[OneDnnLinear] | type[TorchLinear]) -> None:
+    def _project(self, block: Block, linear: LinearType) -> None:
         self._query = linear(*self._joined(block.query))
-        keys_and_values = torch.cat([block.key.weight.detach(), block.value.weight.detach()])
-        biases = torch.cat([block.key.bias.detach(), block.value.bias.detach()])
+        keys_and_values = torch.cat([block.key.weight, block.value.weight])
+        biases = torch.cat([block.key.bias, block.value.bias])
         self._projections = linear(keys_and_values, biases)
 
     def __call__(self, states: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor:

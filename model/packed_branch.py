@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from model.branch import BranchClassifier
-from model.linear import OneDnnLinear, TorchLinear
+from model.linear import LinearType
 from model.packing import MicroBatch
 
 
@@ -16,7 +16,7 @@ class PackedBranch:
     """
 
     @torch.no_grad()
-    def __init__(self, branch: BranchClassifier, linear: type[OneDnnLinear] | type[TorchLinear]) -> None:
+    def __init__(self, branch: BranchClassifier, linear: LinearType) -> None:
         """Fold and make ready what `branch` consists of, on its device and in its dtype."""
         heads, width = branch.num_heads, branch.query.in_features
         # In float64, so that folding rounds once and equal branches are equal to the bit.
@@ -35,11 +35,11 @@ class PackedBranch:
         read_bias = output @ branch.value.bias.double() + branch.attention_output.bias.double()
 
         self._heads = heads
-        self._narrow = linear(branch.narrow.weight.detach(), branch.narrow.bias.detach(), nn.Tanh())
+        self._narrow = linear(branch.narrow.weight, branch.narrow.bias, nn.Tanh())
         self._ask = linear(asks.flatten(0, 1).to(dtype), ask_biases.flatten().to(dtype))
         self._read = linear(reads.flatten(1).to(dtype), read_bias.to(dtype))
-        self._dense = linear(branch.dense.weight.detach(), branch.dense.bias.detach(), nn.Tanh())
-        self._classifier = linear(branch.classifier.weight.detach(), branch.classifier.bias.detach())
+        self._dense = linear(branch.dense.weight, branch.dense.bias, nn.Tanh())
+        self._classifier = linear(branch.classifier.weight, branch.classifier.bias)
 
     def gather(self, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return what every head sees of its text, (rows, heads * width); see `BranchClassifier.gather`.

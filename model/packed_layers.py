@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from model.backbone import Backbone
-from model.linear import OneDnnLinear, TorchLinear
+from model.linear import LinearType, OneDnnLinear, TorchLinear
 from model.packed_block import LastPackedBlock, PackedBlock
 from model.packing import micro_batches
 from model.precision import Backend, Execution
@@ -18,7 +18,7 @@ _LOGGER = logging.getLogger(__name__)
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
-def linear_of(backend: Backend) -> type[OneDnnLinear] | type[TorchLinear]:
+def linear_of(backend: Backend) -> LinearType:
     """Return how a backend computes products."""
     return OneDnnLinear if backend is Backend.ONEDNN else TorchLinear
 

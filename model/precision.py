@@ -63,6 +63,11 @@ class Execution:
         """The torch dtype of `precision`."""
         return _DTYPES[self.precision]
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What of it changes results, for a job's manifest."""
+        return {"device": self.device, "precision": str(self.precision), "backend": str(self.backend)}
+
     def describe(self) -> str:
         """Return one line for the user.
 
