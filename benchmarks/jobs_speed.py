@@ -13,12 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -28,8 +27,9 @@ from jobs.label_teacher import run as label_teacher
 from jobs.runner import RunnerConfig
 from jobs.score import ScoreConfig
 from jobs.score import run as score
+from model.all_exits import LayerStates
 from model.checkpoint import load_tokenizer
-from model.distillation import KlDirection, branch_losses
+from model.distillation import KlDirection, branch_gradients
 from model.early_exit import predict_tokenized
 from model.engine import Engine
 from model.fastbert import FastBertForSequenceClassification
@@ -39,6 +39,8 @@ from model.tokenization import tokenize
 from model.training import TrainingConfig, bucketed_batches, train
 
 BATCH_SIZE = 32
+# Batches whose states `distill` computes at once at these lengths.
+WINDOW = 32
 
 
 def main() -> None:
@@ -136,25 +138,31 @@ def training(args: argparse.Namespace, texts: list[str]) -> Sides:
 
     def distill(precision: str) -> float:
         backbone = deepcopy(model.backbone)
-        engine = Engine.for_classifier(
-            backbone, resolve_execution(Precision(precision)), pad_token_id=0, num_streams=1
-        )
+        engine = Engine.for_classifier(backbone, resolve_execution(Precision(precision)), pad_token_id=0)
 
-        def loss(batch: list[int]) -> torch.Tensor:
-            rows = np.array(batch)
-            rows = rows[np.argsort(-tokenized.lengths[rows], kind="stable")]
-            given = tokenize(model.tokenizer, [texts[row] for row in rows], max_length=128)
-            losses = branch_losses(
-                model.branches, engine, given, teacher[rows],
+        def states(window: list[list[int]]) -> LayerStates:
+            chosen = [texts[row] for batch in window for row in batch]
+            return LayerStates(engine, tokenize(model.tokenizer, chosen, max_length=128))
+
+        def epoch(_: int) -> Iterator[tuple[LayerStates, slice, torch.Tensor]]:
+            for first in range(0, len(batches), WINDOW):
+                seen, row = states(batches[first : first + WINDOW]), 0
+                for batch in batches[first : first + WINDOW]:
+                    yield seen, slice(row, row + len(batch)), teacher[batch]
+                    row += len(batch)
+
+        def learn(batch: tuple[LayerStates, slice, torch.Tensor]) -> float:
+            losses = branch_gradients(
+                model.branches, engine, *batch,
                 direction=KlDirection.TEACHER_STUDENT, hard_label_weight=0.0,
             )  # fmt: skip
-            return losses.sum()
+            return float(losses.sum())
 
         started = time.perf_counter()
         train(
             model.branches, TrainingConfig(epochs=1, learning_rate=1e-4, batch_size=BATCH_SIZE),
-            batches=lambda _: batches, steps_per_epoch=len(batches), loss=loss,
-            on_step=lambda _: None, on_epoch=lambda _: None,
+            batches=epoch, steps_per_epoch=len(batches), gradients=learn,
+            on_step=lambda _: None, on_epoch=lambda _: None, drive=engine.drive,
         )  # fmt: skip
         return len(texts) / (time.perf_counter() - started)
 

@@ -12,6 +12,9 @@ from jobs.console import next_command, progress_bar, results, show_decisions, ta
 from jobs.options import KlDirectionName, PrecisionName
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from model.all_exits import LayerStates
     from model.distillation import BranchQuality
     from model.fastbert import FastBertForSequenceClassification
     from model.precision import Execution
@@ -211,10 +214,9 @@ class _Distillation:
         self._config, self._training, self._model, self._labels = config, training, model, labels
         self._working = working
         model.branches.to(execution.device)
-        # A copy: the model's own weights are saved as they came. A batch of training is one micro-batch, so
-        # all cores work on it together.
+        # A copy: the model's own weights are saved as they came.
         self.engine = Engine.for_classifier(
-            deepcopy(model.backbone), execution, pad_token_id=model.tokenizer.pad_token_id, num_streams=1
+            deepcopy(model.backbone), execution, pad_token_id=model.tokenizer.pad_token_id
         )
         self._job = self._describe()
         self._state = self._resumable_state()
@@ -243,14 +245,13 @@ class _Distillation:
             train(
                 self._model.branches,
                 self._training,
-                batches=lambda epoch: self._labels.batches(
-                    epoch, batch_size=self._training.batch_size, seed=self._training.seed
-                ),
+                batches=self._batches,
                 steps_per_epoch=self._labels.steps_per_epoch(self._training.batch_size),
-                loss=self._loss,
+                gradients=self._learn,
                 on_step=on_step,
                 on_epoch=on_epoch,
                 state=self._state,
+                drive=self.engine.drive,
             )
 
     def _describe(self) -> dict[str, Any]:
@@ -289,22 +290,44 @@ class _Distillation:
             )
         return state
 
-    def _loss(self, batch: SoftLabelledTexts) -> Any:
-        import numpy as np
+    def _batches(self, epoch: int) -> Iterator[tuple[SoftLabelledTexts, slice, Callable[[], LayerStates]]]:
+        """Yield each batch of an epoch, and where its states stand among those that were computed with it."""
+        from functools import cache, partial
+
+        from pipeline.soft_labels import windows
+
+        batches = self._labels.batches(epoch, batch_size=self._training.batch_size, seed=self._training.seed)
+        # The backbone is frozen, so the states of many batches can be computed at once.
+        for window in windows(batches, self.engine.chunk_tokens // (self.engine.num_layers - 1)):
+            # Not before they are asked for: a resumed run skips what was done.
+            states = cache(partial(self._states, window))
+            first = 0
+            for batch in window:
+                yield batch, slice(first, first + len(batch)), states
+                first += len(batch)
+
+    def _states(self, window: list[SoftLabelledTexts]) -> LayerStates:
+        from model.all_exits import LayerStates
+        from pipeline.soft_labels import joined
+
+        return LayerStates(self.engine, self._tokenize(joined(window)))
+
+    def _learn(self, batch: tuple[SoftLabelledTexts, slice, Callable[[], LayerStates]]) -> float:
         import torch
 
-        from model.distillation import KlDirection, branch_losses
+        from model.distillation import KlDirection, branch_gradients
 
-        texts = self._tokenize(batch)
-        order = np.argsort(-texts.lengths, kind="stable")
-        return branch_losses(
+        texts, rows, states = batch
+        losses = branch_gradients(
             self._model.branches,
             self.engine,
-            texts.take(order),
-            torch.from_numpy(batch.logits[order]).to(self.engine.device),
+            states(),
+            rows,
+            torch.from_numpy(texts.logits).to(self.engine.device),
             direction=KlDirection(self._config.kl_direction),
             hard_label_weight=self._config.hard_label_weight,
-        ).sum()
+        )
+        return float(losses.sum())
 
     def _tokenize(self, batch: SoftLabelledTexts) -> Any:
         from model.tokenization import tokenize

@@ -231,7 +231,7 @@ class _Finetuning:
                 training,
                 batches=batches,
                 steps_per_epoch=-(-len(rows) // training.batch_size),
-                loss=lambda batch: self._loss(texts, places, batch),
+                gradients=lambda batch: self._learn(texts, places, batch),
                 on_step=on_step,
                 on_epoch=on_epoch,
             )
@@ -255,7 +255,7 @@ class _Finetuning:
         texts = tokenize(self._tokenizer, rows.texts, rows.text_pairs, max_length=self._config.max_length)
         return texts, torch.tensor([self._places[label] for label in rows.labels])
 
-    def _loss(self, texts: Any, places: Tensor, batch: list[int]) -> Tensor:
+    def _learn(self, texts: Any, places: Tensor, batch: list[int]) -> float:
         import numpy as np
         from torch.nn import functional
 
@@ -263,7 +263,9 @@ class _Finetuning:
 
         inputs = padded_inputs(self._tokenizer, texts.take(np.array(batch)), self._model.device)
         logits = self._model(**inputs).logits
-        return functional.cross_entropy(logits, places[batch].to(logits.device))
+        loss = functional.cross_entropy(logits, places[batch].to(logits.device))
+        loss.backward()
+        return loss.item()
 
     def _judge(self, epoch: int, loss: float, evaluation: tuple[Any, Tensor] | None) -> None:
         """Report an epoch, and remember its weights if they are the best so far."""

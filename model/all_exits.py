@@ -1,7 +1,5 @@
 """Every exit's view of a text: what branches are trained on, and what judges them."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,21 +9,55 @@ from model.engine import Engine
 from model.packing import MicroBatch
 from model.tokenization import TokenizedTexts
 
+# A micro-batch whose states are put where they belong.
+_NOTHING = torch.empty(0)
 
-def layer_states(engine: Engine, texts: TokenizedTexts, batch: MicroBatch) -> Iterator[Tensor]:
-    """Yield the hidden states after each layer but the last, (tokens, hidden_size), without gradient.
 
-    Args:
-        engine: the backbone made ready.
-        texts: longest first.
-        batch: which of them.
+class LayerStates:
+    """The hidden states of some texts after every layer but the last, without gradient.
+
+    Attributes:
+        num_tokens: of all texts.
     """
-    with torch.no_grad():
-        states = engine.embed(texts, batch)
-    for layer in range(1, engine.num_layers):
-        with torch.no_grad():
-            states = engine.run_layer(layer, states, batch)
-        yield states
+
+    @torch.no_grad()
+    def __init__(self, engine: Engine, texts: TokenizedTexts) -> None:
+        """Run `texts`, in any order, through the backbone that `engine` is of."""
+        order = np.argsort(-texts.lengths, kind="stable")
+        ordered = texts.take(order)
+        self._lengths = texts.lengths
+        self._starts = np.empty_like(texts.lengths)
+        self._starts[order] = np.cumsum(ordered.lengths) - ordered.lengths
+        self.num_tokens = len(ordered.input_ids)
+        self._layers = [engine.new_states(self.num_tokens) for _ in range(1, engine.num_layers)]
+
+        def run(batch: MicroBatch) -> Tensor:
+            states = engine.embed(ordered, batch)
+            for layer, room in enumerate(self._layers, start=1):
+                states = engine.run_layer(layer, states, batch)
+                room[batch.tokens] = states[: batch.num_real_tokens]
+            return _NOTHING
+
+        batches = engine.micro_batches(ordered.lengths)
+        engine.drive(lambda: engine.each(run, batches))
+
+    def places(self, rows: slice) -> tuple[Tensor, Tensor | None]:
+        """Return how some texts are padded to one batch.
+
+        Returns:
+            (rows, width) int64, where the tokens stand, for `after`; and which of them are real ones,
+            (rows, width) bool, None where all are.
+        """
+        lengths, starts = self._lengths[rows, None], self._starts[rows, None]
+        places = np.arange(lengths.max())
+        # Behind a text's end stands its last token again.
+        slots = torch.from_numpy(starts + np.minimum(places, lengths - 1)).to(self._layers[0].device)
+        real = torch.from_numpy(places < lengths).to(slots.device)
+        return slots, None if (lengths == lengths[0]).all() else real
+
+    def after(self, layer: int, places: Tensor) -> Tensor:
+        """Return the states after `layer`, from 1, of the tokens at `places`, (rows, width, hidden_size)."""
+        return self._layers[layer - 1].index_select(0, places.flatten()).view(*places.shape, -1)
 
 
 def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.float32]:

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.all_exits import all_exit_logits, layer_states
+from model.all_exits import LayerStates, all_exit_logits
 from model.engine import Engine
-from model.packing import micro_batches
 from model.tokenization import TokenizedTexts
 
 
@@ -53,41 +52,43 @@ def self_distillation_loss(
     return loss
 
 
-def branch_losses(
+def branch_gradients(
     branches: Iterable[nn.Module],
     engine: Engine,
-    texts: TokenizedTexts,
+    states: LayerStates,
+    rows: slice,
     teacher_logits: Tensor,
     *,
     direction: KlDirection,
     hard_label_weight: float,
 ) -> Tensor:
-    """Return the loss of every branch on one batch; only the branches get gradients.
+    """Return the loss of every branch on one batch, and add its gradients to the branch's own.
 
     Args:
         branches: what is trained, one a layer but the last, in float32.
-        engine: the backbone in eval mode, so that the branches see the states that they will exit from.
-        texts: longest first, one batch.
-        teacher_logits: (batch, num_labels), in the order of `texts`.
+        engine: the backbone made ready; branches are computed side by side where it computes texts so.
+        states: what the branches see: of the backbone in eval mode, as when texts exit.
+        rows: the batch's among the texts of `states`.
+        teacher_logits: (batch, num_labels) of these rows.
         direction: see `KlDirection`.
         hard_label_weight: see `self_distillation_loss`.
 
     Returns:
         (num_layers - 1,) float32; their sum is what is minimised.
     """
-    (batch,) = micro_batches(texts.lengths, token_budget=len(texts) * int(texts.lengths[0]))
-    padding = batch.padding(engine.device)
-    return torch.stack(
-        [
-            self_distillation_loss(
-                branch(batch.pad(states).float(), padding),
-                teacher_logits,
-                direction=direction,
-                hard_label_weight=hard_label_weight,
-            )
-            for branch, states in zip(branches, layer_states(engine, texts, batch), strict=True)
-        ]
-    )
+    places, padding = states.places(rows)
+
+    def learn(layer: int, branch: nn.Module) -> Tensor:
+        loss = self_distillation_loss(
+            branch(states.after(layer, places).float(), padding),
+            teacher_logits,
+            direction=direction,
+            hard_label_weight=hard_label_weight,
+        )
+        loss.backward()
+        return loss.detach()
+
+    return torch.stack(engine.side_by_side(lambda item: learn(*item), enumerate(branches, start=1)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ from model.tokenization import TokenizedTexts
 if TYPE_CHECKING:
     from model.fastbert import FastBertForSequenceClassification
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _LOGGER = logging.getLogger(__name__)
@@ -191,7 +192,11 @@ class Engine:
                 fit into memory, so it must leave nothing half-done.
             batches: micro-batches that share no text.
         """
-        return self._streams.map(lambda batch: self._within_memory(function, batch), batches)
+        return self.side_by_side(lambda batch: self._within_memory(function, batch), batches)
+
+    def side_by_side(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Return `function` of each item, in order, each computed on one core where there are cores."""
+        return self._streams.map(function, items)
 
     def _within_memory(self, function: Callable[[MicroBatch], Tensor], batch: MicroBatch) -> Tensor:
         try:

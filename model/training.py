@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -167,16 +168,21 @@ def make_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Ada
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
+def _as_it_is(step: Callable[[], float]) -> float:
+    return step()
+
+
 def train(
     module: nn.Module,
     config: TrainingConfig,
     *,
     batches: Callable[[int], Iterable[Batch]],
     steps_per_epoch: int,
-    loss: Callable[[Batch], Tensor],
+    gradients: Callable[[Batch], float],
     on_step: Callable[[StepReport], None],
     on_epoch: Callable[[int], None],
     state: TrainingState | None = None,
+    drive: Callable[[Callable[[], float]], float] = _as_it_is,
 ) -> None:
     """Train what is trainable in `module`, going on where `state` says an earlier run was killed.
 
@@ -188,10 +194,11 @@ def train(
         config: how.
         batches: the batches of an epoch (from 0), the same at every call.
         steps_per_epoch: how many these are.
-        loss: a batch's scalar loss.
+        gradients: adds the gradients of a batch to the parameters' (which are none), and returns its loss.
         on_step: told of every step.
         on_epoch: told of every epoch that was finished, from 1; of the last one again after a kill.
         state: where to save and resume; None for neither.
+        drive: calls a step; for who has a thread that steps are best taken in.
 
     Raises:
         OptionError: if a loss or a gradient is not finite; the step is then not taken.
@@ -204,13 +211,9 @@ def train(
         for batch in islice(batches(epoch), done, None):
             rate = config.learning_rate * schedule(step, total_steps=total_steps, warmup=config.warmup)
             torch.manual_seed(step_seed(config.seed, step))
-            optimizer.zero_grad()
-            value = loss(batch)
-            value.backward()
             step += 1
-            report = StepReport(step=step, total_steps=total_steps, loss=float(value.detach()))
-            _update(module, optimizer, config, rate, report)
-            on_step(report)
+            taken = partial(_take_step, module, optimizer, config, rate, step, partial(gradients, batch))
+            on_step(StepReport(step=step, total_steps=total_steps, loss=drive(taken)))
             if state and step % state.save_every == 0 and step % steps_per_epoch:
                 state.save(module, optimizer, step)
         assert step == (epoch + 1) * steps_per_epoch, "an epoch has as many batches as was said"
@@ -220,25 +223,29 @@ def train(
             state.save(module, optimizer, step)
 
 
-def _update(
+def _take_step(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     config: TrainingConfig,
     rate: float,
-    report: StepReport,
-) -> None:
-    """Take one optimizer step at a learning rate of `rate`, unless its loss or gradients are not finite."""
+    step: int,
+    gradients: Callable[[], float],
+) -> float:
+    """Take `step` at a learning rate of `rate`, unless loss or gradients are not finite; return its loss."""
+    optimizer.zero_grad()
+    loss = gradients()
     for group in optimizer.param_groups:
         group["lr"] = rate
     trainable = (p for p in module.parameters() if p.requires_grad)
     norm = float(nn.utils.clip_grad_norm_(trainable, config.max_grad_norm))
-    for name, value in (("loss", report.loss), ("gradient", norm)):
+    for name, value in (("loss", loss), ("gradient", norm)):
         if not math.isfinite(value):
             raise OptionError(
-                f"the {name} of step {report.step} is {value}; lower --learning-rate "
+                f"the {name} of step {step} is {value}; lower --learning-rate "
                 f"{config.learning_rate:g}, or see whether the model's weights and the soft labels are finite"
             )
     optimizer.step()
+    return loss
 
 
 def bucketed_batches(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,7 +129,7 @@ class SoftLabels:
         generator = torch.Generator().manual_seed(step_seed(seed, epoch))
         rest: SoftLabelledTexts | None = None
         for pool, is_last in _with_last(self._pools(generator)):
-            rows = pool if rest is None else _joined([rest, pool])
+            rows = pool if rest is None else joined([rest, pool])
             order = torch.randperm(len(rows), generator=generator).tolist()
             num_rest = 0 if is_last else len(rows) % batch_size
             rest = rows.take(order[len(order) - num_rest :])
@@ -143,7 +143,7 @@ class SoftLabels:
     def held_out(self) -> SoftLabelledTexts | None:
         """Return the rows that branches are judged by, None where the corpus is too small to have any."""
         parts = [part for name in self.manifest.shard_names for part in self._read(name, held_out=True)]
-        return _joined(parts) if parts else None
+        return joined(parts) if parts else None
 
     def _pools(self, generator: torch.Generator) -> Iterator[SoftLabelledTexts]:
         names = self.manifest.shard_names
@@ -152,10 +152,10 @@ class SoftLabels:
             for part in self._read(names[index], held_out=False):
                 waiting.append(part)
                 if sum(map(len, waiting)) >= POOL_ROWS:
-                    yield _joined(waiting)
+                    yield joined(waiting)
                     waiting = []
         if waiting:
-            yield _joined(waiting)
+            yield joined(waiting)
 
     def _read(self, name: str, *, held_out: bool) -> Iterator[SoftLabelledTexts]:
         columns = [
@@ -187,7 +187,22 @@ def _parts(
     return is_train & ~is_held_out, is_train & is_held_out
 
 
-def _joined(parts: Sequence[SoftLabelledTexts]) -> SoftLabelledTexts:
+def windows(batches: Iterable[SoftLabelledTexts], max_tokens: int) -> Iterator[list[SoftLabelledTexts]]:
+    """Yield runs of batches that hold at most `max_tokens` tokens together, or are one batch."""
+    window: list[SoftLabelledTexts] = []
+    num_tokens = 0
+    for batch in batches:
+        num_tokens += int(batch.num_tokens.sum())
+        if window and num_tokens > max_tokens:
+            yield window
+            window, num_tokens = [], int(batch.num_tokens.sum())
+        window.append(batch)
+    if window:
+        yield window
+
+
+def joined(parts: Sequence[SoftLabelledTexts]) -> SoftLabelledTexts:
+    """Return all texts of the parts."""
     pairs = [part.text_pairs for part in parts if part.text_pairs is not None]
     return SoftLabelledTexts(
         texts=[text for part in parts for text in part.texts],

@@ -143,7 +143,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
     monkeypatch.setitem(TrainingState.__init__.__kwdefaults__, "save_every", 5)
     args = distill(soft_labels, teacher, tmp_path / "out", epochs=2)
     command(*distill(soft_labels, teacher, tmp_path / "whole", epochs=2))
-    losses, calls = model.distillation.branch_losses, []
+    losses, calls = model.distillation.branch_gradients, []
 
     def fail(*given: Any, **options: Any) -> Any:
         calls.append(given)
@@ -152,7 +152,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
         return losses(*given, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(model.distillation, "branch_losses", fail)
+        patch.setattr(model.distillation, "branch_gradients", fail)
         with pytest.raises(KeyError, match="killed"):
             command.run(*args)
     assert not (tmp_path / "out").exists()
@@ -175,7 +175,7 @@ def test_a_resumed_run_does_not_repeat_what_was_saved(
     command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(TrainingState.__init__.__kwdefaults__, "save_every", 5)
-    losses, calls = model.distillation.branch_losses, []
+    losses, calls = model.distillation.branch_gradients, []
 
     def count(*given: Any, **options: Any) -> Any:
         calls.append(given)
@@ -183,7 +183,7 @@ def test_a_resumed_run_does_not_repeat_what_was_saved(
             raise KeyError("killed")
         return losses(*given, **options)
 
-    monkeypatch.setattr(model.distillation, "branch_losses", count)
+    monkeypatch.setattr(model.distillation, "branch_gradients", count)
     args = distill(soft_labels, teacher, tmp_path / "out")
     with pytest.raises(KeyError, match="killed"):
         command.run(*args)
@@ -225,8 +225,8 @@ def test_neither_backbone_nor_labels_are_overwritten(
 def test_a_loss_that_is_not_finite_is_one_line(
     command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    losses = model.distillation.branch_losses
-    monkeypatch.setattr(model.distillation, "branch_losses", lambda *a, **b: losses(*a, **b) * np.nan)
+    losses = model.distillation.branch_gradients
+    monkeypatch.setattr(model.distillation, "branch_gradients", lambda *a, **b: losses(*a, **b) * np.nan)
     status, _, err = command.run(*distill(soft_labels, teacher, tmp_path / "out"))
     assert status == 2
     assert "the loss of step 1 is nan; lower --learning-rate 0.001, or see whether" in err.splitlines()[-1]

@@ -4,8 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.all_exits import all_exit_logits, layer_states
-from model.packing import micro_batches
+from model.all_exits import LayerStates, all_exit_logits
 from model.policy import ExitPolicy
 from model.tokenization import tokenize
 
@@ -47,24 +46,28 @@ def test_equals_what_the_sweep_answers(family, make_fastbert, make_engine, texts
         np.testing.assert_allclose(logits[:, layer - 1], answered, rtol=0, atol=2e-5)
 
 
-def test_states_are_those_of_the_hugging_face_model_without_gradient(fastbert, engine, tokenized):
-    ordered = tokenized.take(np.argsort(-tokenized.lengths, kind="stable"))
-    (batch,) = micro_batches(ordered.lengths, 10_000)
-    padding = batch.padding(torch.device("cpu"))
-    ids = batch.pad(torch.from_numpy(ordered.input_ids))
-    with torch.no_grad():
-        output = fastbert.backbone(ids, attention_mask=padding, output_hidden_states=True)
-    states = list(layer_states(engine, ordered, batch))
-    assert len(states) == fastbert.num_layers - 1
-    for hidden, plain in zip(states, output.hidden_states[1:-1], strict=True):
-        assert not hidden.requires_grad
-        torch.testing.assert_close(hidden, plain[padding], rtol=0, atol=1e-5)
-
-
-def test_layers_are_run_as_they_are_asked_for(engine, tokenized, monkeypatch):
-    batch = next(micro_batches(tokenized.take(np.array([1])).lengths, 100))
-    states = layer_states(engine, tokenized.take(np.array([1])), batch)
-    next(states)
-    monkeypatch.setattr(engine, "run_layer", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        next(states)
+@given(
+    rows=st.lists(st.integers(0, 17), min_size=1, max_size=12),
+    bounds=st.tuples(st.integers(0, 12), st.integers(0, 12)).map(sorted),
+    token_budget=st.integers(1, 300),
+)
+def test_states_are_those_of_the_hugging_face_model_without_gradient(
+    fastbert, engine, tokenized, rows, bounds, token_budget
+):
+    engine.token_budget = token_budget
+    some = tokenized.take(np.array(rows, dtype=np.int64))
+    states = LayerStates(engine, some)
+    part = slice(*bounds)
+    if not rows[part]:
+        return
+    places, padding = states.places(part)
+    assert (padding is None) == (len(set(some.lengths[part])) == 1)
+    for text, row in enumerate(rows[part]):
+        ids = torch.from_numpy(tokenized.take(np.array([row])).input_ids)[None]
+        with torch.no_grad():
+            plain = fastbert.backbone(ids, output_hidden_states=True).hidden_states
+        for layer in range(1, fastbert.num_layers):
+            hidden = states.after(layer, places)
+            assert not hidden.requires_grad
+            hidden = hidden[text] if padding is None else hidden[text][padding[text]]
+            torch.testing.assert_close(hidden, plain[layer][0], rtol=0, atol=1e-5)

@@ -34,11 +34,16 @@ def fit(module, options, loss, *, steps_per_epoch=5, on_step=None, on_epoch=None
         options,
         batches=batches or (lambda _: range(steps_per_epoch)),
         steps_per_epoch=steps_per_epoch,
-        loss=loss,
+        gradients=lambda batch: learn(loss(batch)),
         on_step=on_step or (lambda _: None),
         on_epoch=on_epoch or (lambda _: None),
         state=state,
     )
+
+
+def learn(loss):
+    loss.backward()
+    return loss.item()
 
 
 class Network(nn.Module):

@@ -1,6 +1,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,7 +18,7 @@ from pipeline.layout import OutputLayout
 from pipeline.manifest import JobDescription, begin, finish
 from pipeline.plan import RowRange, make_plan
 from pipeline.shards import ShardWriter, with_metadata
-from pipeline.soft_labels import SoftLabelledTexts, SoftLabels
+from pipeline.soft_labels import SoftLabelledTexts, SoftLabels, windows
 from pipeline.text_hash import Draw, drawn, text_hashes
 from pipeline.texts import source_column, vectors
 
@@ -192,3 +193,21 @@ def test_a_shard_that_the_manifest_does_not_list_is_not_read(tmp_path: Path):
     shard = tmp_path / "part-00000-of-00001.parquet"
     (tmp_path / "part-00000-of-00002.parquet").write_bytes(shard.read_bytes())
     assert texts_of(batches_of(SoftLabels.open(str(tmp_path)))) == before
+
+
+@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), max_size=12), st.integers(1, 40))
+def test_windows_are_as_long_as_their_tokens_allow(lengths, max_tokens):
+    batches = [
+        SoftLabelledTexts(
+            texts=["x"] * len(tokens),
+            text_pairs=None,
+            logits=np.zeros((len(tokens), 2), dtype=np.float32),
+            num_tokens=np.array(tokens),
+        )
+        for tokens in lengths
+    ]
+    found = list(windows(batches, max_tokens))
+    assert [batch for window in found for batch in window] == batches
+    sizes = [[int(batch.num_tokens.sum()) for batch in window] for window in found]
+    assert all(sum(window) <= max_tokens or len(window) == 1 for window in sizes)
+    assert all(sum(window) + following[0] > max_tokens for window, following in pairwise(sizes))
