@@ -1,10 +1,13 @@
 """Self-attention over packed texts: every text sees itself only.
 
-Queries come scaled. On a CPU, texts of nearly one length are attended to together, by the form that is
-fastest for their length; elsewhere torch's variable-length attention takes all texts at once.
+Scores are logarithms to base 2, since torch computes 2**x in a quarter of the time of e**x: queries come
+multiplied by `query_scale`. On a CPU, texts of nearly one length are attended to together; elsewhere torch's
+variable-length attention takes all texts at once.
 """
 
-from collections.abc import Callable
+import math
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -12,21 +15,25 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention.varlen import varlen_attn
 
+from model.linear import has_onednn, onednn_product
 from model.packing import MicroBatch
 
-# What is added to the scores of texts of a length, (heads, length, length), which of a shorter text are the
-# first rows and columns; None for nothing.
+# What is added to the scores of texts of a length, (heads, length, length), in the softmax's own logarithms,
+# of which a shorter text's are the first rows and columns; None for nothing.
 Bias = Callable[[int], Tensor | None]
 
-# Softmax over rows shorter than a vector register falls back to scalar code; exp does not.
-_VECTOR = 16
-# From here on torch's flash attention beats two float32 products and a softmax between them.
-_FLASH_LENGTH = 96
+# From here on oneDNN's float32 products, one head of one text at a time, beat torch's own of many at once.
+_ONE_HEAD_LENGTH = 256
 # Tokens of padding that take as long as the operators of another group, and in formats of 16 bits as the
 # kernels that oneDNN then compiles for its shapes.
 _WORTH_A_GROUP = {torch.float32: 0, torch.bfloat16: 128, torch.float16: 128}
-# Scores that are held at once: more than this leaves the cache, and its memory comes anew every time.
+# Scores that are held at once: more than this leaves the cache.
 _SCORES = 1 << 19
+
+
+def query_scale(size: int) -> float:
+    """Return what queries of heads of `size` are multiplied by."""
+    return math.log2(math.e) / math.sqrt(size)
 
 
 def no_bias(length: int) -> None:
@@ -52,13 +59,9 @@ def attend(projected: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor
     attended[batch.num_real_tokens :] = 0
     for group in batch.groups(_WORTH_A_GROUP[projected.dtype]):
         part = group.pad(projected[group.tokens]).permute(2, 0, 3, 1, 4)
-        mask = _mask(group, bias)
-        if group.width >= _FLASH_LENGTH and part.dtype is torch.float32:
-            query, key, value = part
-            found = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
-        else:
-            found = _products(part, mask)
-        _put(attended, group, found.transpose(1, 2))
+        is_long = group.width >= _ONE_HEAD_LENGTH and part.dtype is torch.float32
+        form = _by_head if is_long and has_onednn(torch.float32) else _together
+        _put(attended, group, form(part, _mask(group, bias)).transpose(1, 2))
     return attended
 
 
@@ -72,45 +75,83 @@ def _put(packed: Tensor, group: MicroBatch, states: Tensor) -> None:
 
 
 def _mask(group: MicroBatch, bias: Bias) -> Tensor | None:
-    """Return what is added to a group's scores, (texts or 1, heads or 1, width or 1, width) float32."""
+    """Return what is added to a group's scores, (texts, heads or 1, width or 1, width) float32."""
     added, padding = bias(group.width), group.padding(torch.device("cpu"))
+    if added is not None:
+        added = added.float() * math.log2(math.e)
     if padding is None:
-        return None if added is None else added[None].float()
+        return None if added is None else added.expand(len(group.lengths), *added.shape)
     hidden = torch.zeros(padding.shape).masked_fill_(~padding, -torch.inf)[:, None, None]
-    return hidden if added is None else hidden + added.float()
+    return hidden if added is None else hidden + added
 
 
-def _products(projected: Tensor, mask: Tensor | None) -> Tensor:
-    """Return (texts, heads, length, size) from (3, texts, heads, length, size)."""
+def _together(projected: Tensor, mask: Tensor | None) -> Tensor:
+    """Return (texts, heads, length, size) from (3, texts, heads, length, size), texts multiplied at once."""
     _, texts, heads, length, size = projected.shape
-    step = max(1, _SCORES // (heads * length * length))
-    attended = []
-    for start in range(0, texts, step):
-        part = slice(start, min(start + step, texts))
+    attended = projected.new_empty(texts, heads, length, size)
+    for part in _slices(texts, max(1, _SCORES // (heads * length * length))):
         count = part.stop - part.start
         # What is behind the texts is there only for their number to be one that was met before.
         room = projected.new_empty(3, _familiar(count, projected.dtype), heads, length, size)
         room[:, :count].copy_(projected[:, part])
         query, key, value = room.flatten(1, 2)
-        scores = torch.bmm(query, key.transpose(1, 2))
-        own = scores.view(-1, heads, length, length)[:count]
-        _softmax_in_place(own, mask if mask is None or len(mask) == 1 else mask[part])
-        attended.append(torch.bmm(scores, value).view(-1, heads, length, size)[:count])
-    return attended[0] if len(attended) == 1 else torch.cat(attended)
+        scores = _SCRATCH.take((len(query), length, length), projected.dtype)
+        torch.bmm(query, key.transpose(1, 2), out=scores)
+        _softmax_in_place(scores.unflatten(0, (-1, heads))[:count], None if mask is None else mask[part])
+        attended[part] = torch.bmm(scores, value).unflatten(0, (-1, heads))[:count]
+    return attended
+
+
+def _by_head(projected: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the same for float32, one head of one text at a time."""
+    _, texts, heads, length, size = projected.shape
+    query, key = projected[:2].contiguous()
+    value = projected[2].transpose(-1, -2).contiguous()
+    attended = projected.new_empty(texts, heads, length, size)
+    for text in range(texts):
+        for head in range(heads):
+            scores = onednn_product(query[text, head], key[text, head])
+            added = None if mask is None else mask[text].expand(heads, -1, -1)[head]
+            _softmax_in_place(scores, added)
+            attended[text, head] = onednn_product(scores, value[text, head])
+    return attended
+
+
+def _slices(stop: int, step: int) -> Iterator[slice]:
+    for start in range(0, stop, step):
+        yield slice(start, min(start + step, stop))
 
 
 def _softmax_in_place(scores: Tensor, mask: Tensor | None) -> None:
-    """Replace `scores` by softmax(scores + mask) over the last axis, computed in float32."""
-    exact = scores.float()
+    """Replace `scores` by softmax(scores + mask) over the last axis, to base 2, computed in float32."""
+    exact = scores
+    if scores.dtype is not torch.float32:
+        exact = _SCRATCH.take(tuple(scores.shape), torch.float32).copy_(scores)
     if mask is not None:
         exact += mask
-    if exact.shape[-1] < _VECTOR:
-        exact.sub_(exact.amax(-1, keepdim=True)).exp_()
-        exact.div_(exact.sum(-1, keepdim=True))
-    else:
-        torch.softmax(exact, -1, out=exact)
-    if scores.dtype is not torch.float32:
+    exact.sub_(exact.amax(-1, keepdim=True)).exp2_()
+    exact.div_(exact.sum(-1, keepdim=True))
+    if exact is not scores:
         scores.copy_(exact)
+
+
+class _Scratch(threading.local):
+    """Memory of each thread's own that is taken again and again: new memory costs as much as a product."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[torch.dtype, Tensor] = {}
+
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Return memory that nobody else uses until the next call for `dtype`, with anything in it."""
+        size = math.prod(shape)
+        if dtype not in self._rooms or len(self._rooms[dtype]) < size:
+            # What is made in inference mode could not be written to outside of it.
+            with torch.inference_mode(False):
+                self._rooms[dtype] = torch.empty(size, dtype=dtype)
+        return self._rooms[dtype][:size].view(shape)
+
+
+_SCRATCH = _Scratch()
 
 
 def _familiar(count: int, dtype: torch.dtype) -> int:
@@ -151,7 +192,7 @@ def attend_first(query: Tensor, projected: Tensor, batch: MicroBatch, bias: Bias
         mask = _mask(group, bias)
         if mask is not None:
             scores += mask[..., 0, :].transpose(-1, -2)
-        weights = scores.softmax(1).to(value.dtype)
+        weights = (scores * math.log(2)).softmax(1).to(value.dtype)
         torch.sum(value * weights[..., None], dim=1, out=attended[group.rows])
     return attended.view(-1, heads * size)
 
@@ -171,7 +212,7 @@ def _attend_varlen(
         offsets,
         1 if queries is None else keys.width,
         keys.width,
-        scale=1.0,
+        scale=math.log(2),
     )
     states: Tensor = attended
     return states

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from model.allocator import keep_freed_memory
 from model.backbone import Backbone, adapt
 from model.branch import BranchClassifier
 from model.checkpoint import label_names
@@ -80,6 +81,8 @@ class Engine:
         linear = linear_of(self.execution.backend)
         self._branches = [PackedBranch(branch, linear) for branch in branches]
         is_cpu = execution.device == "cpu"
+        if is_cpu:
+            keep_freed_memory()
         self._streams = Streams((num_streams or torch.get_num_threads()) if is_cpu else 1)
         token_bytes = self.hidden_size * execution.dtype.itemsize
         self.chunk_tokens = max(1, execution.chunk_bytes // token_bytes)

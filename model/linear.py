@@ -95,6 +95,13 @@ class OneDnnLinear:
         return product if residual is None else product.add_(residual)
 
 
+def onednn_product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left right', (rows, columns), from (rows, size) and (columns, size), both contiguous."""
+    operator: Any = torch.ops.mkldnn._linear_pointwise
+    product: Tensor = operator(left, right, None, "none", [], "")
+    return product
+
+
 LinearType = type[TorchLinear] | type[OneDnnLinear]
 
 
@@ -120,10 +127,12 @@ def has_onednn(dtype: torch.dtype) -> bool:
         try:
             packed, fused = OneDnnLinear(weight, bias), OneDnnLinear(weight, bias, activation)
             found = torch.stack([packed(states), packed(states, other), fused(states)])
+            product = onednn_product(states, weight)
         except (AttributeError, RuntimeError, TypeError):
             # What a missing operator, another signature or a format without kernels raise.
             return False
         plain, gelu = TorchLinear(weight, bias), TorchLinear(weight, bias, activation)
         expected = torch.stack([plain(states), plain(states, other), gelu(states)])
     tolerance = 1e-4 if dtype is torch.float32 else 2e-2
+    found, expected = torch.cat([found, product[None]]), torch.cat([expected, (states @ weight.T)[None]])
     return torch.allclose(found.float(), expected.float(), rtol=tolerance, atol=tolerance * 24**0.5)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from model.attention import Bias, attend, attend_first, no_bias
+from model.attention import Bias, attend, attend_first, no_bias, query_scale
 from model.backbone import Block
 from model.linear import LinearType
 from model.packing import MicroBatch
@@ -32,7 +32,7 @@ class PackedBlock:
 
     def _joined(self, query: nn.Linear, *others: nn.Linear) -> tuple[Tensor, Tensor]:
         """Return weights and biases one below the other, the query's scaled as the attention wants them."""
-        scale = (query.out_features // self._num_heads) ** -0.5
+        scale = query_scale(query.out_features // self._num_heads)
         return (
             torch.cat([query.weight * scale, *(layer.weight for layer in others)]),
             torch.cat([query.bias * scale, *(layer.bias for layer in others)]),
