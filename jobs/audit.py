@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.console import results, table
 from jobs.options import FormatName
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.exit_stats import ExitStats, TrueLabels
     from pipeline.manifest import Manifest
+
+
+SPEED_PLOT_FILE = "speed_up.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +45,11 @@ def run(config: AuditConfig) -> ExitStats:
     Raises:
         FastBertJobsError: a mistake that the user can cure.
     """
-    from pipeline.exit_stats import collect
+    from functools import partial
+
+    import pyarrow.parquet as pq
+
+    from pipeline.exit_stats import EXIT_STATS_FILE, collect
     from pipeline.layout import OutputLayout
     from pipeline.manifest import read_manifest
 
@@ -50,9 +59,13 @@ def run(config: AuditConfig) -> ExitStats:
     manifest = read_manifest(layout, command="score")
     stats = collect(layout, manifest, _true_labels(config, manifest))
     _check_joined(config, stats)
-    path = _write(directory, stats)
+    paths = [_write(directory, EXIT_STATS_FILE, partial(pq.write_table, stats.as_table()))]
+    certificate = manifest.environment.get("certificate")
+    if certificate:
+        plot = _speed_plot(certificate, stats)
+        paths.append(_write(directory, SPEED_PLOT_FILE, lambda file: file.write(plot)))
     show(stats, manifest)
-    results().print(f"wrote {path}", markup=False, soft_wrap=True)
+    results().print(f"wrote {', '.join(paths)}", markup=False, soft_wrap=True)
     return stats
 
 
@@ -86,19 +99,27 @@ def _check_joined(config: AuditConfig, stats: ExitStats) -> None:
         )
 
 
-def _write(directory: str, stats: ExitStats) -> str:
-    import pyarrow.parquet as pq
+def _speed_plot(certificate: dict[str, Any], stats: ExitStats) -> bytes:
+    """Return the plot of speed-ups asked for and found, with this job's where it asked for one."""
+    from jobs.speed_plot import speed_plot
+
+    asked = certificate["target_speedup"]
+    job = None if asked is None else (asked, stats.saved_compute_speed_up)
+    return speed_plot([tuple(pair) for pair in certificate["speed_curve"]], job=job)
+
+
+def _write(directory: str, name: str, write: Callable[[Any], object]) -> str:
+    """Write a file whole or not at all, and return its path."""
     from apache_beam.io.filesystems import FileSystems
 
     from model.errors import OutputError
-    from pipeline.exit_stats import EXIT_STATS_FILE
     from pipeline.layout import make_directory
 
-    path = str(FileSystems.join(directory, EXIT_STATS_FILE))
+    path = str(FileSystems.join(directory, name))
     try:
         make_directory(directory)
         with FileSystems.create(path + ".partial", mime_type="application/octet-stream") as file:
-            pq.write_table(stats.as_table(), file)
+            write(file)
         FileSystems.rename([path + ".partial"], [path])
     except OSError as error:
         reason = " ".join(str(error).split())
@@ -137,7 +158,20 @@ def show(stats: ExitStats, manifest: Manifest) -> None:
         f"{stats.paper_speed_up:.2f}x by the paper's count (128 tokens, linear layers only)",
         soft_wrap=True,
     )
+    if certificate := manifest.environment.get("certificate"):
+        _show_certificate(certificate, stats)
     _show_shares(stats)
+
+
+def _show_certificate(certificate: dict[str, Any], stats: ExitStats) -> None:
+    """Print what was promised, and what was expected against what came."""
+    kind = "certified" if certificate["is_certified"] else "not certified"
+    results().print(
+        f"{kind} on {certificate['num_rows']:,} test rows, of which {certificate['num_wrong']:,} differ: "
+        f"at most {certificate['wrong_bound']:.2%} at {certificate['confidence']:.0%}; saved compute "
+        f"expected {certificate['speed_up']:.2f}x, found {stats.saved_compute_speed_up:.2f}x",
+        soft_wrap=True,
+    )
 
 
 def _show_shares(stats: ExitStats) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from jobs.audit import AuditConfig
+from jobs.calibrate import CalibrateConfig
 from jobs.distill import DistillConfig
 from jobs.finetune import FinetuneConfig
 from jobs.label_teacher import LabelTeacherConfig
@@ -150,6 +151,30 @@ def distill(
     )
 
 
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Option(help="FastBERT checkpoint: a directory or a hub name.")],
+    labels: Annotated[str, typer.Option(help="Finished output of label-teacher by its own backbone.")],
+    confidence: Annotated[float, typer.Option(help="Of the table of targets.")] = CalibrateConfig.confidence,
+    output: Annotated[str | None, typer.Option(help="Directory to write; by default the model's.")] = None,
+    rows: Annotated[int, typer.Option(help="Most rows of the calibration split.")] = CalibrateConfig.rows,
+    precision: PrecisionOption = CalibrateConfig.precision,
+) -> Any:
+    """Find out how many answers differ at which speed, for score --max-disagreement and --target-speedup."""
+    from jobs.calibrate import run
+
+    return run(
+        CalibrateConfig(
+            model=model,
+            labels=labels,
+            output=output,
+            rows=rows,
+            confidence=confidence,
+            precision=precision,
+        )
+    )
+
+
 @app.command(context_settings=_BEAM)
 def score(
     context: typer.Context,
@@ -157,6 +182,22 @@ def score(
     text_column: TextColumn,
     model: Annotated[str, typer.Option(help="FastBERT checkpoint: a directory or a hub name.")],
     output: Output,
+    max_disagreement: Annotated[
+        float | None, typer.Option(help="Share of answers that may differ from full depth's, certified.")
+    ] = None,
+    max_missed: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL=SHARE", help="The same of the rows that full depth calls LABEL."),
+    ] = None,
+    target_speedup: Annotated[
+        float | None, typer.Option(help="Instead of --max-disagreement: compute to save, 4 for a quarter.")
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Of the certificate; by default 0.95.")
+    ] = ScoreConfig.confidence,
+    calibration: Annotated[
+        str | None, typer.Option(help="Output of calibrate; by default the model's directory.")
+    ] = ScoreConfig.calibration,
     speed: Annotated[
         float | None, typer.Option(help="A text leaves where its uncertainty is below; 0 is full depth.")
     ] = None,
@@ -191,6 +232,11 @@ def score(
             model=model,
             output=output,
             speed=speed,
+            max_disagreement=max_disagreement,
+            max_missed=tuple(max_missed or ()),
+            target_speedup=target_speedup,
+            confidence=confidence,
+            calibration=calibration,
             fixed_exit_layer=fixed_exit_layer,
             rows_per_shard=rows_per_shard,
             shadow_fraction=shadow_fraction,

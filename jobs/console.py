@@ -82,7 +82,7 @@ def show_decisions(console: Console, decisions: Mapping[str, object]) -> None:
     """Say what a command decided before it starts."""
     width = max(map(len, decisions))
     for name, value in decisions.items():
-        console.print(f"{name:<{width}}  {value}", markup=False)
+        console.print(f"{name:<{width}}  {value}", markup=False, soft_wrap=True)
 
 
 def next_command(console: Console, command: str) -> None:

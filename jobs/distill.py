@@ -115,6 +115,7 @@ def run(config: DistillConfig) -> DistillSummary:
         sources=(config.backbone, config.labels),
     )
     labels = SoftLabels.open(config.labels)
+    labels.check_trainable()
     model = _load(config, labels)
     execution = resolve_execution(Precision(config.precision))
     working.start()
@@ -145,7 +146,7 @@ def _load(config: DistillConfig, labels: SoftLabels) -> FastBertForSequenceClass
     model = FastBertForSequenceClassification.from_backbone(
         backbone, tokenizer, max_length=labels.max_length, seed=config.seed
     )
-    check_partners(model, labels, config)
+    check_partners(model, config.backbone, labels, config.labels)
     return model
 
 
@@ -165,9 +166,15 @@ def _show(
 
 
 def check_partners(
-    model: FastBertForSequenceClassification, labels: SoftLabels, config: DistillConfig
+    model: FastBertForSequenceClassification, name: str, labels: SoftLabels, labels_name: str
 ) -> None:
-    """Refuse soft labels that do not fit the backbone.
+    """Refuse soft labels that do not fit a model.
+
+    Args:
+        model: the model.
+        name: what the user calls it.
+        labels: the soft labels.
+        labels_name: what the user calls them.
 
     Raises:
         CheckpointError: if the labels, their order or the texts' length differ.
@@ -180,13 +187,13 @@ def check_partners(
             "the same labels in another order" if set(model.labels) == set(labels.labels) else "other labels"
         )
         raise CheckpointError(
-            f"{config.backbone!r} has {same} than {config.labels!r}: "
+            f"{name!r} has {same} than {labels_name!r}: "
             f"{_shown(model.labels)} against {_shown(labels.labels)}"
         )
     limit = position_limit(model.backbone, model.tokenizer)
     if labels.max_length > limit:
         raise CheckpointError(
-            f"{config.backbone!r} takes {limit} tokens, but {config.labels!r} was made with "
+            f"{name!r} takes {limit} tokens, but {labels_name!r} was made with "
             f"{labels.max_length}; label again with --max-length {limit}"
         )
 
@@ -364,8 +371,11 @@ class _Distillation:
         return [[BranchQuality(**quality) for quality in epoch] for epoch in epochs]
 
     def save(self) -> None:
-        """Write the FastBERT and its metrics."""
+        """Write the FastBERT, its metrics, and what it was trained on."""
+        from pipeline.seen_texts import write_seen
+
         self._model.cpu().save_pretrained(self._working.partial)
+        write_seen(self._working.partial, self._labels.train_hashes())
         self.write_metrics()
 
     def write_metrics(self) -> None:

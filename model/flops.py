@@ -109,10 +109,29 @@ class FlopsModel:
         Args:
             num_tokens: (rows,) real tokens, special ones included.
         """
-        attention = 4 * self.attention_width * num_tokens**2 * self.num_layers
-        linears = (sum(self.layer_linears) + self.embedding_linears) * num_tokens
-        total: Flops = linears + attention + self.head_linears - self._unfinished(num_tokens)
-        return total
+        last: Flops = self.to_layers(num_tokens)[:, -1]
+        return last
+
+    def to_layers(self, num_tokens: Lengths) -> Flops:
+        """Return the FLOPs of each text that leaves after each layer, no branch being run.
+
+        Args:
+            num_tokens: (rows,) real tokens, special ones included.
+
+        Returns:
+            (rows, num_layers); of the last layer with the model's own classifier.
+        """
+        linears = np.cumsum(self.layer_linears) + self.embedding_linears
+        layers = np.arange(1, self.num_layers + 1)
+        attention = 4 * self.attention_width * num_tokens[:, None] ** 2 * layers
+        flops: Flops = linears * num_tokens[:, None] + attention
+        flops[:, -1] += self.head_linears - self._unfinished(num_tokens)
+        return flops
+
+    def branch(self, num_tokens: Lengths) -> Flops:
+        """Return the FLOPs of one branch, (rows,)."""
+        flops: Flops = self._branch_a_token * num_tokens + self._branch_a_text
+        return flops
 
     def with_exits(self, num_tokens: Lengths, exit_layer: npt.NDArray[np.int16], policy: ExitPolicy) -> Flops:
         """Return the FLOPs of each text up to the layer where it left, branches included, (rows,).
@@ -122,13 +141,10 @@ class FlopsModel:
             exit_layer: (rows,) from 1.
             policy: says which branches were run.
         """
-        layers = np.concatenate([[0], np.cumsum(self.layer_linears)])[exit_layer]
-        thresholds = np.array([*policy.thresholds, 0.0])
-        branches = np.concatenate([[0], np.cumsum(thresholds > 0)])[exit_layer]
-        attention = 4 * self.attention_width * num_tokens**2 * exit_layer.astype(np.int64)
-        a_token = layers + self.embedding_linears + branches * self._branch_a_token
-        head = np.where(exit_layer == self.num_layers, self.head_linears - self._unfinished(num_tokens), 0)
-        total: Flops = a_token * num_tokens + attention + branches * self._branch_a_text + head
+        is_run = np.array([*policy.thresholds, 0.0]) > 0
+        branches = np.cumsum(is_run)[exit_layer - 1]
+        to_exit = self.to_layers(num_tokens)[np.arange(len(num_tokens)), exit_layer - 1]
+        total: Flops = to_exit + branches * self.branch(num_tokens)
         return total
 
 

@@ -18,10 +18,18 @@ class ExitPolicy:
     Attributes:
         thresholds: (num_layers - 1,) from the first layer on.
         name: what the user asked for, for manifests and summaries.
+        temperatures: (num_layers - 1,) that a branch's logits are divided by before anything is made of
+            them; 1 for each where none are given, as in the paper.
     """
 
     thresholds: tuple[float, ...]
     name: str
+    temperatures: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Let branches without a temperature have 1."""
+        if not self.temperatures:
+            object.__setattr__(self, "temperatures", (1.0,) * len(self.thresholds))
 
     @classmethod
     def from_speed(cls, speed: float, *, num_layers: int) -> "ExitPolicy":
@@ -64,3 +72,7 @@ class ExitPolicy:
     def threshold(self, layer: int) -> float:
         """Return the threshold after `layer`, counted from 1; the last layer has none."""
         return self.thresholds[layer - 1]
+
+    def temperature(self, layer: int) -> float:
+        """Return what the logits of the branch after `layer`, counted from 1, are divided by."""
+        return self.temperatures[layer - 1]

@@ -29,6 +29,10 @@ NUM_TOKENS = "num_tokens"
 TRUNCATED = "truncated"
 REASON = "reason"
 RAW_VALUE = "raw_value"
+HALF = "half"
+EXIT_PREDICTIONS = "exit_predictions"
+EXIT_UNCERTAINTY = "exit_uncertainty"
+EXIT_LOGITS = "exit_logits"
 
 # Names of the texts while rows are on their way; a kept column may be called `text`, so these differ.
 INPUT_TEXT = "__text__"
@@ -36,6 +40,10 @@ INPUT_TEXT_PAIR = "__text_pair__"
 
 TRAIN_SPLIT = "train"
 CALIBRATION_SPLIT = "calibration"
+
+# Of the calibration rows: what thresholds are found with, and what tests them.
+SEARCH_HALF = "search"
+TEST_HALF = "test"
 
 SOURCE_TYPE = pa.dictionary(pa.int32(), pa.string())
 TEXT_HASH_BYTES = 16
@@ -104,6 +112,26 @@ def label_schema(*, num_labels: int, id_type: pa.DataType | None = None, with_pa
             pa.field(TEACHER_PREDICTION, pa.string(), nullable=False),
             pa.field(NUM_TOKENS, pa.int32(), nullable=False),
             pa.field(TRUNCATED, pa.bool_(), nullable=False),
+        ]
+    )
+
+
+def calibration_schema(*, num_labels: int, num_layers: int) -> pa.Schema:
+    """Return the schema of calibration rows; what is of every exit is a list, from the first layer on.
+
+    Args:
+        num_labels: width of the logit vectors.
+        num_layers: exits, the last layer's included.
+    """
+    return pa.schema(
+        [
+            *provenance_fields(None),
+            pa.field(HALF, pa.string(), nullable=False),
+            pa.field(NUM_TOKENS, pa.int32(), nullable=False),
+            pa.field(TEACHER_PREDICTION, pa.string(), nullable=False),
+            pa.field(EXIT_PREDICTIONS, pa.list_(pa.string(), num_layers), nullable=False),
+            pa.field(EXIT_UNCERTAINTY, pa.list_(pa.float32(), num_layers), nullable=False),
+            pa.field(EXIT_LOGITS, pa.list_(vector(num_labels), num_layers), nullable=False),
         ]
     )
 

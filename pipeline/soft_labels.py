@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from model.errors import InputError
@@ -77,7 +79,6 @@ class SoftLabels:
 
         Raises:
             OutputError: if it is no finished output of `label-teacher`.
-            InputError: if it has no row to train on.
         """
         layout = OutputLayout(directory)
         manifest = read_manifest(layout, command=COMMAND)
@@ -89,11 +90,6 @@ class SoftLabels:
             for batch in read_shard(layout, name, columns=[schema.SPLIT, schema.TEXT_HASH])
             for _, held_out in [_parts(batch, share)]
         )
-        if num_rows == num_held_out:
-            raise InputError(
-                f"{directory!r} has no rows to train on: all {num_rows} of the train split are held out; "
-                "label more rows, or with a smaller --calibration-fraction"
-            )
         return cls(
             layout=layout,
             manifest=manifest,
@@ -115,6 +111,18 @@ class SoftLabels:
     def has_pairs(self) -> bool:
         """Whether the texts are pairs."""
         return self.manifest.description["columns"]["text_pair"] is not None
+
+    def check_trainable(self) -> None:
+        """Refuse to train on nothing.
+
+        Raises:
+            InputError: if there is no row to train on.
+        """
+        if not self.num_train_rows:
+            raise InputError(
+                f"{self.layout.directory!r} has no rows to train on: all of its train split are held out; "
+                "label more rows, or with a smaller --calibration-fraction"
+            )
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Return the number of batches of an epoch."""
@@ -144,6 +152,41 @@ class SoftLabels:
         """Return the rows that branches are judged by, None where the corpus is too small to have any."""
         parts = [part for name in self.manifest.shard_names for part in self._read(name, held_out=True)]
         return joined(parts) if parts else None
+
+    def train_hashes(self) -> Iterator[bytes]:
+        """Yield the hash of every text to train on."""
+        for name in self.manifest.shard_names:
+            for batch in read_shard(self.layout, name, columns=[schema.SPLIT, schema.TEXT_HASH]):
+                train_rows, _ = _parts(batch, self.held_out_share)
+                yield from batch[schema.TEXT_HASH].filter(pa.array(train_rows)).to_pylist()
+
+    def calibration(self, max_rows: int) -> tuple[pa.Table, int]:
+        """Return the calibration split's distinct texts in the order of their hashes, and how many there are.
+
+        Args:
+            max_rows: most texts to return; those with the smallest hashes.
+
+        Returns:
+            A table with the columns of a soft-label shard; of equal texts the first row of the first shard.
+        """
+        is_ours = pc.field(schema.SPLIT) == schema.CALIBRATION_SPLIT
+        hashes: set[bytes] = set()
+        for name in self.manifest.shard_names:
+            for batch in read_shard(self.layout, name, columns=[schema.SPLIT, schema.TEXT_HASH]):
+                hashes.update(batch.filter(is_ours)[schema.TEXT_HASH].to_pylist())
+        wanted = heapq.nsmallest(max_rows, hashes)
+        parts, missing = [], set(wanted)
+        for name in self.manifest.shard_names:
+            for batch in read_shard(self.layout, name):
+                rows = []
+                for row, text_hash in enumerate(batch[schema.TEXT_HASH].to_pylist()):
+                    if text_hash in missing:
+                        missing.remove(text_hash)
+                        rows.append(row)
+                parts.append(batch.take(pa.array(rows, pa.int64())))
+        table = pa.Table.from_batches(parts)
+        order = np.argsort(np.array(table[schema.TEXT_HASH].to_pylist(), dtype=object), kind="stable")
+        return table.take(pa.array(order)), len(hashes)
 
     def _pools(self, generator: torch.Generator) -> Iterator[SoftLabelledTexts]:
         names = self.manifest.shard_names

@@ -63,13 +63,14 @@ def write_classifier(
     labels: Sequence[str] = LABELS,
     num_layers: int = NUM_LAYERS,
     seed: int = 0,
+    hidden_size: int = 32,
     **config: Any,
 ) -> Path:
     """Write a tiny BERT classifier of random weights whose answers differ from text to text."""
     encoder = directory.with_name(directory.name + "-encoder")
     write_tiny_bert(
-        encoder, make_texts(200), vocab_size=80, num_layers=num_layers, hidden_size=32, num_heads=2,
-        max_length=MAX_LENGTH, seed=seed,
+        encoder, make_texts(200), vocab_size=80, num_layers=num_layers,
+        hidden_size=hidden_size, num_heads=2, max_length=MAX_LENGTH, seed=seed,
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -79,7 +80,7 @@ def write_classifier(
             label2id={label: place for place, label in enumerate(labels)},
             **config,
         )
-    strengthen(model, 8.0)
+    strengthen(model, 8.0 * (32 / hidden_size) ** 0.5)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     texts = tokenize(tokenizer, make_texts(200), max_length=MAX_LENGTH)
     spread_out(model.classifier, teacher_logits(model.eval(), tokenizer, texts, token_budget=512), spread=1.5)

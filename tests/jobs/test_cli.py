@@ -9,6 +9,7 @@ import pytest
 import typer
 
 import jobs.cli
+from jobs.calibrate import CalibrateConfig
 from jobs.cli import app, spread
 from jobs.distill import DistillConfig
 from jobs.finetune import FinetuneConfig
@@ -27,7 +28,11 @@ _TRAINING = {"--output", "--epochs", "--learning-rate", "--batch-size", "--seed"
 # The interface. A change here is a change for every user: say so in the changelog.
 OPTIONS = {
     "label-teacher": {*_BEAM_JOB, "--teacher", "--max-length", "--calibration-fraction"},
-    "score": {*_BEAM_JOB, "--model", "--speed", "--fixed-exit-layer", "--keep", "--shadow-fraction"},
+    "score": {
+        *_BEAM_JOB, "--model", "--max-disagreement", "--max-missed", "--target-speedup", "--confidence",
+        "--calibration", "--speed", "--fixed-exit-layer", "--keep", "--shadow-fraction",
+    },
+    "calibrate": {"--model", "--labels", "--output", "--rows", "--confidence", "--precision"},
     "distill": {
         *_TRAINING, "--labels", "--backbone", "--kl-direction", "--hard-label-weight", "--precision",
         "--resume",
@@ -43,6 +48,7 @@ REQUIRED = {
     "label-teacher": {"--input", "--text-column", "--teacher", "--output"},
     "score": {"--input", "--text-column", "--model", "--output"},
     "distill": {"--labels", "--backbone", "--output"},
+    "calibrate": {"--model", "--labels"},
     "finetune": {"--input", "--text-column", "--label-column", "--model", "--output"},
     "audit": {"scores"},
     "quickstart": set(),
@@ -92,6 +98,7 @@ def test_help_shows_every_command(command: CommandLine, args: tuple[str, ...]):
         ("label-teacher", LabelTeacherConfig),
         ("score", ScoreConfig),
         ("distill", DistillConfig),
+        ("calibrate", CalibrateConfig),
         ("finetune", FinetuneConfig),
     ],
 )

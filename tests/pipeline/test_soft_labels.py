@@ -100,7 +100,7 @@ def test_an_epoch_is_every_train_row_once_and_no_other(
         }
         if not expected:
             with pytest.raises(InputError, match="has no rows to train on"):
-                SoftLabels.open(folder)
+                SoftLabels.open(folder).check_trainable()
             return
         labels = SoftLabels.open(folder)
         batches = batches_of(labels, epoch, batch_size=batch_size)
@@ -175,7 +175,7 @@ def test_what_the_manifest_says(tmp_path: Path):
 def test_without_rows_to_train_on_it_is_an_error(tmp_path: Path, splits: Splits):
     write_labels(str(tmp_path), splits)
     with pytest.raises(InputError, match=r"has no rows to train on.*--calibration-fraction"):
-        SoftLabels.open(str(tmp_path))
+        SoftLabels.open(str(tmp_path)).check_trainable()
 
 
 def test_what_is_not_finished_is_refused(tmp_path: Path):

@@ -1,0 +1,48 @@
+"""The plot of speed-ups that were asked for against those that came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# What asked and found may differ by.
+TOLERANCE = 0.05
+
+
+def speed_plot(curve: Sequence[tuple[float, float]], *, job: tuple[float, float] | None = None) -> bytes:
+    """Return a PNG.
+
+    Args:
+        curve: pairs of saved compute, asked for and found, on the test half of the calibration.
+        job: the same of one job, None for none.
+    """
+    from io import BytesIO
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    highest = max([1.5, *(value for pair in (*curve, *([job] if job else [])) for value in pair)]) * 1.05
+    line = [1.0, highest]
+    axes.fill_between(
+        line,
+        [value * (1 - TOLERANCE) for value in line],
+        [value * (1 + TOLERANCE) for value in line],
+        color="0.9",
+        label=f"within {TOLERANCE:.0%}",
+    )
+    axes.plot(line, line, color="0.6", linewidth=1)
+    if curve:
+        axes.plot(*zip(*curve, strict=True), marker="o", label="test half of the calibration")
+    if job:
+        axes.plot(*job, marker="*", markersize=16, linestyle="none", label="this job")
+    axes.set(
+        xlabel="--target-speedup",
+        ylabel="saved compute, times full depth",
+        xlim=line,
+        ylim=line,
+        aspect="equal",
+    )
+    axes.legend(loc="upper left")
+    file = BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
