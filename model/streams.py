@@ -4,6 +4,7 @@ Several small products on a core each leave no core waiting for the others at th
 one product on all of them does; and what comes out does not depend on how many cores there are.
 """
 
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -22,15 +23,18 @@ class Streams:
         """Start `count` threads and one that drives them; of 1, work is done in the caller's own."""
         self.count = count
         self._driver = _lone_threads(1) if count > 1 else None
+        self._driver_id = self._driver.submit(threading.get_ident).result() if self._driver else None
         self._pool = _lone_threads(count) if count > 1 else None
 
     def drive(self, function: Callable[[], Result]) -> Result:
-        """Return `function()`, computed in a thread of one core that may call `map`; one call at a time.
+        """Return `function()`, computed in a thread of one core that may call `map`, and `drive` again.
 
         In a thread of many cores, operators between two calls of `map` would wake helpers, which go on
         looking for work for a while and take the streams' cores.
         """
-        return function() if self._driver is None else self._driver.submit(function).result()
+        if self._driver is None or threading.get_ident() == self._driver_id:
+            return function()
+        return self._driver.submit(function).result()
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return `function` of each item, in order, computed under the caller's gradient mode."""

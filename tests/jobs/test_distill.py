@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoTokenizer
 
@@ -129,6 +130,20 @@ def test_what_is_minimised_changes_what_is_learnt(
     command(*distill(soft_labels, teacher, tmp_path / "other", *option))
     plain, other = weights(tmp_path / "plain"), weights(tmp_path / "other")
     assert any((plain[name] != other[name]).any() for name in plain if name.startswith("branches."))
+
+
+def test_more_cores_give_the_same_weights(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
+):
+    before = torch.get_num_threads()
+    try:
+        for cores in (1, 2):
+            torch.set_num_threads(cores)
+            command(*distill(soft_labels, teacher, tmp_path / f"{cores}", "--precision", "fp32"))
+    finally:
+        torch.set_num_threads(before)
+    one, two = (tmp_path / name / "model.safetensors" for name in ("1", "2"))
+    assert one.read_bytes() == two.read_bytes()
 
 
 @pytest.mark.parametrize("step", [1, 7, 12, 17])

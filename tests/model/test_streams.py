@@ -21,6 +21,12 @@ def test_what_is_driven_may_map(count):
     assert streams.drive(lambda: streams.map(lambda item: item + 1, range(5))) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_driven_may_drive(count):
+    streams = Streams(count)
+    assert streams.drive(lambda: streams.drive(lambda: streams.map(lambda item: item + 1, [1]))) == [2]
+
+
 def test_many_threads_may_drive_at_once():
     streams, found = Streams(2), []
     threads = [
