@@ -8,14 +8,15 @@ import tempfile
 from pathlib import Path
 
 README = Path(__file__).parent.parent / "README.md"
-SHOW_ROWS = 'import pandas as pd; print(pd.read_parquet("quickstart/scores-0.6").loc[:1].T)'
+SHOW_ROWS = 'import pandas as pd; print(pd.read_parquet("quickstart/scores-max-disagreement-0.01").loc[:1].T)'
 # The block of README.md that each step of the quickstart fills.
 STEPS = {
     "finetune": "finetune",
     "label-teacher": "label-teacher",
     "distill": "distill",
-    "score": "--speed 0.6",
-    "audit": "scores-0.6 ",
+    "calibrate": "",
+    "score": "--max-disagreement 0.01",
+    "audit": "scores-max-disagreement-0.01 ",
 }
 
 

@@ -128,8 +128,7 @@ def run(config: DistillConfig) -> DistillSummary:
     console.print(f"{labels.num_train_rows:,} rows, {config.epochs} epochs; wrote {config.output}")
     next_command(
         console,
-        f"fastbert-jobs score --input CORPUS --text-column text --model {config.output} "
-        "--output scores --speed 0.5",
+        f"fastbert-jobs calibrate --model {config.output} --labels {config.labels}",
     )
     return DistillSummary(
         output=config.output, num_train_rows=labels.num_train_rows, epochs=distillation.epochs

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from pipeline.exit_stats import ExitStats
 
 PACKAGES = ("torch", "transformers", "apache_beam", "pandas", "numpy")
-SPEEDS = (0.0, 0.2, 0.4, 0.6, 0.8)
+POLICIES = (
+    "--speed 0",
+    "--max-disagreement 0.005",
+    "--max-disagreement 0.01",
+    "--max-disagreement 0.02",
+    "--target-speedup 2",
+    "--target-speedup 3",
+    "--speed 0.5",
+)
 MARKER = "fastbert-quickstart"
 
 
@@ -43,6 +51,7 @@ class QuickstartConfig:
         vocab_size: word pieces.
         max_length: tokens that a text is cut to.
         seed: of everything.
+        policies: what to score with, full depth first.
     """
 
     output: str = "quickstart"
@@ -57,14 +66,15 @@ class QuickstartConfig:
     vocab_size: int = 8192
     max_length: int = 48
     seed: int = 0
+    policies: tuple[str, ...] = POLICIES
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpeedResult:
-    """What one speed gave on the test rows.
+class PolicyResult:
+    """What one policy gave on the test rows.
 
     Attributes:
-        speed: the threshold.
+        policy: an option of `score`, and its value.
         mean_exit_layer: from 1.
         flops_speed_up: full depth over this, real lengths, attention and branches counted.
         seconds: of scoring, start-up excluded.
@@ -72,7 +82,7 @@ class SpeedResult:
         accuracy: share of rows with the true label.
     """
 
-    speed: float
+    policy: str
     mean_exit_layer: float
     flops_speed_up: float
     seconds: float
@@ -80,8 +90,8 @@ class SpeedResult:
     accuracy: float
 
 
-def run(config: QuickstartConfig) -> list[SpeedResult]:
-    """Make a model, a FastBERT of it, score with it at several speeds, and compare them.
+def run(config: QuickstartConfig) -> list[PolicyResult]:
+    """Make a model, a FastBERT of it, score with it by several policies, and compare them.
 
     Raises:
         OptionError: if the seed is none.
@@ -107,15 +117,16 @@ def run(config: QuickstartConfig) -> list[SpeedResult]:
         "distill", "--labels", home / "labels", "--backbone", home / "teacher",
         "--output", home / "fastbert", "--epochs", config.distill_epochs, "--seed", config.seed,
     )  # fmt: skip
-    speeds = [_score(home, speed) for speed in SPEEDS]
-    _show(speeds, config)
+    _command("calibrate", "--model", home / "fastbert", "--labels", home / "labels")
+    found = [_score(home, policy, config.policies[0]) for policy in config.policies]
+    _show(found, config)
     results().print(f"{time.monotonic() - started:,.0f} s in all; everything is in {home}/")
     next_command(
         results(),
         "fastbert-jobs label-teacher --input YOUR_FILES --text-column COLUMN --teacher YOUR_MODEL "
         "--output labels",
     )
-    return speeds
+    return found
 
 
 def _fresh_home(config: QuickstartConfig) -> Path:
@@ -188,24 +199,23 @@ def _command(*args: object) -> Any:
     return typer.main.get_command(app).main(words, standalone_mode=False)
 
 
-def _score(home: Path, speed: float) -> SpeedResult:
-    """Score the test rows at one speed, and compare with the first."""
+def _score(home: Path, policy: str, full_depth: str) -> PolicyResult:
+    """Score the test rows by one policy, and compare with full depth."""
     import numpy as np
     import pandas as pd
 
-    output = home / f"scores-{speed:g}"
+    output = _scores(home, policy)
     outcome: JobOutcome = _command(
         "score", "--input", home / "test.tsv", "--text-column", "text", "--model", home / "fastbert",
-        "--output", output, "--speed", f"{speed:g}",
+        "--output", output, *policy.split(),
     )  # fmt: skip
     stats: ExitStats = _command("audit", output, "--labels-input", home / "test.tsv")
     answers = pd.read_parquet(output, columns=["prediction"])["prediction"].to_numpy()
-    full_depth = home / f"scores-{SPEEDS[0]:g}"
-    expected = pd.read_parquet(full_depth, columns=["prediction"])["prediction"].to_numpy()
+    expected = pd.read_parquet(_scores(home, full_depth), columns=["prediction"])["prediction"].to_numpy()
     accuracy = stats.share("correct", "labelled")
     assert accuracy is not None, "the test rows have labels"
-    return SpeedResult(
-        speed=speed,
+    return PolicyResult(
+        policy=policy,
         mean_exit_layer=stats.mean_exit_layer,
         flops_speed_up=stats.saved_compute_speed_up,
         seconds=outcome.busy_seconds,
@@ -214,12 +224,17 @@ def _score(home: Path, speed: float) -> SpeedResult:
     )
 
 
-def _show(speeds: Sequence[SpeedResult], config: QuickstartConfig) -> None:
-    """Print one row a speed."""
-    full_depth = speeds[0].seconds
+def _scores(home: Path, policy: str) -> Path:
+    """Return the directory of a policy's scores: scores-speed-0 for --speed 0."""
+    return home / f"scores{policy[1:].replace(' ', '-')}"
+
+
+def _show(found: Sequence[PolicyResult], config: QuickstartConfig) -> None:
+    """Print one row a policy."""
+    full_depth = found[0].seconds
     rows = [
         (
-            f"{result.speed:g}",
+            result.policy,
             f"{result.mean_exit_layer:.2f}",
             f"{result.flops_speed_up:.2f}x",
             f"{full_depth / result.seconds:.2f}x",
@@ -227,9 +242,9 @@ def _show(speeds: Sequence[SpeedResult], config: QuickstartConfig) -> None:
             f"{result.agreement:.2%}",
             f"{result.accuracy:.2%}",
         )
-        for result in speeds
+        for result in found
     ]
-    columns = ("speed", "mean exit layer", "FLOPs", "wall clock", "rows/s", "agreement", "accuracy")
+    columns = ("score", "mean exit layer", "FLOPs", "wall clock", "rows/s", "agreement", "accuracy")
     console = results()
     console.print()
     console.print(table(f"{config.test_rows:,} rows, {config.num_layers} layers", columns, rows))

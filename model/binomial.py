@@ -29,7 +29,7 @@ def upper_bound(num_errors: int, num_rows: int, confidence: float) -> float:
     """Return the share that the true one does not exceed, at `confidence` (Clopper and Pearson 1934).
 
     >>> round(upper_bound(0, 299, 0.95), 5), round(upper_bound(83, 10_000, 0.95), 5)
-    (0.00997, 0.00998)
+    (0.00997, 0.00995)
     """
     if num_errors >= num_rows:
         return 1.0

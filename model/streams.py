@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 
+Given = ParamSpec("Given")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -27,26 +28,33 @@ class Streams:
         self._pool = _lone_threads(count) if count > 1 else None
 
     def drive(self, function: Callable[[], Result]) -> Result:
-        """Return `function()`, computed in a thread of one core that may call `map`, and `drive` again.
+        """Return `function()`, computed under the caller's gradient mode in a thread of one core.
+
+        It may call `map`, and `drive` again.
 
         In a thread of many cores, operators between two calls of `map` would wake helpers, which go on
         looking for work for a while and take the streams' cores.
         """
         if self._driver is None or threading.get_ident() == self._driver_id:
             return function()
-        return self._driver.submit(function).result()
+        return self._driver.submit(_in_mode(function)).result()
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return `function` of each item, in order, computed under the caller's gradient mode."""
         if self._pool is None:
             return [function(item) for item in items]
-        inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+        return list(self._pool.map(_in_mode(function), items))
 
-        def run(item: Item) -> Result:
-            with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
-                return function(item)
 
-        return list(self._pool.map(run, items))
+def _in_mode(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Return `function` under the gradient mode of now, in whatever thread it is called."""
+    inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+    def run(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
+            return function(*args, **kwargs)
+
+    return run
 
 
 def _lone_threads(count: int) -> ThreadPoolExecutor:

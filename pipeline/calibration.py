@@ -103,7 +103,7 @@ class Calibration:
         return self.flops.num_layers
 
     @cached_property
-    def _by_flops(self) -> ExitOutcomes:
+    def by_flops(self) -> ExitOutcomes:
         """Outcomes whose costs are FLOPs: saved compute, as `audit` counts it."""
         rows = self.rows
         return ExitOutcomes(
@@ -115,9 +115,9 @@ class Calibration:
         )
 
     @cached_property
-    def _by_time(self) -> ExitOutcomes:
+    def by_time(self) -> ExitOutcomes:
         """Outcomes whose costs are time: a branch's FLOPs take longer than a layer's."""
-        return replace(self._by_flops, branch_cost=self._by_flops.branch_cost * self.cost.branch_price)
+        return replace(self.by_flops, branch_cost=self.by_flops.branch_cost * self.cost.branch_price)
 
     def policy(
         self,
@@ -150,7 +150,7 @@ class Calibration:
         if max_missed:
             raise OptionError("--max-missed goes with --max-disagreement")
         check_confidence(confidence)
-        thresholds = thresholds_for(target_speedup, self._by_flops.take(SEARCH), self._by_flops)
+        thresholds = thresholds_for(target_speedup, self.by_flops.take(SEARCH), self.by_flops)
         return self._policy(
             thresholds,
             f"target speed-up {target_speedup:g}",
@@ -166,7 +166,7 @@ class Calibration:
         return self.labels.index(label)
 
     def _promised(self, promise: Promise) -> CalibratedPolicy:
-        search, test = self._by_time.take(SEARCH), self._by_time.take(TEST)
+        search, test = self.by_time.take(SEARCH), self.by_time.take(TEST)
         found = certified(search, test, promise)
         full_depth = np.zeros(self.num_layers - 1, dtype=np.float32)
         return self._policy(
@@ -184,21 +184,21 @@ class Calibration:
         if safest is None:
             return "no exit saves any time: full depth"
         wrong = test.is_wrong_at(test.exits(safest.thresholds))
-        parts = [("of all rows", wrong, promise.max_disagreement)]
+        parts = [("", wrong, promise.max_disagreement)]
         for label, share in promise.max_missed.items():
             own = wrong[test.teacher_labels == label]
-            parts.append((f"that the teacher calls {self.labels[label]}", own, share))
+            parts.append((f" that the teacher calls {self.labels[label]}", own, share))
         for name, own, share in parts:
             rate = float(own.mean()) if len(own) else 0.0
             if p_value(int(own.sum()), len(own), share) <= 1 - promise.confidence:
                 continue
             needed = rows_needed(share, promise.confidence, error_rate=rate)
-            tested = f"even the safest exits answer {own.sum():,} of {len(own):,} rows {name} otherwise"
+            tested = f"even the safest exits answer {own.sum():,} of {len(own):,} test rows{name} otherwise"
             if needed is None:
                 return f"{tested}: full depth; no number of calibration rows would show {share:g}"
             return (
                 f"{tested}: full depth; {share:g} at {promise.confidence:g} would take about "
-                f"{needed:,} test rows {name}, and as many to search with"
+                f"{needed:,} test rows{name}, and as many to search with"
             )
         return "full depth"
 
@@ -213,7 +213,7 @@ class Calibration:
         target_speedup: float | None = None,
         note: str = "",
     ) -> CalibratedPolicy:
-        test = self._by_flops.take(TEST)
+        test = self.by_flops.take(TEST)
         wrong = test.is_wrong_at(test.exits(thresholds))
         return CalibratedPolicy(
             thresholds=tuple(thresholds.tolist()),
@@ -235,7 +235,7 @@ class Calibration:
         Returns:
             Pairs of speed-ups, asked for and found.
         """
-        search, test = self._by_flops.take(SEARCH), self._by_flops.take(TEST)
+        search, test = self.by_flops.take(SEARCH), self.by_flops.take(TEST)
         highest = highest_speed_up(search)
         return [
             (target, test.speed_up(thresholds_for(target, search, search)))

@@ -138,7 +138,7 @@ def test_the_exit_layer_is_one_of_the_models(score_refused: Refusals, layer: int
 
 
 def test_there_is_one_policy(score_refused: Refusals):
-    message = "give exactly one of --speed and --fixed-exit-layer"
+    message = "give exactly one of --max-disagreement, --target-speedup, --speed, --fixed-exit-layer"
     assert score_refused(speed=None) == message
     assert score_refused(fixed_exit_layer=1) == message
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jobs.quickstart import SPEEDS, QuickstartConfig, run
+from jobs.quickstart import POLICIES, QuickstartConfig, run
 from model.errors import OptionError, OutputError
 from tests.job_fixtures import WORDS, snapshot
 
@@ -16,7 +16,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QuickstartConfig:
     halves = {"one": WORDS[:10], "two": WORDS[10:]}
     rows = [
         (" ".join(draw.choices(words, k=6)) + f" {number}", label)
-        for number in range(150)
+        for number in range(900)
         for label, words in halves.items()
     ]
 
@@ -25,23 +25,24 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QuickstartConfig:
 
     monkeypatch.setattr("jobs.docstrings.corpus", corpus)
     return QuickstartConfig(
-        output=str(tmp_path / "quick"), train_rows=100, eval_rows=40, test_rows=60, corpus_rows=100,
-        finetune_epochs=2, distill_epochs=1, num_layers=2, hidden_size=32, vocab_size=100, max_length=12,
+        output=str(tmp_path / "quick"), train_rows=100, eval_rows=40, test_rows=60, corpus_rows=1500,
+        finetune_epochs=2, distill_epochs=1, num_layers=3, hidden_size=64, vocab_size=100, max_length=12,
+        policies=(*POLICIES[:4], "--target-speedup 1.05", POLICIES[-1]),
     )  # fmt: skip
 
 
 def test_the_whole_line_runs(config: QuickstartConfig, capsys: pytest.CaptureFixture[str]):
     results = run(config)
-    assert [result.speed for result in results] == list(SPEEDS)
+    assert [result.policy for result in results] == list(config.policies)
     full, *others = results
-    assert (full.mean_exit_layer, full.agreement) == (2.0, 1.0)
+    assert (full.mean_exit_layer, full.agreement) == (3.0, 1.0)
     assert full.flops_speed_up == pytest.approx(1.0)
-    assert all(1 <= result.mean_exit_layer <= 2 for result in others)
+    assert all(1 <= result.mean_exit_layer <= 3 for result in others)
     assert all(0 <= result.agreement <= 1 for result in others)
     out = capsys.readouterr().out
-    for name in ("finetune", "label-teacher", "distill", "score", "audit"):
+    for name in ("finetune", "label-teacher", "distill", "calibrate", "score", "audit"):
         assert f"$ fastbert-jobs {name} " in out
-    assert "60 rows, 2 layers" in out
+    assert "60 rows, 3 layers" in out
     assert "FLOPs: speed-up over full depth at real text lengths, attention products and branches" in (
         " ".join(out.split())
     )

@@ -68,6 +68,8 @@ def test_streams_are_in_the_gradient_mode_of_the_caller(mode):
     streams = Streams(2)
     with mode():
         assert set(streams.map(modes, range(6))) == {modes(0)}
+        assert streams.drive(lambda: modes(0)) == modes(0)
+        assert set(streams.drive(lambda: streams.map(modes, range(6)))) == {modes(0)}
 
 
 def test_an_error_reaches_the_caller():
