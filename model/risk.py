@@ -78,6 +78,10 @@ class Promise:
             weights[own] += self.max_disagreement * len(own) / (share * max(int(own.sum()), 1))
         return weights
 
+    def groups(self, teacher_labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return a number for each label that something is promised for, and one for all others, (rows,)."""
+        return np.where(np.isin(teacher_labels, list(self.max_missed)), teacher_labels, -1)
+
     def describe(self, labels: tuple[str, ...]) -> str:
         """Return what is promised, in the words of the command line."""
         missed = "".join(
@@ -172,5 +176,6 @@ def candidates(search: ExitOutcomes, promise: Promise) -> list[Candidate]:
     return candidate_path(
         search,
         promise.weights(search.teacher_labels),
+        groups=promise.groups(search.teacher_labels),
         focus=(low, high * (1 + len(promise.max_missed))),
     )

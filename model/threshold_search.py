@@ -4,6 +4,8 @@ Every wrong answer is given a price, and the thresholds with the least cost and 
 high price gives safe thresholds, a low one fast ones; the prices in between give a path from one to the
 other, on which a wrong answer is allowed wherever it saves most. Prices leave gaps where more risk saves
 evenly more; there thresholds are moved from one end to the other, through equal shares of the rows.
+
+What counts as wrong is how likely an exit is so at its uncertainty, not whether it was so for that row.
 """
 
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from model.error_curve import error_curve
 from model.exit_outcomes import ExitOutcomes, Thresholds
 
 # Prices of the path, and of its closer look at the part that matters.
@@ -29,7 +32,7 @@ class Candidate:
 
     Attributes:
         thresholds: (num_layers - 1,) float32; 0 where the branch is not run.
-        risk: mean weight of the wrong answers.
+        risk: mean weight of the wrong answers to expect.
         cost: mean cost of a row.
     """
 
@@ -42,6 +45,7 @@ def candidate_path(
     outcomes: ExitOutcomes,
     weights: npt.NDArray[np.float64] | None = None,
     *,
+    groups: npt.NDArray[np.int64] | None = None,
     focus: tuple[float, float] | None = None,
 ) -> list[Candidate]:
     """Return thresholds from safe to fast: of two, the later one has more risk and less cost.
@@ -49,12 +53,18 @@ def candidate_path(
     Args:
         outcomes: at least one row.
         weights: (rows,) how much a wrong answer to each row counts; None for 1 each.
+        groups: (rows,) numbers of groups among which exits may be wrong more often than among others; None
+            for one group.
         focus: a range of risks where the path is to be dense; None for everywhere alike.
 
     Returns:
         No candidate that costs as much as full depth.
     """
-    search = _Search(outcomes, np.ones(len(outcomes)) if weights is None else weights)
+    search = _Search(
+        outcomes,
+        np.ones(len(outcomes)) if weights is None else weights,
+        np.zeros(len(outcomes), dtype=np.int64) if groups is None else groups,
+    )
     full = search.try_out(np.zeros(outcomes.num_layers - 1, dtype=np.float32))
     highest = full.cost * len(outcomes) / search.smallest_weight
     prices = np.geomspace(highest, full.cost / 20 / search.smallest_weight, _COARSE)
@@ -115,8 +125,11 @@ def _pareto(candidates: list[Candidate]) -> list[Candidate]:
 class _Search:
     """Coordinate descent: each layer's threshold is the best one, given those of the others."""
 
-    def __init__(self, outcomes: ExitOutcomes, weights: npt.NDArray[np.float64]) -> None:
-        self._outcomes, self._weights = outcomes, weights
+    def __init__(
+        self, outcomes: ExitOutcomes, weights: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]
+    ) -> None:
+        self._outcomes = outcomes
+        self._risk = weights[:, None] * _expected_errors(outcomes, groups)
         self.smallest_weight = float(weights.min()) or 1.0
         # By layer: rows in the order of their uncertainty, and after which of them a threshold may stand.
         self._order = outcomes.uncertainty.argsort(axis=0, kind="stable").T
@@ -147,10 +160,9 @@ class _Search:
     def try_out(self, thresholds: Thresholds) -> Candidate:
         """Return what thresholds come to."""
         exits = self._outcomes.exits(thresholds)
-        wrong = self._outcomes.is_wrong_at(exits)
         return Candidate(
             thresholds=thresholds,
-            risk=float((wrong * self._weights).mean()),
+            risk=float(self._risk[np.arange(len(exits)), exits].mean()),
             cost=float(self._outcomes.cost_at(exits, thresholds).mean()),
         )
 
@@ -167,7 +179,7 @@ class _Search:
         outcomes, new = self._outcomes, thresholds.copy()
         leaves = outcomes.uncertainty < thresholds
         gone = np.logical_or.accumulate(leaves, axis=1)
-        total = outcomes.layer_cost + price * self._weights[:, None] * outcomes.is_wrong
+        total = outcomes.layer_cost + price * self._risk
         # What a row comes to that goes on from a layer, known from the last layer backwards.
         going_on = total[:, -1].copy()
         for layer in range(len(thresholds) - 1, -1, -1):
@@ -187,3 +199,15 @@ class _Search:
             else:
                 new[layer] = 0.0
         return new
+
+
+def _expected_errors(outcomes: ExitOutcomes, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return how likely every exit is wrong about every row, (rows, num_layers)."""
+    expected = outcomes.is_wrong.astype(np.float64)
+    for group in np.unique(groups):
+        rows = groups == group
+        for layer in range(outcomes.num_layers - 1):
+            expected[rows, layer] = error_curve(
+                outcomes.uncertainty[rows, layer], outcomes.is_wrong[rows, layer]
+            )
+    return expected

@@ -192,14 +192,11 @@ class Calibration:
             rate = float(own.mean()) if len(own) else 0.0
             if p_value(int(own.sum()), len(own), share) <= 1 - promise.confidence:
                 continue
-            needed = rows_needed(share, promise.confidence, error_rate=rate)
             tested = f"even the safest exits answer {own.sum():,} of {len(own):,} test rows{name} otherwise"
-            if needed is None:
-                return f"{tested}: full depth; no number of calibration rows would show {share:g}"
-            return (
-                f"{tested}: full depth; {share:g} at {promise.confidence:g} would take about "
-                f"{needed:,} test rows{name}, and as many to search with"
-            )
+            needed = rows_needed(share, promise.confidence, error_rate=rate if rate < share else 0.0)
+            often = "answered so often otherwise" if 0 < rate < share else "none of them answered otherwise"
+            takes = f"{share:g} at {promise.confidence:g} takes {needed:,} test rows{name}"
+            return f"{tested}: full depth; {takes}, {often}, and as many to search with"
         return "full depth"
 
     def _policy(

@@ -292,7 +292,7 @@ def test_what_cannot_be_promised_is_full_depth(
 ):
     out = command(*score("--max-disagreement", 0.0001))
     assert "not attainable; " in out
-    assert "0.0001 at 0.95 would take about 29,956 test rows, and as many to search with" in out
+    assert "full depth; 0.0001 at 0.95 takes 29,956 test rows, none of them answered otherwise, and" in out
     scored = read_output(tmp_path / "scores")
     assert set(scored["exit_layer"].to_pylist()) == {NUM_LAYERS}
     assert not read_manifest_file(tmp_path / "scores")["environment"]["certificate"]["is_certified"]

@@ -19,15 +19,15 @@ def test_a_path_goes_from_safe_to_fast(kind):
         assert one.cost > other.cost
     for candidate in path:
         exits = rows.exits(candidate.thresholds)
-        assert candidate.risk == pytest.approx(rows.is_wrong_at(exits).mean())
+        assert candidate.risk == pytest.approx(rows.is_wrong_at(exits).mean(), abs=0.03)
         assert candidate.cost == pytest.approx(rows.cost_at(exits, candidate.thresholds).mean())
         assert candidate.cost < rows.layer_cost[:, -1].mean()
 
 
 def test_perfect_exits_let_everything_leave_at_the_first():
     rows = population("perfect", num_rows=500)
-    (candidate,) = candidate_path(rows)
-    assert candidate.risk == 0
+    candidate = candidate_path(rows)[-1]
+    assert candidate.risk < 0.01
     assert (rows.exits(candidate.thresholds) == 0).all()
     assert list(candidate.thresholds[1:]) == [0] * (LAYERS - 2), "branches that nobody reaches are not run"
 
@@ -46,14 +46,17 @@ def every_policy(rows, places):
 
 @pytest.mark.parametrize("kind", ["sensible", "useless", "overconfident"])
 def test_no_policy_of_a_grid_beats_the_path_by_much(kind):
-    rows = population(kind, num_rows=300)
+    rows = population(kind, num_rows=2000)
     path = candidate_path(rows, focus=(0.0, 0.2))
     safest = [(0.0, float(rows.layer_cost[:, -1].mean()))]
-    found = safest + [(candidate.risk, candidate.cost) for candidate in path]
+    found = safest + [
+        (rows.is_wrong_at(rows.exits(candidate.thresholds)).mean(), candidate.cost) for candidate in path
+    ]
     for thresholds in every_policy(rows, 7):
         exits = rows.exits(thresholds)
-        risk = rows.is_wrong_at(exits).mean() + 0.015
-        if risk > 0.2:
+        # More than a lucky threshold between single errors gains.
+        risk = rows.is_wrong_at(exits).mean() + 0.02
+        if risk > 0.17:
             continue
         cost = rows.cost_at(exits, thresholds).mean()
         assert min(other for others, other in found if others <= risk) <= cost * 1.03
@@ -98,3 +101,24 @@ def test_the_path_is_dense_where_it_is_looked_at():
         for focus in (None, (0.005, 0.02))
     ]
     assert inside[1] > 2 * inside[0]
+
+
+def test_groups_that_exits_are_oftener_wrong_about_are_told_apart():
+    rows = population("sensible", num_rows=4000)
+    rare = rows.teacher_labels == 3
+    wrong = rows.is_wrong.copy()
+    wrong[rare, :-1] = True
+    rows = ExitOutcomes(**{**vars(rows), "is_wrong": wrong})
+    weights = np.where(rare, 50.0, 1.0)
+    blind = candidate_path(rows, weights)
+    told = candidate_path(rows, weights, groups=rare.astype(np.int64))
+
+    def mistaken_about(path):
+        """How far risks on the path are from what was found."""
+        gaps = []
+        for candidate in path:
+            found = (rows.is_wrong_at(rows.exits(candidate.thresholds)) * weights).mean()
+            gaps.append(abs(candidate.risk - found))
+        return max(gaps)
+
+    assert mistaken_about(told) < 0.5 * mistaken_about(blind)

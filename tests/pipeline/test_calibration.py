@@ -93,12 +93,12 @@ def test_a_label_may_be_promised_more(calibration: Calibration):
     [
         (
             {"max_disagreement": 0.0005},
-            "even the safest exits answer 0 of 3,000 test rows otherwise: full depth; 0.0005 at 0.95 "
-            "would take about 5,990 test rows, and as many to search with",
+            "test rows otherwise: full depth; 0.0005 at 0.95 takes 5,990 test rows, none of them answered "
+            "otherwise, and as many to search with",
         ),
         (
             {"max_disagreement": 0.1, "max_missed": {"spam": 0.005}},
-            "test rows that the teacher calls spam otherwise: full depth; 0.005 at 0.95 would take about",
+            "test rows that the teacher calls spam otherwise: full depth; 0.005 at 0.95 takes ",
         ),
     ],
 )
