@@ -81,8 +81,9 @@ def promises(calibration: Calibration, args: argparse.Namespace) -> None:
     ours, paper = calibration.by_flops, plain(calibration)
     print(
         f"| at most | certified at {CONFIDENCE:.0%}: speed-up | differ on fresh rows | certificates broken "
-        "| the paper's threshold, as many differing | the paper's threshold, certified alike | the paper's threshold, chosen on the fresh rows "
-        "| certified / that | per-layer thresholds, chosen on the fresh rows |\n|" + "---|" * 9
+        "| the paper's threshold, as many differing | the paper's threshold, certified alike "
+        "| the paper's threshold, chosen on the fresh rows | certified / that "
+        "| per-layer thresholds, chosen on the fresh rows |\n|" + "---|" * 9
     )
     redraws = [
         (search, test, fresh, singles(paper.take(np.append(search, test))), singles(paper.take(fresh)))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 SPEED_PLOT_FILE = "speed_up.png"
+# So unlikely must a shadow sample be under a promise to speak against it.
+_DOUBT = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +174,25 @@ def _show_certificate(certificate: dict[str, Any], stats: ExitStats) -> None:
         f"expected {certificate['speed_up']:.2f}x, found {stats.saved_compute_speed_up:.2f}x",
         soft_wrap=True,
     )
+    _show_doubt(certificate, stats)
+
+
+def _show_doubt(certificate: dict[str, Any], stats: ExitStats) -> None:
+    """Say so if the shadow sample differs from full depth more often than a kept promise would let it."""
+    from model.binomial import p_value
+
+    promised, agreement = certificate["max_disagreement"], stats.share("agreeing", "shadowed")
+    if not certificate["is_certified"] or promised is None or agreement is None:
+        return
+    shadowed = sum(layer.shadowed for layer in stats.layers)
+    differing = shadowed - sum(layer.agreeing for layer in stats.layers)
+    if differing and 1 - p_value(differing - 1, shadowed, promised) < _DOUBT:
+        results().print(
+            f"the certificate does not hold here: {differing:,} of {shadowed:,} shadow rows differ, more "
+            f"than {promised:.2%}; these texts are not like the calibration's: calibrate with some of them",
+            style="bold red",
+            soft_wrap=True,
+        )
 
 
 def _show_shares(stats: ExitStats) -> None:

@@ -41,13 +41,15 @@ class CalibratedPolicy(ExitPolicy):
             is not.
         speed_up: saved compute to expect, from rows that it was not chosen by.
         evidence: what it did on these rows.
-        target_speedup: what was asked for, None where it was something else.
+        max_disagreement: what was asked for, None where it was something else.
+        target_speedup: likewise.
         note: what else there is to say; empty for nothing.
     """
 
     is_certified: bool
     speed_up: float
     evidence: Evidence
+    max_disagreement: float | None = None
     target_speedup: float | None = None
     note: str = ""
 
@@ -64,6 +66,7 @@ class CalibratedPolicy(ExitPolicy):
             "temperatures": list(self.temperatures),
             "is_certified": self.is_certified,
             "speed_up": self.speed_up,
+            "max_disagreement": self.max_disagreement,
             "target_speedup": self.target_speedup,
             "note": self.note,
             **found,
@@ -175,6 +178,7 @@ class Calibration:
             confidence=promise.confidence,
             missed=tuple(promise.max_missed),
             is_certified=found is not None,
+            max_disagreement=promise.max_disagreement,
             note="" if found else self._why_not(promise, search, test),
         )
 
@@ -207,6 +211,7 @@ class Calibration:
         confidence: float,
         is_certified: bool,
         missed: tuple[int, ...] = (),
+        max_disagreement: float | None = None,
         target_speedup: float | None = None,
         note: str = "",
     ) -> CalibratedPolicy:
@@ -219,6 +224,7 @@ class Calibration:
             is_certified=is_certified,
             speed_up=test.speed_up(thresholds),
             evidence=Evidence.of(wrong, test.teacher_labels, labels=missed, confidence=confidence),
+            max_disagreement=max_disagreement,
             target_speedup=target_speedup,
             note=note,
         )

@@ -230,6 +230,23 @@ def test_a_certificate_is_kept_and_told(
     assert (early["uncertainty"] < thresholds).all()
 
 
+def test_other_texts_than_those_of_the_calibration_are_noticed(
+    command: CommandLine, score: Callable[..., Any], tmp_path: Path
+):
+    command(*score("--max-disagreement", 0.05, "--shadow-fraction", 1))
+    assert "does not hold" not in command("audit", tmp_path / "scores")
+    scored = read_output(tmp_path / "scores").to_pandas()
+    differs = scored["prediction"] != scored["teacher_prediction"]
+    hard = [FRESH[row] for row in scored["row"][differs]]
+    others = write_tsv(tmp_path / "others.tsv", {"text": [*hard, *FRESH[:500]]})
+    args = score("--max-disagreement", 0.05, "--shadow-fraction", 1, output="others")
+    args[args.index("--input") + 1] = others
+    command(*args)
+    out = " ".join(command("audit", tmp_path / "others").split())
+    assert "the certificate does not hold here: " in out
+    assert f"of {len(hard) + 500} shadow rows differ, more than 5.00%" in out
+
+
 def test_python_gives_the_same_answers_as_the_job(
     command: CommandLine, score: Callable[..., Any], calibrated: Path, tmp_path: Path
 ):
