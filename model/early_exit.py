@@ -33,8 +33,8 @@ class Predictions:
 
     Attributes:
         labels: label names in the order of the logits.
-        logits: (rows, num_labels) float32, at the exit taken, divided by its temperature.
-        uncertainty: (rows,) float32 in [0, 1], at the exit taken.
+        logits: (rows, num_labels) float32, at the exit taken, as its branch gives them.
+        uncertainty: (rows,) float32 in [0, 1], at the exit taken, its temperature applied.
         exit_layer: (rows,) int16, from 1.
         num_tokens: (rows,) int64.
         truncated: (rows,) bool.
@@ -170,8 +170,8 @@ class LayerSweep:
             seen = self._run_layer(left, layer, with_branch=threshold > 0)
             if threshold == 0:
                 continue
-            logits = self.engine.answer(layer, seen) / self.policy.temperature(layer)
-            uncertainty = normalised_entropy(logits)
+            logits = self.engine.answer(layer, seen)
+            uncertainty = normalised_entropy(logits / self.policy.temperature(layer))
             leaves = (uncertainty < threshold) & ~left.answered
             answers.record(left.rows[leaves], logits[leaves], uncertainty[leaves], layer)
             left.answered |= leaves

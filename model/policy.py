@@ -18,8 +18,8 @@ class ExitPolicy:
     Attributes:
         thresholds: (num_layers - 1,) from the first layer on.
         name: what the user asked for, for manifests and summaries.
-        temperatures: (num_layers - 1,) that a branch's logits are divided by before anything is made of
-            them; 1 for each where none are given, as in the paper.
+        temperatures: (num_layers - 1,) that a branch's logits are divided by for its uncertainty; 1 for each
+            where none are given, as in the paper.
     """
 
     thresholds: tuple[float, ...]
@@ -74,5 +74,5 @@ class ExitPolicy:
         return self.thresholds[layer - 1]
 
     def temperature(self, layer: int) -> float:
-        """Return what the logits of the branch after `layer`, counted from 1, are divided by."""
+        """Return what the logits of the branch after `layer`, from 1, are divided by for its uncertainty."""
         return self.temperatures[layer - 1]
