@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.console import next_command, progress_bar, results, show_decisions, table
-from jobs.distill import check_partners
 from jobs.options import PrecisionName
+from jobs.partners import check_partners
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from model.engine import Engine
     from model.fastbert import FastBertForSequenceClassification
     from model.tokenization import TokenizedTexts
-    from pipeline.calibration import CalibratedPolicy, Calibration
+    from pipeline.calibrated_policy import CalibratedPolicy
+    from pipeline.calibration import Calibration
     from pipeline.soft_labels import SoftLabels
 
 DISAGREEMENTS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05)
@@ -73,10 +74,13 @@ def run(config: CalibrateConfig) -> Calibration:
     """
     from model.checkpoint import resolve_checkpoint
     from model.engine import Engine
+    from model.errors import OptionError
     from model.fastbert import FastBertForSequenceClassification
     from model.precision import Precision, resolve_execution
     from pipeline.soft_labels import SoftLabels
 
+    if config.output is None and not Path(config.model).is_dir():
+        raise OptionError(f"{config.model!r} is no local directory; give its calibration an --output")
     directory = resolve_checkpoint(config.model)
     labels = SoftLabels.open(config.labels)
     model = FastBertForSequenceClassification.from_pretrained(directory)
@@ -88,8 +92,9 @@ def run(config: CalibrateConfig) -> Calibration:
         results(),
         {
             "model": f"{config.model}, {model.num_layers} layers, {len(model.labels)} labels",
-            "labels": f"{config.labels}, {num_texts:,} distinct texts for calibration",
-            "rows": f"{len(rows):,} of them, half to find thresholds with and half to test them",
+            "labels": f"{config.labels}, {labels.num_calibration_rows:,} rows for calibration, "
+            f"{num_texts:,} distinct texts",
+            "rows": f"{len(rows):,} of these texts, half to find thresholds with and half to test them",
             "training": training,
             "runs on": engine.execution.describe(),
         },

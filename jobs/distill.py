@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.checkpoint_output import METRICS_FILE, STATE_FILE, WorkingDirectory
 from jobs.console import next_command, progress_bar, results, show_decisions, table
 from jobs.options import KlDirectionName, PrecisionName
+from jobs.partners import check_partners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -162,43 +163,6 @@ def _show(
             "runs on": execution.describe(),
         },
     )
-
-
-def check_partners(
-    model: FastBertForSequenceClassification, name: str, labels: SoftLabels, labels_name: str
-) -> None:
-    """Refuse soft labels that do not fit a model.
-
-    Args:
-        model: the model.
-        name: what the user calls it.
-        labels: the soft labels.
-        labels_name: what the user calls them.
-
-    Raises:
-        CheckpointError: if the labels, their order or the texts' length differ.
-    """
-    from model.errors import CheckpointError
-    from model.tokenization import position_limit
-
-    if model.labels != labels.labels:
-        same = (
-            "the same labels in another order" if set(model.labels) == set(labels.labels) else "other labels"
-        )
-        raise CheckpointError(
-            f"{name!r} has {same} than {labels_name!r}: "
-            f"{_shown(model.labels)} against {_shown(labels.labels)}"
-        )
-    limit = position_limit(model.backbone, model.tokenizer)
-    if labels.max_length > limit:
-        raise CheckpointError(
-            f"{name!r} takes {limit} tokens, but {labels_name!r} was made with "
-            f"{labels.max_length}; label again with --max-length {limit}"
-        )
-
-
-def _shown(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 class _Distillation:

@@ -100,7 +100,7 @@ class ScoreConfig:
         """Whether thresholds come from a calibration."""
         return self.max_disagreement is not None or self.target_speedup is not None
 
-    def policy(self, num_layers: int, calibration: Calibration | None) -> ExitPolicy:
+    def policy(self, num_layers: int, calibration: Calibration | None = None) -> ExitPolicy:
         """Return the exit policy for a model of `num_layers` layers.
 
         Args:
@@ -224,7 +224,7 @@ def _calibration(config: ScoreConfig) -> Calibration | None:
 
 def describe_policy(policy: ExitPolicy) -> str:
     """Return one line about a policy, and what it rests on."""
-    from pipeline.calibration import CalibratedPolicy
+    from pipeline.calibrated_policy import CalibratedPolicy
 
     if not isinstance(policy, CalibratedPolicy):
         return policy.name
@@ -240,7 +240,7 @@ def describe_policy(policy: ExitPolicy) -> str:
 
 def _evidence(policy: ExitPolicy, calibration: Calibration | None) -> dict[str, Any]:
     """Return what the manifest tells of a calibrated policy."""
-    from pipeline.calibration import CalibratedPolicy
+    from pipeline.calibrated_policy import CalibratedPolicy
 
     if not isinstance(policy, CalibratedPolicy) or calibration is None:
         return {}

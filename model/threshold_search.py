@@ -52,7 +52,7 @@ def candidate_path(
 
     Args:
         outcomes: at least one row.
-        weights: (rows,) how much a wrong answer to each row counts; None for 1 each.
+        weights: (rows,) how much a wrong answer to each row counts, from 1 on; None for 1 each.
         groups: (rows,) numbers of groups among which exits may be wrong more often than among others; None
             for one group.
         focus: a range of risks where the path is to be dense; None for everywhere alike.
@@ -66,8 +66,8 @@ def candidate_path(
         np.zeros(len(outcomes), dtype=np.int64) if groups is None else groups,
     )
     full = search.try_out(np.zeros(outcomes.num_layers - 1, dtype=np.float32))
-    highest = full.cost * len(outcomes) / search.smallest_weight
-    prices = np.geomspace(highest, full.cost / 20 / search.smallest_weight, _COARSE)
+    # From where one wrong answer outweighs all rows, to where an early exit is worth many.
+    prices = np.geomspace(full.cost * len(outcomes), full.cost / 20, _COARSE)
     found = search.along(prices)
     if focus is not None:
         found += search.along(_prices_between(prices, found, focus))
@@ -130,7 +130,6 @@ class _Search:
     ) -> None:
         self._outcomes = outcomes
         self._risk = weights[:, None] * _expected_errors(outcomes, groups)
-        self.smallest_weight = float(weights.min()) or 1.0
         # By layer: rows in the order of their uncertainty, and after which of them a threshold may stand.
         self._order = outcomes.uncertainty.argsort(axis=0, kind="stable").T
         self._sorted = np.take_along_axis(outcomes.uncertainty.T, self._order, axis=1)

@@ -18,60 +18,18 @@ from model.checkpoint import first_line
 from model.errors import OptionError, OutputError
 from model.exit_outcomes import ExitOutcomes, Thresholds
 from model.flops import FlopsModel
-from model.policy import ExitPolicy
 from model.risk import DEFAULT_CONFIDENCE, Evidence, Promise, candidates, certified, check_confidence
 from model.run_cost import RunCost
 from model.target_speed import highest_speed_up, thresholds_for
+from pipeline.calibrated_policy import CalibratedPolicy
 from pipeline.calibration_rows import SEARCH, TEST, CalibrationRows
 from pipeline.layout import make_directory, read_json, write_json
 from pipeline.manifest import differences
-from pipeline.shards import COMPRESSION, with_metadata
+from pipeline.shards import COMPRESSION
 
 CALIBRATION_FILE = "calibration.json"
 ROWS_FILE = "calibration.parquet"
 _FINGERPRINT = "calibration"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalibratedPolicy(ExitPolicy):
-    """A policy that calibration rows gave, and what is known of it.
-
-    Attributes:
-        is_certified: whether it is certified to keep what was asked for; full depth, where nothing could be,
-            is not.
-        speed_up: saved compute to expect, from rows that it was not chosen by.
-        evidence: what it did on these rows.
-        max_disagreement: what was asked for, None where it was something else.
-        target_speedup: likewise.
-        note: what else there is to say; empty for nothing.
-    """
-
-    is_certified: bool
-    speed_up: float
-    evidence: Evidence
-    max_disagreement: float | None = None
-    target_speedup: float | None = None
-    note: str = ""
-
-    def as_json(self, labels: tuple[str, ...]) -> dict[str, Any]:
-        """Return what a manifest tells of it."""
-        found = asdict(self.evidence)
-        missed = {
-            labels[label]: {"num_wrong": wrong, "num_rows": rows, "wrong_bound": bound}
-            for label, (wrong, rows, bound) in self.evidence.missed.items()
-        }
-        return {
-            "policy": self.name,
-            "thresholds": list(self.thresholds),
-            "temperatures": list(self.temperatures),
-            "is_certified": self.is_certified,
-            "speed_up": self.speed_up,
-            "max_disagreement": self.max_disagreement,
-            "target_speedup": self.target_speedup,
-            "note": self.note,
-            **found,
-            "missed": missed,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,16 +150,13 @@ class Calibration:
         for label, share in promise.max_missed.items():
             own = wrong[test.teacher_labels == label]
             parts.append((f" that the teacher calls {self.labels[label]}", own, share))
-        for name, own, share in parts:
-            rate = float(own.mean()) if len(own) else 0.0
-            if p_value(int(own.sum()), len(own), share) <= 1 - promise.confidence:
-                continue
-            tested = f"even the safest exits answer {own.sum():,} of {len(own):,} test rows{name} otherwise"
-            needed = rows_needed(share, promise.confidence, error_rate=rate if rate < share else 0.0)
-            often = "answered so often otherwise" if 0 < rate < share else "none of them answered otherwise"
-            takes = f"{share:g} at {promise.confidence:g} takes {needed:,} test rows{name}"
-            return f"{tested}: full depth; {takes}, {often}, and as many to search with"
-        return "full depth"
+        name, own, share = max(parts, key=lambda part: p_value(int(part[1].sum()), len(part[1]), part[2]))
+        rate = float(own.mean()) if len(own) else 0.0
+        needed = rows_needed(share, promise.confidence, error_rate=rate if rate < share else 0.0)
+        often = "answered so often otherwise" if 0 < rate < share else "none of them answered otherwise"
+        tested = f"even the safest exits answer {own.sum():,} of {len(own):,} test rows{name} otherwise"
+        takes = f"{share:g} at {promise.confidence:g} takes {needed:,} test rows{name}"
+        return f"{tested}: full depth; {takes}, {often}, and as many to search with"
 
     def _policy(
         self,
@@ -263,13 +218,11 @@ class Calibration:
             "num_rows": len(self.rows),
             **self.facts,
         }
-        table = self.rows.as_table(self.labels)
-        table = table.cast(with_metadata(table.schema, {_FINGERPRINT: self._fingerprint}))
         path = str(FileSystems.join(directory, ROWS_FILE))
         try:
             make_directory(directory)
             with FileSystems.create(path + ".partial", mime_type="application/octet-stream") as file:
-                pq.write_table(table, file, compression=COMPRESSION)
+                pq.write_table(self.rows.as_table(self.labels), file, compression=COMPRESSION)
             FileSystems.rename([path + ".partial"], [path])
             write_json(
                 str(FileSystems.join(directory, CALIBRATION_FILE)),

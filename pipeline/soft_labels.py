@@ -103,6 +103,11 @@ class SoftLabels:
         return tuple(self.manifest.labels)
 
     @property
+    def num_calibration_rows(self) -> int:
+        """Rows of the calibration split, equal texts counted each time."""
+        return self.manifest.counts.get(schema.CALIBRATION_SPLIT, 0)
+
+    @property
     def max_length(self) -> int:
         """Tokens that the teacher's texts were cut to."""
         return int(self.manifest.description["max_length"])

@@ -457,6 +457,11 @@ def test_other_labels_and_another_length_are_one_line(
     )
 
 
+def test_a_hub_name_wants_an_output(command: CommandLine, labels: Path):
+    line = command.refused(*calibrate(Path("some/model"), labels))
+    assert line == "'some/model' is no local directory; give its calibration an --output"
+
+
 def test_nan_logits_are_one_line(command: CommandLine, distilled: Path, labels: Path, tmp_path: Path):
     broken = FastBertForSequenceClassification.from_pretrained(distilled)
     broken.branches[0].classifier.bias.data.fill_(torch.nan)
