@@ -457,6 +457,25 @@ def test_other_labels_and_another_length_are_one_line(
     )
 
 
+def test_pairs_are_run_as_pairs(command: CommandLine, teacher: Path, fastbert: Path, tmp_path: Path):
+    pairs = {"text": TEXTS[:200], "other": TEXTS[200:400]}
+    path = write_tsv(tmp_path / "pairs.tsv", pairs)
+    run_label_teacher(
+        LabelTeacherConfig(
+            input=(str(path),), text_column="text", text_pair_column="other", teacher=str(teacher),
+            output=str(tmp_path / "labels"), calibration_fraction=1.0, max_length=MAX_LENGTH,
+            precision="fp32",
+        )
+    )  # fmt: skip
+    command(*calibrate(fastbert, tmp_path / "labels", "--output", tmp_path / "out"))
+    found = pd.read_parquet(tmp_path / "out" / "calibration.parquet")
+    model = FastBertForSequenceClassification.from_pretrained(fastbert)
+    first, second = ([pairs[name][row] for row in found["row"]] for name in ("text", "other"))
+    answered = model.predict(first, second)
+    logits = np.stack([np.stack(each)[-1] for each in found["exit_logits"]])
+    np.testing.assert_allclose(logits, answered.logits, rtol=0, atol=2e-5)
+
+
 def test_a_hub_name_wants_an_output(command: CommandLine, labels: Path):
     line = command.refused(*calibrate(Path("some/model"), labels))
     assert line == "'some/model' is no local directory; give its calibration an --output"

@@ -57,7 +57,7 @@ def test_certificates_are_broken_no_oftener_than_they_say(kind, short_path):
         assert count <= allowed(confidence)
 
 
-@pytest.mark.parametrize("kind", ["sensible", "overconfident"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_nor_are_those_for_a_rare_label(kind, short_path):
     broken = violations(
         kind,
