@@ -326,7 +326,8 @@ def _show(config: CalibrateConfig, calibration: Calibration) -> None:
             f"{each['ece_before']:.2%}",
             f"{each['ece_after']:.2%}",
         )
-        for each in facts["exits"]
+        # The last layer is the one that the others are held against.
+        for each in facts["exits"][:-1]
     ]
     reliability = ("exit layer", "agreement", "temperature", "ECE before", "after")
     console.print(table(f"exits on {num_test:,} test rows", reliability, exits))
