@@ -15,9 +15,9 @@ RARE = 3
 @pytest.fixture
 def short_path(monkeypatch):
     """Fewer candidates: what is certified must hold for any."""
-    monkeypatch.setattr(threshold_search, "_COARSE", 12)
-    monkeypatch.setattr(threshold_search, "_FINE", 8)
-    monkeypatch.setattr(threshold_search, "_AT_RISKS", 8)
+    monkeypatch.setattr(threshold_search, "_COARSE", 6)
+    monkeypatch.setattr(threshold_search, "_FINE", 5)
+    monkeypatch.setattr(threshold_search, "_AT_RISKS", 5)
 
 
 def is_kept(rows, thresholds, promise):
