@@ -51,6 +51,7 @@ def run(config: AuditConfig) -> ExitStats:
 
     import pyarrow.parquet as pq
 
+    from pipeline.calibrated_policy import CERTIFICATE
     from pipeline.exit_stats import EXIT_STATS_FILE, collect
     from pipeline.layout import OutputLayout
     from pipeline.manifest import read_manifest
@@ -62,7 +63,7 @@ def run(config: AuditConfig) -> ExitStats:
     stats = collect(layout, manifest, _true_labels(config, manifest))
     _check_joined(config, stats)
     paths = [_write(directory, EXIT_STATS_FILE, partial(pq.write_table, stats.as_table()))]
-    certificate = manifest.environment.get("certificate")
+    certificate = manifest.environment.get(CERTIFICATE)
     if certificate:
         plot = _speed_plot(certificate, stats)
         paths.append(_write(directory, SPEED_PLOT_FILE, lambda file: file.write(plot)))
@@ -115,14 +116,12 @@ def _write(directory: str, name: str, write: Callable[[Any], object]) -> str:
     from apache_beam.io.filesystems import FileSystems
 
     from model.errors import OutputError
-    from pipeline.layout import make_directory
+    from pipeline.layout import make_directory, write_whole
 
     path = str(FileSystems.join(directory, name))
     try:
         make_directory(directory)
-        with FileSystems.create(path + ".partial", mime_type="application/octet-stream") as file:
-            write(file)
-        FileSystems.rename([path + ".partial"], [path])
+        write_whole(path, write)
     except OSError as error:
         reason = " ".join(str(error).split())
         raise OutputError(f"{directory!r} cannot be written: {reason}; choose another --output") from error
@@ -131,6 +130,8 @@ def _write(directory: str, name: str, write: Callable[[Any], object]) -> str:
 
 def show(stats: ExitStats, manifest: Manifest) -> None:
     """Print exit statistics as a table and a few lines."""
+    from pipeline.calibrated_policy import CERTIFICATE
+
     console, with_labels = results(), any(layer.labelled for layer in stats.layers)
     total_flops = max(sum(layer.flops for layer in stats.layers), 1)
     rows = []
@@ -160,7 +161,7 @@ def show(stats: ExitStats, manifest: Manifest) -> None:
         f"{stats.paper_speed_up:.2f}x by the paper's count (128 tokens, linear layers only)",
         soft_wrap=True,
     )
-    if certificate := manifest.environment.get("certificate"):
+    if certificate := manifest.environment.get(CERTIFICATE):
         _show_certificate(certificate, stats)
     _show_shares(stats)
 

@@ -163,7 +163,7 @@ def _calibrate(
     import numpy as np
 
     from model.checkpoint import checkpoint_hash
-    from model.flops import flops_model
+    from model.flops import fastbert_flops
     from model.run_cost import measure_cost
     from model.temperature import fit_temperature
     from model.tokenization import tokenize
@@ -191,10 +191,7 @@ def _calibrate(
         logits=logits,
         uncertainty=_uncertainty(logits, temperatures),
     )
-    backbone = model.config
-    flops = flops_model(
-        backbone.backbone_config, branch_size=backbone.branch_size, branch_heads=backbone.branch_heads
-    )
+    flops = fastbert_flops(model.config)
     step = max(1, len(texts.input_ids) // _COST_TOKENS)
     calibration = Calibration(
         labels=model.labels,

@@ -23,6 +23,7 @@ def check_partners(
     Raises:
         CheckpointError: if the labels, their order or the texts' length differ.
     """
+    from model.checkpoint import shown_labels
     from model.errors import CheckpointError
     from model.tokenization import position_limit
 
@@ -32,7 +33,7 @@ def check_partners(
         )
         raise CheckpointError(
             f"{name!r} has {same} than {labels_name!r}: "
-            f"{_shown(model.labels)} against {_shown(labels.labels)}"
+            f"{shown_labels(model.labels)} against {shown_labels(labels.labels)}"
         )
     limit = position_limit(model.backbone, model.tokenizer)
     if labels.max_length > limit:
@@ -40,7 +41,3 @@ def check_partners(
             f"{name!r} takes {limit} tokens, but {labels_name!r} was made with "
             f"{labels.max_length}; label again with --max-length {limit}"
         )
-
-
-def _shown(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

@@ -154,7 +154,7 @@ def run(config: ScoreConfig) -> JobOutcome:
     """
     from model.checkpoint import resolve_checkpoint
     from model.fastbert import check_fastbert
-    from model.flops import flops_model
+    from model.flops import fastbert_flops
     from model.precision import Precision
     from pipeline.scoring import ScoreTask, ScoreWithEarlyExit
     from pipeline.sources import Columns, inspect_inputs
@@ -166,11 +166,7 @@ def run(config: ScoreConfig) -> JobOutcome:
         keep=config.keep,
     )
     model_config = check_fastbert(resolve_checkpoint(config.model))
-    flops = flops_model(
-        model_config.backbone_config,
-        branch_size=model_config.branch_size,
-        branch_heads=model_config.branch_heads,
-    )
+    flops = fastbert_flops(model_config)
     calibration = _calibration(config)
     policy = config.policy(flops.num_layers, calibration)
     inputs = inspect_inputs(config.input, columns, rows_per_shard=config.rows_per_shard, format=config.format)
@@ -240,12 +236,12 @@ def describe_policy(policy: ExitPolicy) -> str:
 
 def _evidence(policy: ExitPolicy, calibration: Calibration | None) -> dict[str, Any]:
     """Return what the manifest tells of a calibrated policy."""
-    from pipeline.calibrated_policy import CalibratedPolicy
+    from pipeline.calibrated_policy import CERTIFICATE, CalibratedPolicy
 
     if not isinstance(policy, CalibratedPolicy) or calibration is None:
         return {}
     return {
-        "certificate": {
+        CERTIFICATE: {
             **policy.as_json(calibration.labels),
             "calibration_rows": len(calibration.rows),
             "model": calibration.model,

@@ -5,38 +5,31 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.engine import Engine
-from model.packing import MicroBatch
+from model.engine import NOTHING, Engine
+from model.packing import MicroBatch, longest_first, padded_places
 from model.tokenization import TokenizedTexts
-
-# A micro-batch whose states are put where they belong.
-_NOTHING = torch.empty(0)
 
 
 class LayerStates:
-    """The hidden states of some texts after every layer but the last, without gradient.
-
-    Attributes:
-        num_tokens: of all texts.
-    """
+    """The hidden states of some texts after every layer but the last, without gradient."""
 
     @torch.no_grad()
     def __init__(self, engine: Engine, texts: TokenizedTexts) -> None:
         """Run `texts`, in any order, through the backbone that `engine` is of."""
-        order = np.argsort(-texts.lengths, kind="stable")
+        order = longest_first(texts.lengths)
         ordered = texts.take(order)
         self._lengths = texts.lengths
         self._starts = np.empty_like(texts.lengths)
         self._starts[order] = np.cumsum(ordered.lengths) - ordered.lengths
-        self.num_tokens = len(ordered.input_ids)
-        self._layers = [engine.new_states(self.num_tokens) for _ in range(1, engine.num_layers)]
+        num_tokens = len(ordered.input_ids)
+        self._layers = [engine.new_states(num_tokens) for _ in range(1, engine.num_layers)]
 
         def run(batch: MicroBatch) -> Tensor:
             states = engine.embed(ordered, batch)
             for layer, room in enumerate(self._layers, start=1):
                 states = engine.run_layer(layer, states, batch)
                 room[batch.tokens] = states[: batch.num_real_tokens]
-            return _NOTHING
+            return NOTHING
 
         batches = engine.micro_batches(ordered.lengths)
         engine.drive(lambda: engine.each(run, batches))
@@ -48,11 +41,9 @@ class LayerStates:
             (rows, width) int64, where the tokens stand, for `after`; and which of them are real ones,
             (rows, width) bool, None where all are.
         """
-        lengths, starts = self._lengths[rows, None], self._starts[rows, None]
-        places = np.arange(lengths.max())
-        # Behind a text's end stands its last token again.
-        slots = torch.from_numpy(starts + np.minimum(places, lengths - 1)).to(self._layers[0].device)
-        real = torch.from_numpy(places < lengths).to(slots.device)
+        lengths, device = self._lengths[rows], self._layers[0].device
+        slots = torch.from_numpy(padded_places(self._starts[rows], lengths)).to(device)
+        real = torch.from_numpy(np.arange(slots.shape[1]) < lengths[:, None]).to(device)
         return slots, None if (lengths == lengths[0]).all() else real
 
     def after(self, layer: int, places: Tensor) -> Tensor:
@@ -60,6 +51,7 @@ class LayerStates:
         return self._layers[layer - 1].index_select(0, places.flatten()).view(*places.shape, -1)
 
 
+@torch.inference_mode()
 def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.float32]:
     """Return what every exit answers to every text.
 
@@ -71,10 +63,9 @@ def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.flo
         (rows, num_layers, num_labels) float32 logits, in the order of `texts`; the last layer's are the
         teacher classifier's.
     """
-    order = np.argsort(-texts.lengths, kind="stable")
+    order = longest_first(texts.lengths)
     ordered = texts.take(order)
 
-    @torch.inference_mode()
     def run(batch: MicroBatch) -> Tensor:
         exits = []
         states = engine.embed(ordered, batch)

@@ -101,6 +101,11 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 
 
+def shown_labels(labels: tuple[str, ...]) -> str:
+    """Return the first label names, for a message."""
+    return ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
+
+
 def label_names(config: PretrainedConfig) -> tuple[str, ...]:
     """Return the label names in the order of the logits."""
     return tuple(str(config.id2label[index]) for index in range(config.num_labels))

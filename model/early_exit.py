@@ -16,15 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.engine import Engine
-from model.packing import Lengths, MicroBatch, chunks
+from model.engine import NOTHING, Engine
+from model.packing import Lengths, MicroBatch, chunks, longest_first
 from model.policy import ExitPolicy
 from model.precision import check_finite
 from model.tokenization import TokenizedTexts
 from model.uncertainty import normalised_entropy
-
-# What a layer without a branch answers.
-_NOTHING = torch.empty(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +188,7 @@ class LayerSweep:
 
         def embed(batch: MicroBatch) -> Tensor:
             hidden[batch.tokens] = engine.embed(chunk, batch)
-            return _NOTHING
+            return NOTHING
 
         engine.each(embed, engine.micro_batches(chunk.lengths))
         return hidden
@@ -202,7 +199,7 @@ class LayerSweep:
 
         def run(batch: MicroBatch) -> Tensor:
             states = engine.run_layer(layer, engine.rows_of(left.hidden, batch), batch)
-            seen = engine.run_branch(layer, states, batch) if with_branch else _NOTHING
+            seen = engine.run_branch(layer, states, batch) if with_branch else NOTHING
             left.hidden[batch.tokens] = states[: batch.num_real_tokens]
             return seen
 
@@ -240,7 +237,7 @@ def predict_tokenized(
         shadow: (rows,) bool, texts that go on to full depth in any case; None for none.
     """
     num_rows, num_labels = len(texts), len(engine.labels)
-    order = np.argsort(-texts.lengths, kind="stable")
+    order = longest_first(texts.lengths)
     shadow = np.zeros(num_rows, dtype=np.bool_) if shadow is None else shadow
     sweep = LayerSweep(engine=engine, policy=policy)
     logits = np.empty((num_rows, num_labels), dtype=np.float32)

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# What a function that `each` calls returns where it has nothing to tell.
+NOTHING = torch.empty(0)
+
 _LOGGER = logging.getLogger(__name__)
 # What a layer holds of a token at once, in its hidden states: queries, keys and values, what lies between the
 # two linear layers, residuals, and what the allocator keeps.

@@ -7,8 +7,10 @@ all of it as it is run here: of the last layer only what its first token needs; 
 text, key and value layer folded into it, and nothing where nothing may leave.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
 from model.backbone import adapt
-from model.config import BRANCH_HEADS, BRANCH_SIZE
+from model.config import BRANCH_HEADS, BRANCH_SIZE, FastBertConfig
 from model.packing import Lengths
 from model.policy import ExitPolicy
 
@@ -52,6 +54,11 @@ class FlopsModel:
     num_labels: int
     branch_size: int
     branch_heads: int
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "FlopsModel":
+        """Return what `dataclasses.asdict` took apart, read back from JSON, which has no tuples."""
+        return cls(**{**content, "layer_linears": tuple(content["layer_linears"])})
 
     @property
     def num_layers(self) -> int:
@@ -188,6 +195,13 @@ def flops_model(
         num_labels=config.num_labels,
         branch_size=branch_size,
         branch_heads=branch_heads,
+    )
+
+
+def fastbert_flops(config: FastBertConfig) -> FlopsModel:
+    """Return the same of a FastBERT, its branches as it has them."""
+    return flops_model(
+        config.backbone_config, branch_size=config.branch_size, branch_heads=config.branch_heads
     )
 
 

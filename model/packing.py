@@ -141,9 +141,7 @@ class MicroBatch:
     @property
     def _slots(self) -> Lengths:
         """(rows * width,) the token that stands in each place of the padded tensor."""
-        places = np.minimum(np.arange(self.width), self.lengths[:, None] - 1)
-        slots: Lengths = (places + (self.ends - self.lengths)[:, None]).ravel()
-        return slots
+        return padded_places(self.ends - self.lengths, self.lengths).ravel()
 
 
 def micro_batches(lengths: Lengths, token_budget: int) -> Iterator[MicroBatch]:
@@ -165,6 +163,23 @@ def micro_batches(lengths: Lengths, token_budget: int) -> Iterator[MicroBatch]:
             rows=slice(row, stop), tokens=slice(first_token, last_token), lengths=lengths[row:stop]
         )
         row, first_token = stop, last_token
+
+
+def longest_first(lengths: Lengths) -> Lengths:
+    """Return the places of texts from the longest to the shortest, equal ones as they stood, (rows,)."""
+    return np.argsort(-lengths, kind="stable")
+
+
+def padded_places(starts: Lengths, lengths: Lengths) -> Lengths:
+    """Return which token stands where when texts are padded to one length, (rows, width).
+
+    Args:
+        starts: (rows,) the place of each text's first token.
+        lengths: (rows,); behind a text's end stands its last token again.
+    """
+    places = np.arange(lengths.max())
+    slots: Lengths = starts[:, None] + np.minimum(places, lengths[:, None] - 1)
+    return slots
 
 
 def even_budget(num_tokens: int, token_budget: int) -> int:

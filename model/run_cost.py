@@ -3,13 +3,12 @@
 import time
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from model.engine import Engine
 from model.flops import FlopsModel
-from model.packing import MicroBatch
+from model.packing import MicroBatch, longest_first
 from model.tokenization import TokenizedTexts
 
 
@@ -45,7 +44,7 @@ def measure_cost(engine: Engine, texts: TokenizedTexts, flops: FlopsModel) -> Ru
         texts: at least one, in any order; some thousand tokens are enough.
         flops: of the model.
     """
-    ordered = texts.take(np.argsort(-texts.lengths, kind="stable"))
+    ordered = texts.take(longest_first(texts.lengths))
     batches = engine.micro_batches(ordered.lengths)
 
     def run(batch: MicroBatch) -> Tensor:

@@ -4,6 +4,7 @@ import numpy as np
 
 from model.errors import OptionError
 from model.exit_outcomes import ExitOutcomes, Thresholds
+from model.policy import EVERYTHING_LEAVES
 from model.threshold_search import between, candidate_path
 
 _STEPS = 64
@@ -11,7 +12,13 @@ _STEPS = 64
 
 def highest_speed_up(outcomes: ExitOutcomes) -> float:
     """Return the speed-up of leaving after the first layer, whatever its answer."""
-    return outcomes.speed_up([2.0] + [0.0] * (outcomes.num_layers - 2))
+    return outcomes.speed_up(_leave_first(outcomes))
+
+
+def _leave_first(outcomes: ExitOutcomes) -> Thresholds:
+    thresholds = np.zeros(outcomes.num_layers - 1, dtype=np.float32)
+    thresholds[0] = EVERYTHING_LEAVES
+    return thresholds
 
 
 def thresholds_for(speed_up: float, search: ExitOutcomes, aim: ExitOutcomes) -> Thresholds:
@@ -41,9 +48,7 @@ def thresholds_for(speed_up: float, search: ExitOutcomes, aim: ExitOutcomes) -> 
     slower = np.zeros(search.num_layers - 1, dtype=np.float32)
     if speed_up == 1:
         return slower
-    first_layer = slower.copy()
-    first_layer[0] = 2.0
-    for faster in (*(candidate.thresholds for candidate in candidate_path(search)), first_layer):
+    for faster in (*(candidate.thresholds for candidate in candidate_path(search)), _leave_first(search)):
         if aim.speed_up(faster) >= speed_up:
             break
         slower = faster

@@ -12,7 +12,7 @@ from model.backbone import SUPPORTED_FAMILIES
 from model.config import FastBertConfig
 from model.early_exit import predict_tokenized
 from model.engine import Engine
-from model.packing import micro_batches
+from model.packing import longest_first, micro_batches
 from model.policy import ExitPolicy
 from model.precision import Backend, Execution, check_finite
 from model.tokenization import TokenizedTexts
@@ -111,7 +111,7 @@ def teacher_logits(
     """
     assert not model.training, "soft labels are made without dropout"
     logits = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
-    order = np.argsort(-texts.lengths, kind="stable")
+    order = longest_first(texts.lengths)
     ordered = texts.take(order)
     sees_padding = model.config.model_type in _SEE_PADDING
     for batch in micro_batches(ordered.lengths, token_budget):

@@ -16,14 +16,13 @@ import numpy.typing as npt
 
 from model.error_curve import error_curve
 from model.exit_outcomes import ExitOutcomes, Thresholds
+from model.policy import EVERYTHING_LEAVES
 
 # Prices of the path, and of its closer look at the part that matters.
 _COARSE, _FINE = 32, 32
 # Risks in between at which thresholds are moved from one candidate to the next.
 _AT_RISKS = 48
 _MAX_SWEEPS = 8
-# Above every uncertainty: all rows leave.
-_BEYOND = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +88,7 @@ def between(
         shares: of the way, 0 for one and 1 for the other.
     """
     ordered = np.sort(outcomes.uncertainty, axis=0)
-    places = np.concatenate([ordered, np.full((1, ordered.shape[1]), _BEYOND, dtype=np.float32)])
+    places = np.concatenate([ordered, np.full((1, ordered.shape[1]), EVERYTHING_LEAVES, dtype=np.float32)])
     layers = np.arange(ordered.shape[1])
 
     def rank(thresholds: Thresholds) -> npt.NDArray[np.int64]:
@@ -133,7 +132,7 @@ class _Search:
         # By layer: rows in the order of their uncertainty, and after which of them a threshold may stand.
         self._order = outcomes.uncertainty.argsort(axis=0, kind="stable").T
         self._sorted = np.take_along_axis(outcomes.uncertainty.T, self._order, axis=1)
-        beyond = np.full((len(self._sorted), 1), _BEYOND, dtype=np.float32)
+        beyond = np.full((len(self._sorted), 1), EVERYTHING_LEAVES, dtype=np.float32)
         self._next = np.concatenate([self._sorted[:, 1:], beyond], axis=1)
         self._is_place = self._sorted < self._next
 

@@ -8,6 +8,9 @@ from typing import Any
 from model.policy import ExitPolicy
 from model.risk import Evidence
 
+# Under what a manifest's environment tells of such a policy.
+CERTIFICATE = "certificate"
+
 
 @dataclass(frozen=True, kw_only=True)
 class CalibratedPolicy(ExitPolicy):

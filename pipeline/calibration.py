@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
 from model.binomial import p_value, rows_needed
-from model.checkpoint import first_line
+from model.checkpoint import first_line, shown_labels
 from model.errors import OptionError, OutputError
 from model.exit_outcomes import ExitOutcomes, Thresholds
 from model.flops import FlopsModel
@@ -23,7 +23,7 @@ from model.run_cost import RunCost
 from model.target_speed import highest_speed_up, thresholds_for
 from pipeline.calibrated_policy import CalibratedPolicy
 from pipeline.calibration_rows import SEARCH, TEST, CalibrationRows
-from pipeline.layout import make_directory, read_json, write_json
+from pipeline.layout import make_directory, read_json, write_json, write_whole
 from pipeline.manifest import differences
 from pipeline.shards import COMPRESSION
 
@@ -122,8 +122,9 @@ class Calibration:
 
     def _label_id(self, label: str) -> int:
         if label not in self.labels:
-            known = ", ".join(self.labels[:8]) + (", ..." if len(self.labels) > 8 else "")
-            raise OptionError(f"--max-missed {label}: the model has no such label; it has {known}")
+            raise OptionError(
+                f"--max-missed {label}: the model has no such label; it has {shown_labels(self.labels)}"
+            )
         return self.labels.index(label)
 
     def _promised(self, promise: Promise) -> CalibratedPolicy:
@@ -221,9 +222,8 @@ class Calibration:
         path = str(FileSystems.join(directory, ROWS_FILE))
         try:
             make_directory(directory)
-            with FileSystems.create(path + ".partial", mime_type="application/octet-stream") as file:
-                pq.write_table(self.rows.as_table(self.labels), file, compression=COMPRESSION)
-            FileSystems.rename([path + ".partial"], [path])
+            table = self.rows.as_table(self.labels)
+            write_whole(path, lambda file: pq.write_table(table, file, compression=COMPRESSION))
             write_json(
                 str(FileSystems.join(directory, CALIBRATION_FILE)),
                 {**content, _FINGERPRINT: self._fingerprint},
@@ -263,13 +263,12 @@ class Calibration:
                 table = pq.read_table(file)
             labels = tuple(content.pop("labels"))
             fingerprint = content.pop(_FINGERPRINT)
-            flops = content.pop("flops")
             content.pop("num_rows")
             calibration = cls(
                 labels=labels,
                 rows=CalibrationRows.from_table(table, labels),
                 temperatures=tuple(content.pop("temperatures")),
-                flops=FlopsModel(**{**flops, "layer_linears": tuple(flops["layer_linears"])}),
+                flops=FlopsModel.from_json(content.pop("flops")),
                 cost=RunCost(**content.pop("cost")),
                 model=content.pop("model"),
                 execution=content.pop("execution"),

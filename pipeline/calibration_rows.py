@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
+from pipeline.texts import vectors
 
 # Every second row, since they stand in the order of their hashes.
 SEARCH, TEST = slice(0, None, 2), slice(1, None, 2)
@@ -50,7 +51,7 @@ class CalibrationRows:
         """Return the rows as they are written."""
         num_layers, num_labels = self.logits.shape[1:]
         names = pa.array(labels)
-        logits = pa.FixedSizeListArray.from_arrays(pa.array(self.logits.ravel()), num_labels)
+        logits = vectors(self.logits.reshape(-1, num_labels))
         exits = names.take(pa.array(self.logits.argmax(axis=2).ravel()))
         columns = {
             schema.SOURCE: pa.array(self.sources).dictionary_encode(),
@@ -59,9 +60,7 @@ class CalibrationRows:
             schema.NUM_TOKENS: pa.array(self.num_tokens.astype(np.int32)),
             schema.TEACHER_PREDICTION: names.take(pa.array(self.teacher_labels)),
             schema.EXIT_PREDICTIONS: pa.FixedSizeListArray.from_arrays(exits, num_layers),
-            schema.EXIT_UNCERTAINTY: pa.FixedSizeListArray.from_arrays(
-                pa.array(self.uncertainty.ravel()), num_layers
-            ),
+            schema.EXIT_UNCERTAINTY: vectors(self.uncertainty),
             schema.EXIT_LOGITS: pa.FixedSizeListArray.from_arrays(logits, num_layers),
         }
         wanted = schema.calibration_schema(num_labels=num_labels, num_layers=num_layers)

@@ -212,10 +212,9 @@ def collect(layout: OutputLayout, manifest: Manifest, true_labels: TrueLabels | 
         true_labels: gives the true label id of each row of a batch, where labels are known.
     """
     thresholds = tuple(manifest.description["thresholds"])
-    flops = manifest.environment["flops"]
     builder = ExitStatsBuilder(
         tuple(manifest.labels),
-        FlopsModel(**{**flops, "layer_linears": tuple(flops["layer_linears"])}),
+        FlopsModel.from_json(manifest.environment["flops"]),
         ExitPolicy(thresholds=thresholds, name=manifest.description["policy"]),
     )
     columns = [

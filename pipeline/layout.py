@@ -9,6 +9,7 @@
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,7 +146,15 @@ def read_json(path: str) -> dict[str, Any]:
 
 def write_json(path: str, content: dict[str, Any]) -> None:
     """Write a JSON object whole or not at all, keys sorted, so that equal content is equal bytes."""
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()), mime_type="application/json")
+
+
+def write_whole(
+    path: str, write: Callable[[Any], object], *, mime_type: str = "application/octet-stream"
+) -> None:
+    """Write a file whole or not at all: `write` is given it under another name, which is then changed."""
     partial = path + ".partial"
-    with FileSystems.create(partial, mime_type="application/json") as file:
-        file.write(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+    with FileSystems.create(partial, mime_type=mime_type) as file:
+        write(file)
     FileSystems.rename([partial], [path])

@@ -18,8 +18,20 @@ _KEPT = 1 << 16
 
 
 def sample(hashes: Iterable[bytes]) -> list[bytes]:
-    """Return the distinct hashes that come first by their ends, which no split is drawn by."""
-    return heapq.nsmallest(_KEPT, set(hashes), key=_end)
+    """Return the distinct hashes that come first by their ends, which no split is drawn by.
+
+    Twice as many as are returned are held at once, however many there are.
+    """
+    kept: set[bytes] = set()
+    for text_hash in hashes:
+        kept.add(text_hash)
+        if len(kept) >= 2 * _KEPT:
+            kept = set(_first(kept))
+    return _first(kept)
+
+
+def _first(hashes: Iterable[bytes]) -> list[bytes]:
+    return heapq.nsmallest(_KEPT, hashes, key=_end)
 
 
 def _end(text_hash: bytes) -> bytes:

@@ -1,17 +1,13 @@
 import numpy as np
 
-from model.flops import flops_model
+from model.flops import fastbert_flops
 from model.run_cost import RunCost, measure_cost
 from model.tokenization import tokenize
 
 
 def test_counts_flops_a_token_and_takes_the_time(fastbert, make_engine, texts):
     tokenized = tokenize(fastbert.tokenizer, texts, max_length=48)
-    flops = flops_model(
-        fastbert.config.backbone_config,
-        branch_size=fastbert.config.branch_size,
-        branch_heads=fastbert.config.branch_heads,
-    )
+    flops = fastbert_flops(fastbert.config)
     cost = measure_cost(make_engine(fastbert, token_budget=90), tokenized, flops)
     lengths = tokenized.lengths
     linears = flops.layer_linears[0] * lengths + 4 * flops.attention_width * lengths**2
