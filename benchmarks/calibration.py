@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jobs.calibrate import SPEED_UPS, CalibrateConfig, run
-from jobs.speed_plot import speed_plot
-from model.binomial import p_value
-from model.exit_outcomes import ExitOutcomes
-from model.risk import Promise, certified
-from model.target_speed import highest_speed_up, thresholds_for
-from model.threshold_search import candidate_path
-from model.uncertainty import normalised_entropy
-from pipeline.calibration import Calibration
+from jobs.commands.calibrate import SPEED_UPS, CalibrateConfig, run
+from jobs.terminal.speedup_plot import speed_plot
+from model.guarantee.binomial import p_value
+from model.guarantee.exit_outcomes import ExitOutcomes
+from model.guarantee.risk_control import Promise, certified
+from model.guarantee.target_speedup import highest_speed_up, thresholds_for
+from model.guarantee.threshold_search import candidate_path
+from model.network.uncertainty import normalised_entropy
+from pipeline.results.calibration import Calibration
 
 SHARES = (0.002, 0.005, 0.01, 0.02, 0.05)
 CONFIDENCE = 0.95

@@ -7,8 +7,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from contestant import Rows
-from jobs.label_teacher import LabelTeacherConfig
-from pipeline.text_hash import Draw, drawn, text_hashes
+from jobs.commands.label_teacher import LabelTeacherConfig
+from pipeline.sampling.hash_sampling import Draw, drawn, text_hashes
 
 
 def read_case(case: str, data: Path, num_rows: int, tokenizer: PreTrainedTokenizerBase) -> list[str]:

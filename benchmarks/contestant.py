@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
-from model.tokenization import TokenizedTexts, tokenize
+from model.tokens.tokenization import TokenizedTexts, tokenize
 
 LabelIds = npt.NDArray[np.int64]
 

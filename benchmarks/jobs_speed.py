@@ -22,21 +22,21 @@ import pandas as pd
 import torch
 
 from cases import read_case
-from jobs.label_teacher import LabelTeacherConfig
-from jobs.label_teacher import run as label_teacher
-from jobs.runner import RunnerConfig
-from jobs.score import ScoreConfig
-from jobs.score import run as score
-from model.all_exits import LayerStates
-from model.checkpoint import load_tokenizer
-from model.distillation import KlDirection, branch_gradients
-from model.early_exit import predict_tokenized
-from model.engine import Engine
+from jobs.commands.label_teacher import LabelTeacherConfig
+from jobs.commands.label_teacher import run as label_teacher
+from jobs.commands.score import ScoreConfig
+from jobs.commands.score import run as score
+from jobs.driver.runner import RunnerConfig
+from model.checkpoints.loading import load_tokenizer
+from model.engine.engine import Engine
+from model.engine.execution import Precision, resolve_execution
+from model.exits.exit_logits import LayerStates
+from model.exits.layer_sweep import predict_tokenized
+from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
-from model.policy import ExitPolicy
-from model.precision import Precision, resolve_execution
-from model.tokenization import tokenize
-from model.training import TrainingConfig, bucketed_batches, train
+from model.tokens.tokenization import tokenize
+from model.training.loop import TrainingConfig, bucketed_batches, train
+from model.training.self_distillation import KlDirection, branch_gradients
 
 BATCH_SIZE = 32
 # Batches whose states `distill` computes at once at these lengths.
@@ -167,7 +167,7 @@ def training(args: argparse.Namespace, texts: list[str]) -> Sides:
         return len(texts) / (time.perf_counter() - started)
 
     def forward(precision: str) -> float:
-        engine = Engine.for_fastbert(deepcopy(model), resolve_execution(Precision(precision)))
+        engine = deepcopy(model).engine(resolve_execution(Precision(precision)))
         started = time.perf_counter()
         predict_tokenized(engine, tokenized, before_last)
         return len(texts) / (time.perf_counter() - started)

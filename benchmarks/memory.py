@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from jobs.tiny_bert import write_tiny_bert
-from model.checkpoint import quiet_transformers
+from jobs.quickstart.tiny_bert import write_tiny_bert
+from model.checkpoints.loading import quiet_transformers
 from model.fastbert import FastBertForSequenceClassification
 
 # VmHWM and not ru_maxrss: that one carries the parent's peak over exec.

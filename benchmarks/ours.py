@@ -10,19 +10,18 @@ import pandas as pd
 import torch
 
 from contestant import Answers, Rows
-from jobs.score import ScoreConfig
-from jobs.score import run as score
+from jobs.commands.score import ScoreConfig
+from jobs.commands.score import run as score
 from measurements import ENGINE, SCORE
-from model.all_exits import all_exit_logits
-from model.checkpoint import load_classifier, load_tokenizer
-from model.early_exit import predict_tokenized
-from model.engine import Engine
+from model.checkpoints.loading import load_classifier, load_tokenizer
+from model.cost.flops import FlopsModel, flops_model
+from model.engine.execution import Precision, resolve_execution
+from model.exits.exit_logits import all_exit_logits
+from model.exits.layer_sweep import predict_tokenized
+from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
-from model.flops import FlopsModel, flops_model
-from model.policy import ExitPolicy
-from model.precision import Precision, resolve_execution
-from model.uncertainty import normalised_entropy
-from pipeline.scoring import PROCESSED_TOKENS, REAL_TOKENS
+from model.network.uncertainty import normalised_entropy
+from pipeline.transforms.scoring import PROCESSED_TOKENS, REAL_TOKENS
 
 BARE = "bare: texts are tokenised"
 
@@ -87,7 +86,7 @@ class Bare:
         name: str | None = None,
     ) -> None:
         self.series, self.name, self.note = series, name or f"engine, speed {speed:.3g}", BARE
-        self._engine = Engine.for_fastbert(model, resolve_execution(Precision(precision)))
+        self._engine = model.engine(resolve_execution(Precision(precision)))
         self._flops, self._speed, self._target = _flops(model), speed, target
 
     def run(self, rows: Rows) -> Answers:
@@ -118,7 +117,7 @@ def student(directory: Path, precision: str, *, max_length: int) -> Bare:
 def speeds_for(model: Path, rows: Rows, targets: Sequence[float]) -> dict[float, float]:
     """Return for each wanted saving of compute the speed that comes nearest to it on these rows."""
     loaded = FastBertForSequenceClassification.from_pretrained(model)
-    engine = Engine.for_fastbert(loaded, resolve_execution(Precision.FP32))
+    engine = loaded.engine(resolve_execution(Precision.FP32))
     exits = torch.from_numpy(all_exit_logits(engine, rows.tokenized))
     uncertainty = normalised_entropy(exits).numpy()
     # At the last layer every text leaves.

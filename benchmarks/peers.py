@@ -22,10 +22,10 @@ from sentence_transformers import CrossEncoder
 from torch import Tensor, nn
 
 from contestant import Answers, Rows
-from jobs.runner import RunnerConfig, make_pipeline
+from jobs.driver.runner import RunnerConfig, make_pipeline
 from measurements import HF_PIPELINE, OPENVINO_BEST, OPENVINO_DEFAULT
-from model.checkpoint import label_names, load_classifier, load_config
-from model.packing import MicroBatch, longest_first, micro_batches
+from model.checkpoints.loading import label_names, load_classifier, load_config
+from model.tokens.packing import MicroBatch, longest_first, micro_batches
 
 BATCH_SIZE = 32
 TOKEN_BUDGET = 1024

@@ -26,7 +26,7 @@ from cases import read_case
 from contestant import Contestant, LabelIds, Rows
 from gemm import gemm_peak
 from measurements import GEMM, Measurement, write_measurements
-from model.checkpoint import load_tokenizer
+from model.checkpoints.loading import load_tokenizer
 from model.fastbert import FastBertForSequenceClassification
 from ours import Bare, Score, speeds_for, student
 from peers import (

@@ -39,7 +39,7 @@ get token ids, so they are spared work that `score` does. HF pipeline, CrossEnco
 random quarter of the rows. *Agreement* is with the teacher at full depth in float32, as CrossEncoder computes
 it. Branches and students were trained on SST-2 train: of that there are only texts here that were set aside,
 but they are phrases of sentences of which other phrases were not; SST-2 dev, AG News and long texts are new.
-*Saved compute* counts real lengths, attention and branches (`model/flops.py`)."""
+*Saved compute* counts real lengths, attention and branches (`model/cost/flops.py`)."""
 RATIOS = """\
 At full depth where nothing else is said. *Kept* is the wall clock's speed-up over the same contestant's full
 depth as a share of the saved compute, at the speeds that save about 2x and 4x. *Engine / GEMM peak* is in

@@ -17,21 +17,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from jobs.audit import AuditConfig
-from jobs.audit import run as audit
-from jobs.distill import DistillConfig
-from jobs.distill import run as distill
-from jobs.label_teacher import LabelTeacherConfig
-from jobs.label_teacher import run as label_teacher
-from jobs.score import ScoreConfig
-from jobs.score import run as score
-from model.all_exits import all_exit_logits
-from model.checkpoint import load_classifier, load_tokenizer
-from model.engine import Engine
+from jobs.commands.audit import AuditConfig
+from jobs.commands.audit import run as audit
+from jobs.commands.distill import DistillConfig
+from jobs.commands.distill import run as distill
+from jobs.commands.label_teacher import LabelTeacherConfig
+from jobs.commands.label_teacher import run as label_teacher
+from jobs.commands.score import ScoreConfig
+from jobs.commands.score import run as score
+from model.checkpoints.loading import load_classifier, load_tokenizer
+from model.engine.execution import Precision, resolve_execution
+from model.exits.exit_logits import all_exit_logits
 from model.fastbert import FastBertForSequenceClassification
-from model.precision import Precision, resolve_execution
-from model.tokenization import tokenize
-from model.uncertainty import normalised_entropy
+from model.network.uncertainty import normalised_entropy
+from model.tokens.tokenization import tokenize
 
 SPEEDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 TARGET_LAYER = 6.0
@@ -114,7 +113,7 @@ def speed_at(texts: list[str], directory: Path) -> float:
     """Return the speed at which the mean exit layer comes nearest to TARGET_LAYER."""
     model = FastBertForSequenceClassification.from_pretrained(directory)
     tokenized = tokenize(model.tokenizer, texts, max_length=model.config.max_length)
-    engine = Engine.for_fastbert(model, resolve_execution(Precision.FP32))
+    engine = model.engine(resolve_execution(Precision.FP32))
     exits = torch.from_numpy(all_exit_logits(engine, tokenized))
     uncertainty = normalised_entropy(exits).numpy()[:, :-1]
     candidates = np.unique(np.quantile(uncertainty, np.linspace(0, 1, 2001)))

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from model.checkpoint import load_classifier, load_config, load_tokenizer, quiet_transformers
-from model.distillation import self_distillation_loss
-from model.training import StepReport, TrainingConfig, train
-from pipeline.soft_labels import SoftLabelledTexts, SoftLabels
+from model.checkpoints.loading import load_classifier, load_config, load_tokenizer, quiet_transformers
+from model.training.loop import StepReport, TrainingConfig, train
+from model.training.self_distillation import self_distillation_loss
+from pipeline.results.soft_labels import SoftLabelledTexts, SoftLabels
 
 REPORT_EVERY = 200
 

@@ -10,13 +10,16 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from jobs.audit import AuditConfig
-from jobs.calibrate import CalibrateConfig
-from jobs.distill import DistillConfig
-from jobs.finetune import FinetuneConfig
-from jobs.label_teacher import LabelTeacherConfig
-from jobs.logs import quieten_beam
-from jobs.options import (
+from jobs.commands.audit import AuditConfig
+from jobs.commands.calibrate import CalibrateConfig
+from jobs.commands.distill import DistillConfig
+from jobs.commands.finetune import FinetuneConfig
+from jobs.commands.label_teacher import LabelTeacherConfig
+from jobs.commands.score import ScoreConfig
+from jobs.driver.runner import RunnerConfig
+from jobs.quickstart.command import QuickstartConfig
+from jobs.terminal.log_filters import quieten_beam
+from jobs.terminal.options import (
     BatchSize,
     Epochs,
     IdColumn,
@@ -36,9 +39,6 @@ from jobs.options import (
     Threads,
     Workers,
 )
-from jobs.quickstart import QuickstartConfig
-from jobs.runner import RunnerConfig
-from jobs.score import ScoreConfig
 
 _MISUSE = 2
 _INTERRUPTED = 130
@@ -91,7 +91,7 @@ def label_teacher(
     threads: Threads = None,
 ) -> Any:
     """Run the teacher over a corpus: soft labels in Parquet shards."""
-    from jobs.label_teacher import run
+    from jobs.commands.label_teacher import run
 
     return run(
         LabelTeacherConfig(
@@ -131,7 +131,7 @@ def distill(
     overwrite: Overwrite = False,
 ) -> Any:
     """Train a branch after every layer from soft labels: a FastBERT checkpoint."""
-    from jobs.distill import run
+    from jobs.commands.distill import run
 
     return run(
         DistillConfig(
@@ -161,7 +161,7 @@ def calibrate(
     precision: PrecisionOption = CalibrateConfig.precision,
 ) -> Any:
     """Find out how many answers differ at which speed, for score --max-disagreement and --target-speedup."""
-    from jobs.calibrate import run
+    from jobs.commands.calibrate import run
 
     return run(
         CalibrateConfig(
@@ -220,7 +220,7 @@ def score(
     threads: Threads = None,
 ) -> Any:
     """Score a corpus with early exit: predictions in Parquet shards."""
-    from jobs.score import run
+    from jobs.commands.score import run
 
     return run(
         ScoreConfig(
@@ -261,7 +261,7 @@ def audit(
     format: InputFormat = None,
 ) -> Any:
     """Show where scored rows left the network, how sure, and what it saved."""
-    from jobs.audit import run
+    from jobs.commands.audit import run
 
     return run(
         AuditConfig(
@@ -301,7 +301,7 @@ def finetune(
     overwrite: Overwrite = False,
 ) -> Any:
     """Fine-tune a classifier from labelled rows, if you have none yet."""
-    from jobs.finetune import run
+    from jobs.commands.finetune import run
 
     return run(
         FinetuneConfig(
@@ -331,9 +331,15 @@ def quickstart(
     seed: Seed = QuickstartConfig.seed,
 ) -> Any:
     """Do all of it on built-in text: about four minutes on two cores."""
-    from jobs.quickstart import run
+    from jobs.quickstart.command import run
 
-    return run(QuickstartConfig(output=output, seed=seed))
+    return run(QuickstartConfig(output=output, seed=seed), execute)
+
+
+def execute(words: Sequence[str]) -> Any:
+    """Run the words of a command line, and return what the command's `run` returned."""
+    command: Any = typer.main.get_command(app)
+    return command.main(list(words), standalone_mode=False)
 
 
 def spread(args: Sequence[str]) -> list[str]:
@@ -355,7 +361,7 @@ def spread(args: Sequence[str]) -> list[str]:
 
 def _runner(context: typer.Context, runner: str, workers: int, threads: int | None) -> RunnerConfig:
     """Return the runner's configuration, with every leftover option checked."""
-    from jobs.runner import check_beam_args
+    from jobs.driver.runner import check_beam_args
 
     own = [name for parameter in context.command.params for name in parameter.opts]
     check_beam_args(context.args, own)

@@ -17,24 +17,24 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from model.backbone import Backbone, adapt
-from model.branch import BranchClassifier
-from model.checkpoint import (
+from model.checkpoints.hub import resolve_checkpoint
+from model.checkpoints.loading import (
     check_complete,
-    first_line,
     label_names,
     load_config,
     load_tokenizer,
     quiet_transformers,
-    resolve_checkpoint,
 )
-from model.config import FastBertConfig
-from model.early_exit import Predictions, predict_tokenized
-from model.engine import Engine
+from model.engine.engine import Engine
+from model.engine.execution import Backend, Execution, Precision, resolve_execution
 from model.errors import CheckpointError
-from model.policy import ExitPolicy
-from model.precision import Backend, Precision, resolve_execution
-from model.tokenization import TokenizedTexts, tokenize
+from model.exits.layer_sweep import Predictions, predict_tokenized
+from model.exits.policy import ExitPolicy
+from model.messages import first_line
+from model.network.backbones.adapter import Backbone, adapt
+from model.network.branch import BranchClassifier
+from model.network.config import FastBertConfig
+from model.tokens.tokenization import TokenizedTexts, tokenize
 
 # Tokens from which on packing the weights takes less time than it saves.
 _WORTH_PACKING = 4096
@@ -190,11 +190,28 @@ class FastBertForSequenceClassification(PreTrainedModel):
         engine = engine or self._engine_for(tokenized)
         return predict_tokenized(engine, tokenized, policy)
 
+    def engine(self, execution: Execution, *, num_streams: int | None = None) -> Engine:
+        """Return this model made ready, which is moved to the device and into the dtype of `execution`.
+
+        Args:
+            execution: what to run on.
+            num_streams: see `Engine`.
+        """
+        self.to(device=execution.device, dtype=execution.dtype)
+        branches: Any = self.branches
+        return Engine(
+            self.adapter,
+            execution,
+            pad_token_id=self.tokenizer.pad_token_id,
+            branches=branches,
+            num_streams=num_streams,
+        )
+
     def _engine_for(self, texts: TokenizedTexts) -> Engine:
         execution = resolve_execution(Precision.of(self.dtype), device=self.device.type)
         if len(texts.input_ids) < _WORTH_PACKING:
             execution = replace(execution, backend=Backend.HUGGING_FACE)
-        return Engine.for_fastbert(self, execution)
+        return self.engine(execution)
 
 
 def check_fastbert(directory: Path) -> FastBertConfig:

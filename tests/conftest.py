@@ -10,11 +10,11 @@ import torch
 from hypothesis import settings
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertTokenizer
 
-from jobs.tiny_bert import train_wordpiece
-from model.engine import Engine
+from jobs.quickstart.tiny_bert import train_wordpiece
+from model.engine.engine import Engine
+from model.engine.execution import Backend, Precision, resolve_execution
+from model.engine.fused_linear import has_onednn
 from model.fastbert import FastBertForSequenceClassification
-from model.linear import has_onednn
-from model.precision import Backend, Precision, resolve_execution
 
 # Running a model takes what it takes on a machine that others use too.
 settings.register_profile("fastbert-jobs", deadline=None)
@@ -186,7 +186,7 @@ def make_engine() -> Callable[..., Engine]:
 
     def make(model: FastBertForSequenceClassification, **options) -> Engine:
         execution = resolve_execution(Precision.FP32, device="cpu")
-        return Engine.for_fastbert(model, replace(execution, **options), num_streams=1)
+        return model.engine(replace(execution, **options), num_streams=1)
 
     return make
 

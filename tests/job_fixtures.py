@@ -16,13 +16,12 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from jobs.cli import main
-from jobs.tiny_bert import write_tiny_bert
-from model.all_exits import all_exit_logits
-from model.engine import Engine
+from jobs.quickstart.tiny_bert import write_tiny_bert
+from model.engine.execution import Precision, resolve_execution
+from model.exits.exit_logits import all_exit_logits
+from model.exits.teacher import teacher_logits
 from model.fastbert import FastBertForSequenceClassification
-from model.precision import Precision, resolve_execution
-from model.teacher import teacher_logits
-from model.tokenization import tokenize
+from model.tokens.tokenization import tokenize
 
 LABELS = ("no", "maybe", "yes")
 MAX_LENGTH = 24
@@ -116,7 +115,7 @@ def write_fastbert(directory: Path, classifier: Path) -> Path:
     strengthen(model.branches, 3.0)
     texts = tokenize(model.tokenizer, make_texts(200), max_length=MAX_LENGTH)
     execution = resolve_execution(Precision.FP32, device="cpu")
-    logits = all_exit_logits(Engine.for_fastbert(model, execution), texts)
+    logits = all_exit_logits(model.engine(execution), texts)
     for place, branch in enumerate(model.branches):
         spread_out(branch.classifier, logits[:, place], spread=1.0 + place)
     model.save_pretrained(directory)

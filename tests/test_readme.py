@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import typer
 
-from jobs.calibrate import CalibrateConfig
-from jobs.calibrate import run as calibrate
 from jobs.cli import app, spread
-from jobs.label_teacher import LabelTeacherConfig
-from jobs.label_teacher import run as label_teacher
-from model.backbone import SUPPORTED_FAMILIES
+from jobs.commands.calibrate import CalibrateConfig
+from jobs.commands.calibrate import run as calibrate
+from jobs.commands.label_teacher import LabelTeacherConfig
+from jobs.commands.label_teacher import run as label_teacher
 from model.fastbert import FastBertForSequenceClassification
+from model.network.backbones.adapter import SUPPORTED_FAMILIES
 from tests.job_fixtures import MAX_LENGTH, fastbert, make_texts, teacher, write_tsv
 
 __all__ = ["fastbert", "teacher"]

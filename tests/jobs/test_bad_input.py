@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, XLNetConfig
 
-import model.checkpoint
+import model.checkpoints.hub
 from tests.job_fixtures import CommandLine, make_texts, snapshot, write_classifier, write_csv, write_tsv
 
 TEXTS = make_texts(10)
@@ -376,7 +376,7 @@ def test_a_model_that_the_hub_does_not_give(
     def snapshot_download(*_: Any, **__: Any) -> str:
         raise error
 
-    monkeypatch.setattr(model.checkpoint, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(model.checkpoints.hub, "snapshot_download", snapshot_download)
     line = refused(checkpoint="somebody/model")
     expected = "there is no model directory 'somebody/model', and the Hugging Face hub did not provide it"
     assert line.startswith(expected)
@@ -391,7 +391,7 @@ def test_a_model_that_the_hub_gives_is_used(
         asked.append(name)
         return str(teacher)
 
-    monkeypatch.setattr(model.checkpoint, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(model.checkpoints.hub, "snapshot_download", snapshot_download)
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
     command(
         "label-teacher", "--input", path, "--text-column", "text", "--teacher", "somebody/model",

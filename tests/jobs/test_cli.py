@@ -9,14 +9,14 @@ import pytest
 import typer
 
 import jobs.cli
-from jobs.calibrate import CalibrateConfig
 from jobs.cli import app, spread
-from jobs.distill import DistillConfig
-from jobs.finetune import FinetuneConfig
-from jobs.label_teacher import LabelTeacherConfig
-from jobs.logs import quieten_beam
-from jobs.runner import RunnerConfig
-from jobs.score import ScoreConfig
+from jobs.commands.calibrate import CalibrateConfig
+from jobs.commands.distill import DistillConfig
+from jobs.commands.finetune import FinetuneConfig
+from jobs.commands.label_teacher import LabelTeacherConfig
+from jobs.commands.score import ScoreConfig
+from jobs.driver.runner import RunnerConfig
+from jobs.terminal.log_filters import quieten_beam
 from model.errors import CheckpointError, FastBertJobsError, InputError, OptionError, OutputError
 from tests.job_fixtures import CommandLine
 
@@ -207,7 +207,7 @@ def test_what_a_user_can_cure_is_one_line(
     def fail(*_: object) -> None:
         raise error("what is wrong; what to do")
 
-    monkeypatch.setattr("jobs.quickstart.run", fail)
+    monkeypatch.setattr("jobs.quickstart.command.run", fail)
     assert command.refused("quickstart") == "what is wrong; what to do"
 
 
@@ -215,7 +215,7 @@ def test_what_beam_adds_to_a_message_is_taken_off(command: CommandLine, monkeypa
     def fail(*_: object) -> None:
         raise InputError("a.csv: cannot be read [while running 'ScoreShards/WriteShard']")
 
-    monkeypatch.setattr("jobs.quickstart.run", fail)
+    monkeypatch.setattr("jobs.quickstart.command.run", fail)
     assert command.refused("quickstart") == "a.csv: cannot be read"
 
 
@@ -223,7 +223,7 @@ def test_a_defect_of_ours_keeps_its_traceback(command: CommandLine, monkeypatch:
     def fail(*_: object) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr("jobs.quickstart.run", fail)
+    monkeypatch.setattr("jobs.quickstart.command.run", fail)
     with pytest.raises(ValueError, match="a defect"):
         command.run("quickstart")
 
@@ -246,7 +246,7 @@ def test_an_interrupted_command_says_how_to_go_on(
         raise KeyboardInterrupt
 
     words = args.split()
-    monkeypatch.setattr(f"jobs.{words[0]}.run", fail)
+    monkeypatch.setattr(f"jobs.commands.{words[0]}.run", fail)
     status, _, err = command.run(*words)
     assert status == 130
     assert err == f"fastbert-jobs: interrupted{cure}\n"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from model.exit_outcomes import ExitOutcomes
+from model.guarantee.exit_outcomes import ExitOutcomes
 
 LAYERS = 4
 NUM_LABELS = 4

@@ -5,10 +5,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from model.branch import BranchClassifier
 from model.errors import CheckpointError, OptionError
+from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification, check_fastbert
-from model.policy import ExitPolicy
+from model.network.branch import BranchClassifier
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])

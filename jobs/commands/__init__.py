@@ -1,0 +1,1 @@
+"""One module a command: `run(config)` opens, calls, prints and writes."""

@@ -1,0 +1,1 @@
+"""How a job is driven: Beam runners, output directories."""

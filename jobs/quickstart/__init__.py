@@ -1,0 +1,1 @@
+"""The whole line on text that every installation already has."""

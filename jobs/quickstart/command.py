@@ -1,0 +1,257 @@
+"""`fastbert-jobs quickstart`: the whole line on text that every installation already has.
+
+Sentences from the docstrings of installed packages, the label being the package. Each step is printed as the
+command line that it is, and run as that.
+"""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.driver.atomic_directory import check_local
+from jobs.terminal.console import next_command, results, table
+
+if TYPE_CHECKING:
+    from jobs.driver.beam_driver import JobOutcome
+    from pipeline.results.exit_stats import ExitStats
+
+Execute = Callable[[Sequence[str]], Any]
+
+PACKAGES = ("torch", "transformers", "apache_beam", "pandas", "numpy")
+POLICIES = (
+    "--speed 0",
+    "--max-disagreement 0.005",
+    "--max-disagreement 0.01",
+    "--max-disagreement 0.02",
+    "--target-speedup 2",
+    "--target-speedup 3",
+    "--speed 0.5",
+)
+MARKER = "fastbert-quickstart"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickstartConfig:
+    """How large the built-in job is.
+
+    Attributes:
+        output: directory that everything is written to; emptied first if an earlier quickstart made it.
+        train_rows: labelled rows to fine-tune with.
+        eval_rows: labelled rows to choose the epoch by.
+        test_rows: rows to score.
+        corpus_rows: most rows for the teacher to label.
+        finetune_epochs: passes over the labelled rows.
+        distill_epochs: passes over the soft labels.
+        num_layers: of the BERT that is trained.
+        hidden_size: of the same.
+        vocab_size: word pieces.
+        max_length: tokens that a text is cut to.
+        seed: of everything.
+        policies: what to score with, full depth first.
+    """
+
+    output: str = "quickstart"
+    train_rows: int = 20_000
+    eval_rows: int = 2_000
+    test_rows: int = 15_000
+    corpus_rows: int = 30_000
+    finetune_epochs: int = 3
+    distill_epochs: int = 3
+    num_layers: int = 6
+    hidden_size: int = 128
+    vocab_size: int = 8192
+    max_length: int = 48
+    seed: int = 0
+    policies: tuple[str, ...] = POLICIES
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyResult:
+    """What one policy gave on the test rows.
+
+    Attributes:
+        policy: an option of `score`, and its value.
+        mean_exit_layer: from 1.
+        flops_speed_up: full depth over this, real lengths, attention and branches counted.
+        seconds: of scoring, start-up excluded.
+        agreement: share of rows with full depth's answer.
+        accuracy: share of rows with the true label.
+    """
+
+    policy: str
+    mean_exit_layer: float
+    flops_speed_up: float
+    seconds: float
+    agreement: float
+    accuracy: float
+
+
+def run(config: QuickstartConfig, execute: Execute) -> list[PolicyResult]:
+    """Make a model, a FastBERT of it, score with it by several policies, and compare them.
+
+    Args:
+        config: how large the job is.
+        execute: runs the words of a command line, the program's name left out.
+
+    Raises:
+        OptionError: if the seed is none.
+        OutputError: if the output directory holds something else, or cannot be written.
+    """
+    from model.training.loop import check_seed
+
+    started = time.monotonic()
+    check_seed(config.seed)
+    home = _fresh_home(config)
+    _write_texts(config, home)
+    _command(
+        execute, "finetune", "--input", home / "train.tsv", "--eval-input", home / "eval.tsv",
+        "--text-column", "text", "--label-column", "label", "--model", home / "pretrained",
+        "--output", home / "teacher", "--epochs", config.finetune_epochs, "--learning-rate", 5e-4,
+        "--max-length", config.max_length, "--seed", config.seed,
+    )  # fmt: skip
+    _command(
+        execute, "label-teacher", "--input", home / "corpus.tsv", "--text-column", "text",
+        "--teacher", home / "teacher", "--output", home / "labels", "--max-length", config.max_length,
+    )  # fmt: skip
+    _command(
+        execute, "distill", "--labels", home / "labels", "--backbone", home / "teacher",
+        "--output", home / "fastbert", "--epochs", config.distill_epochs, "--seed", config.seed,
+    )  # fmt: skip
+    _command(execute, "calibrate", "--model", home / "fastbert", "--labels", home / "labels")
+    found = [_score(execute, home, policy, config.policies[0]) for policy in config.policies]
+    _show(found, config)
+    results().print(f"{time.monotonic() - started:,.0f} s in all; everything is in {home}/")
+    next_command(
+        results(),
+        "fastbert-jobs label-teacher --input YOUR_FILES --text-column COLUMN --teacher YOUR_MODEL "
+        "--output labels",
+    )
+    return found
+
+
+def _fresh_home(config: QuickstartConfig) -> Path:
+    import shutil
+
+    from model.errors import OutputError
+
+    check_local(config.output)
+    home = Path(config.output)
+    try:
+        if home.exists():
+            if not (home / MARKER).is_file():
+                raise OutputError(f"{config.output!r} exists and is no quickstart's; choose another --output")
+            shutil.rmtree(home)
+        home.mkdir(parents=True)
+        (home / MARKER).touch()
+    except OSError as error:
+        raise OutputError(f"{config.output!r} cannot be written: {error}") from error
+    return home
+
+
+def _write_texts(config: QuickstartConfig, home: Path) -> None:
+    """Gather sentences, part them, and make a tokenizer and an untrained BERT from the training part."""
+    from jobs.quickstart.docstring_corpus import corpus
+    from jobs.quickstart.tiny_bert import write_tiny_bert
+
+    console = results()
+    with console.status(f"gathering sentences from the docstrings of {', '.join(PACKAGES)}"):
+        total = config.train_rows + config.eval_rows + config.test_rows + config.corpus_rows
+        rows = corpus(PACKAGES, max_per_package=total, seed=config.seed)
+    sizes = {"train": config.train_rows, "eval": config.eval_rows, "test": config.test_rows}
+    first = 0
+    for name, size in sizes.items():
+        _write_tsv(home / f"{name}.tsv", ("text", "label"), rows[first : first + size])
+        first += size
+    unlabelled = [(text,) for text, _ in rows[first : first + config.corpus_rows]]
+    _write_tsv(home / "corpus.tsv", ("text",), unlabelled)
+    console.print(
+        f"{len(rows):,} distinct sentences from the docstrings of {', '.join(PACKAGES)}: "
+        f"{config.train_rows:,} labelled by their package, {len(unlabelled):,} unlabelled, "
+        f"{config.test_rows:,} to score",
+        soft_wrap=True,
+    )
+    with console.status("training a tokenizer"):
+        write_tiny_bert(
+            home / "pretrained",
+            [text for text, _ in rows[: config.train_rows]],
+            vocab_size=config.vocab_size,
+            num_layers=config.num_layers,
+            hidden_size=config.hidden_size,
+            max_length=config.max_length,
+            seed=config.seed,
+        )
+
+
+def _write_tsv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n")
+        writer.writerows([header, *rows])
+
+
+def _command(execute: Execute, *args: object) -> Any:
+    """Print a command line, run it, and return what its `run` returned."""
+    words = [str(arg) for arg in args]
+    results().print(f"\n$ fastbert-jobs {shlex.join(words)}", markup=False, soft_wrap=True, style="bold")
+    return execute(words)
+
+
+def _score(execute: Execute, home: Path, policy: str, full_depth: str) -> PolicyResult:
+    """Score the test rows by one policy, and compare with full depth."""
+    import numpy as np
+    import pandas as pd
+
+    output = _scores(home, policy)
+    outcome: JobOutcome = _command(
+        execute, "score", "--input", home / "test.tsv", "--text-column", "text", "--model", home / "fastbert",
+        "--output", output, *policy.split(),
+    )  # fmt: skip
+    stats: ExitStats = _command(execute, "audit", output, "--labels-input", home / "test.tsv")
+    answers = pd.read_parquet(output, columns=["prediction"])["prediction"].to_numpy()
+    expected = pd.read_parquet(_scores(home, full_depth), columns=["prediction"])["prediction"].to_numpy()
+    accuracy = stats.share("correct", "labelled")
+    assert accuracy is not None, "the test rows have labels"
+    return PolicyResult(
+        policy=policy,
+        mean_exit_layer=stats.mean_exit_layer,
+        flops_speed_up=stats.saved_compute_speed_up,
+        seconds=outcome.busy_seconds,
+        agreement=float(np.mean(answers == expected)),
+        accuracy=accuracy,
+    )
+
+
+def _scores(home: Path, policy: str) -> Path:
+    """Return the directory of a policy's scores: scores-speed-0 for --speed 0."""
+    return home / f"scores{policy[1:].replace(' ', '-')}"
+
+
+def _show(found: Sequence[PolicyResult], config: QuickstartConfig) -> None:
+    """Print one row a policy."""
+    full_depth = found[0].seconds
+    rows = [
+        (
+            result.policy,
+            f"{result.mean_exit_layer:.2f}",
+            f"{result.flops_speed_up:.2f}x",
+            f"{full_depth / result.seconds:.2f}x",
+            f"{config.test_rows / result.seconds:,.0f}",
+            f"{result.agreement:.2%}",
+            f"{result.accuracy:.2%}",
+        )
+        for result in found
+    ]
+    columns = ("score", "mean exit layer", "FLOPs", "wall clock", "rows/s", "agreement", "accuracy")
+    console = results()
+    console.print()
+    console.print(table(f"{config.test_rows:,} rows, {config.num_layers} layers", columns, rows))
+    console.print(
+        "FLOPs: speed-up over full depth at real text lengths, attention products and branches counted\n"
+        "wall clock: speed-up over full depth, reading and writing counted\n"
+        "agreement: rows with the full-depth answer"
+    )

@@ -1,0 +1,1 @@
+"""Model directories: found, loaded whole or refused, told apart by their bytes."""

@@ -1,0 +1,175 @@
+"""Checkpoints: loaded whole or refused."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as hf_logging
+
+from model.errors import CheckpointError
+from model.messages import first_line
+
+
+def load_config(directory: Path) -> PretrainedConfig:
+    """Return the configuration in `directory`.
+
+    Raises:
+        CheckpointError: if it cannot be read or is of a kind that transformers does not know.
+    """
+    try:
+        return AutoConfig.from_pretrained(directory)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{str(directory)!r} has no usable config.json: {first_line(error)}") from error
+
+
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    """Return the tokenizer in `directory`.
+
+    Raises:
+        CheckpointError: if it is missing, unreadable, or cannot pad.
+    """
+    # AutoTokenizer makes an empty one up where the files are missing.
+    if not any((directory / name).is_file() for name in _TOKENIZER_FILES):
+        known = ", ".join(_TOKENIZER_FILES)
+        raise CheckpointError(f"{str(directory)!r} has no tokenizer files (one of {known})")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise CheckpointError(f"{str(directory)!r} has no usable tokenizer: {first_line(error)}") from error
+    if tokenizer.pad_token_id is None:
+        raise CheckpointError(f"the tokenizer in {str(directory)!r} has no padding token")
+    return tokenizer
+
+
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+
+
+def label_names(config: PretrainedConfig) -> tuple[str, ...]:
+    """Return the label names in the order of the logits."""
+    return tuple(str(config.id2label[index]) for index in range(config.num_labels))
+
+
+def load_classifier(directory: Path) -> PreTrainedModel:
+    """Load a sequence classifier of any family, in eval mode and float32, every tensor from the checkpoint.
+
+    Raises:
+        CheckpointError: if tensors are missing, or it does not choose between two labels or more.
+    """
+    config = load_config(directory)
+    check_single_label(config, str(directory))
+    model, report = _load(directory, config)
+    check_complete(report, str(directory))
+    return model.eval()
+
+
+def load_for_finetuning(directory: Path, labels: Sequence[str], *, seed: int) -> PreTrainedModel:
+    """Load a pretrained encoder, or a classifier of other labels, with a head for `labels`, in float32.
+
+    Args:
+        directory: of the checkpoint.
+        labels: label names in the order of the logits.
+        seed: of what the checkpoint lacks: the head, and maybe the pooler under it.
+
+    Raises:
+        CheckpointError: if a tensor of the encoder is missing or of another shape.
+    """
+    config = load_config(directory)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: place for place, label in enumerate(labels)}
+    config.problem_type = "single_label_classification"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, report = _load(directory, config, ignore_mismatched_sizes=True)
+    _check_encoder(report, model.base_model_prefix, str(directory))
+    return model
+
+
+def _load(
+    directory: Path, config: PretrainedConfig, **options: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Return a float32 sequence classifier and its loading report."""
+    options |= {"config": config, "dtype": "float32", "output_loading_info": True}
+    with quiet_transformers():
+        try:
+            model, report = AutoModelForSequenceClassification.from_pretrained(directory, **options)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"{str(directory)!r} cannot be loaded: {first_line(error)}") from error
+    return model, report
+
+
+def _check_encoder(report: dict[str, Any], prefix: str, name: str) -> None:
+    """Refuse a checkpoint whose encoder, the pooler excepted, is not whole."""
+    missing = [key for key in _keys(report, "missing_keys") if "pooler" not in key]
+    for problem, keys in (("missing", missing), ("mismatched", _keys(report, "mismatched_keys"))):
+        damaged = [key for key in keys if key.startswith(f"{prefix}.")]
+        if damaged:
+            raise CheckpointError(
+                f"{name!r} is incomplete: {len(damaged)} tensors {problem}, {damaged[0]!r} among them"
+            )
+
+
+def _keys(report: dict[str, Any], kind: str) -> list[str]:
+    """Return the names of tensors in a loading report; beside those of another shape stand the shapes."""
+    return sorted(key if isinstance(key, str) else str(key[0]) for key in report.get(kind, ()))
+
+
+def check_single_label(config: PretrainedConfig, name: str) -> None:
+    """Refuse a model that does not choose one of several labels.
+
+    Raises:
+        CheckpointError: with one label (a regression), or where several may hold at once.
+    """
+    if config.num_labels < 2:
+        raise CheckpointError(f"{name!r} has one label only; a classifier of two labels or more is needed")
+    if config.problem_type not in (None, "single_label_classification"):
+        raise CheckpointError(
+            f"{name!r} is for {config.problem_type}; only single_label_classification can exit early"
+        )
+    names = label_names(config)
+    if len(set(names)) != len(names):
+        raise CheckpointError(f"{name!r} names two labels alike in its config.json: {', '.join(names)}")
+
+
+def check_complete(report: dict[str, Any], name: str) -> None:
+    """Refuse a checkpoint whose tensors do not match its configuration exactly.
+
+    Args:
+        report: what `from_pretrained(output_loading_info=True)` returns beside the model.
+        name: the checkpoint, for the message.
+
+    Raises:
+        CheckpointError: naming the first tensor that is missing or of another shape.
+    """
+    for kind in ("missing_keys", "mismatched_keys"):
+        keys = _keys(report, kind)
+        if keys:
+            problem = kind.removesuffix("_keys")
+            raise CheckpointError(
+                f"{name!r} is incomplete: {len(keys)} tensors {problem}, {keys[0]!r} among them; "
+                "is it a fine-tuned sequence classifier?"
+            )
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' own reports and progress bars off the screen: what is wrong is raised instead."""
+    level, had_bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if had_bars:
+            hf_logging.enable_progress_bar()

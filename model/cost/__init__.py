@@ -1,0 +1,1 @@
+"""What layers and branches cost, in FLOPs and in seconds."""

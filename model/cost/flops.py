@@ -1,0 +1,212 @@
+"""Floating-point operations, from a configuration: the paper's count and an honest one.
+
+Both count 2 FLOPs a multiply-add. The paper (Liu et al. 2020, Tables 1 and 2) counts the linear layers of a
+text padded to 128 tokens, with a teacher of the branch's shape, and leaves out the attention products and
+the last N-way layer. The honest count adds both, takes each text's real length and the model's own head, and
+all of it as it is run here: of the last layer only what its first token needs; of a branch one query a
+text, key and value layer folded into it, and nothing where nothing may leave.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, PretrainedConfig
+
+from model.exits.policy import ExitPolicy
+from model.network.backbones.adapter import adapt
+from model.network.config import BRANCH_HEADS, BRANCH_SIZE, FastBertConfig
+from model.tokens.packing import Lengths
+
+PAPER_LENGTH = 128
+Flops = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlopsModel:
+    """What the two counts need to know of a model; see `flops_model`.
+
+    Attributes:
+        hidden_size: width of the hidden states that a branch reads.
+        layer_linears: (num_layers,) FLOPs of a layer's linear layers, a token.
+        attention_width: heads times their size.
+        first_token_linears: FLOPs of the last layer's linear layers that are run for the first token only.
+        first_token_attention: of the last layer's attention width, what is computed for that token only.
+        embedding_linears: FLOPs of linear layers before the first layer, a token.
+        head_linears: FLOPs of the model's own classifier, a text.
+        num_labels: width of the logits.
+        branch_size: width of a branch.
+        branch_heads: its attention heads.
+    """
+
+    hidden_size: int
+    layer_linears: tuple[int, ...]
+    attention_width: int
+    first_token_linears: int
+    first_token_attention: int
+    embedding_linears: int
+    head_linears: int
+    num_labels: int
+    branch_size: int
+    branch_heads: int
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "FlopsModel":
+        """Return what `dataclasses.asdict` took apart, read back from JSON, which has no tuples."""
+        return cls(**{**content, "layer_linears": tuple(content["layer_linears"])})
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the backbone."""
+        return len(self.layer_linears)
+
+    # -- the paper's count ---------------------------------------------------------------------------
+
+    def paper_layer(self, num_tokens: int = PAPER_LENGTH) -> int:
+        """Return the FLOPs of one layer (1,811.94 M in a BERT-base at 128 tokens)."""
+        return self.layer_linears[0] * num_tokens
+
+    def paper_branch(self, num_tokens: int = PAPER_LENGTH) -> int:
+        """Return the FLOPs of one branch: narrowing, self-attention's four projections, one dense layer."""
+        width = self.branch_size
+        return num_tokens * 2 * (self.hidden_size * width + 4 * width**2) + 2 * width**2
+
+    def paper_full_depth(self, num_tokens: int = PAPER_LENGTH) -> int:
+        """Return the FLOPs of all layers and a teacher of the branch's shape."""
+        return self.num_layers * self.paper_layer(num_tokens) + self.paper_branch(num_tokens)
+
+    def paper_speed_up(self, mean_exit_layer: float, mean_classifiers: float | None = None) -> float:
+        """Return full depth over FastBERT.
+
+        Args:
+            mean_exit_layer: over all texts, from 1.
+            mean_classifiers: classifiers that were run, the teacher included, over all texts; None for the
+                paper's rule, one after every layer.
+        """
+        classifiers = mean_exit_layer if mean_classifiers is None else mean_classifiers
+        run = mean_exit_layer * self.paper_layer() + classifiers * self.paper_branch()
+        return self.paper_full_depth() / run
+
+    # -- the honest count ----------------------------------------------------------------------------
+
+    @cached_property
+    def _branch_a_token(self) -> int:
+        # narrow; then every head's query against the token, and the sum that it enters
+        return 2 * self.branch_size * self.hidden_size + 4 * self.branch_heads * self.branch_size
+
+    @cached_property
+    def _branch_a_text(self) -> int:
+        # query and key, value and attention output, each a matrix a head; dense; then the labels
+        return 2 * self.branch_size * ((2 * self.branch_heads + 1) * self.branch_size + self.num_labels)
+
+    def _unfinished(self, num_tokens: Lengths) -> Flops:
+        """Return what the last layer does not do for the tokens after the first, (rows,)."""
+        others = num_tokens - 1
+        left: Flops = (self.first_token_linears + 4 * self.first_token_attention * num_tokens) * others
+        return left
+
+    def full_depth(self, num_tokens: Lengths) -> Flops:
+        """Return the FLOPs of each text at full depth, no branch being run, (rows,).
+
+        Args:
+            num_tokens: (rows,) real tokens, special ones included.
+        """
+        last: Flops = self.to_layers(num_tokens)[:, -1]
+        return last
+
+    def to_layers(self, num_tokens: Lengths) -> Flops:
+        """Return the FLOPs of each text that leaves after each layer, no branch being run.
+
+        Args:
+            num_tokens: (rows,) real tokens, special ones included.
+
+        Returns:
+            (rows, num_layers); of the last layer with the model's own classifier.
+        """
+        linears = np.cumsum(self.layer_linears) + self.embedding_linears
+        layers = np.arange(1, self.num_layers + 1)
+        attention = 4 * self.attention_width * num_tokens[:, None] ** 2 * layers
+        flops: Flops = linears * num_tokens[:, None] + attention
+        flops[:, -1] += self.head_linears - self._unfinished(num_tokens)
+        return flops
+
+    def branch(self, num_tokens: Lengths) -> Flops:
+        """Return the FLOPs of one branch, (rows,)."""
+        flops: Flops = self._branch_a_token * num_tokens + self._branch_a_text
+        return flops
+
+    def with_exits(self, num_tokens: Lengths, exit_layer: npt.NDArray[np.int16], policy: ExitPolicy) -> Flops:
+        """Return the FLOPs of each text up to the layer where it left, branches included, (rows,).
+
+        Args:
+            num_tokens: (rows,) real tokens, special ones included.
+            exit_layer: (rows,) from 1.
+            policy: says which branches were run.
+        """
+        is_run = np.array([*policy.thresholds, 0.0]) > 0
+        branches = np.cumsum(is_run)[exit_layer - 1]
+        to_exit = self.to_layers(num_tokens)[np.arange(len(num_tokens)), exit_layer - 1]
+        total: Flops = to_exit + branches * self.branch(num_tokens)
+        return total
+
+
+def flops_model(
+    config: PretrainedConfig, *, branch_size: int = BRANCH_SIZE, branch_heads: int = BRANCH_HEADS
+) -> FlopsModel:
+    """Read off a sequence classifier's configuration what its parts cost; no weights are made.
+
+    Args:
+        config: of a supported family; not a FastBERT's, but its backbone's.
+        branch_size: width of a branch.
+        branch_heads: its attention heads.
+
+    Raises:
+        CheckpointError: if the family is not supported.
+
+    >>> from transformers import BertConfig
+    >>> base = flops_model(BertConfig())
+    >>> base.paper_layer(), base.paper_layer() + base.paper_branch(), base.paper_full_depth()
+    (1811939328, 1853915136, 21785247744)
+    """
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(config)
+    backbone = adapt(model)
+    layers = tuple(_linear_flops(layer) for layer in backbone.layers)
+    embedding = sum(map(_linear_flops, backbone.embedding_modules))
+    last = backbone.blocks(len(layers) - 1)[-1:]
+    distinct_layers = sum(_linear_flops(layer) for layer in set(backbone.layers))
+    return FlopsModel(
+        hidden_size=config.hidden_size,
+        layer_linears=layers,
+        attention_width=backbone.attention_width,
+        first_token_linears=sum(
+            _linear_flops(part)
+            for block in last
+            for part in (block.query, block.attention_output, block.up, block.down)
+        ),
+        first_token_attention=sum(block.query.out_features for block in last),
+        embedding_linears=embedding,
+        head_linears=_linear_flops(model) - distinct_layers - embedding,
+        num_labels=config.num_labels,
+        branch_size=branch_size,
+        branch_heads=branch_heads,
+    )
+
+
+def fastbert_flops(config: FastBertConfig) -> FlopsModel:
+    """Return the same of a FastBERT, its branches as it has them."""
+    return flops_model(
+        config.backbone_config, branch_size=config.branch_size, branch_heads=config.branch_heads
+    )
+
+
+def _linear_flops(module: nn.Module) -> int:
+    """Return the FLOPs a token of all linear layers inside `module`."""
+    return sum(
+        2 * part.in_features * part.out_features for part in module.modules() if isinstance(part, nn.Linear)
+    )

@@ -1,0 +1,1 @@
+"""What a layer is run by: device, number format, packed products, attention, cores."""

@@ -1,0 +1,143 @@
+"""Where a model runs and in which number format."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.engine.fused_linear import has_onednn
+from model.errors import CheckpointError
+
+
+class Precision(StrEnum):
+    """Number format of the weights and hidden states; answers are always computed in float32."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+    @classmethod
+    def of(cls, dtype: torch.dtype) -> "Precision":
+        """Return the precision whose dtype is `dtype`.
+
+        >>> Precision.of(torch.bfloat16)
+        <Precision.BF16: 'bf16'>
+        """
+        return next(precision for precision, known in _DTYPES.items() if known is dtype)
+
+
+class Backend(StrEnum):
+    """Whose operators run the layers."""
+
+    ONEDNN = "onednn"  # packed texts, weights packed for oneDNN
+    TORCH = "torch"  # packed texts, torch's own operators
+    HUGGING_FACE = "hugging-face"  # padded micro-batches through the model's own layers
+
+
+_DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """What a job runs on, decided once and written into its manifest.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        precision: never AUTO.
+        backend: whose operators run.
+        token_budget: tokens of a micro-batch, padding included.
+        chunk_bytes: hidden states of a chunk, the unit of one decision a layer.
+    """
+
+    device: str
+    precision: Precision
+    backend: Backend
+    token_budget: int
+    chunk_bytes: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The torch dtype of `precision`."""
+        return _DTYPES[self.precision]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What of it changes results, for a job's manifest."""
+        return {"device": self.device, "precision": str(self.precision), "backend": str(self.backend)}
+
+    def describe(self) -> str:
+        """Return one line for the user.
+
+        >>> resolve_execution(Precision.FP32, device="cpu").describe()
+        'cpu, fp32 by onednn, micro-batches of 1024 tokens'
+        """
+        return (
+            f"{self.device}, {self.precision} by {self.backend}, micro-batches of {self.token_budget} tokens"
+        )
+
+
+def check_finite(logits: npt.NDArray[np.float32]) -> None:
+    """Refuse answers that are no numbers.
+
+    Args:
+        logits: (rows, num_labels).
+
+    Raises:
+        CheckpointError: saying how many texts have such an answer.
+    """
+    bad = int((~np.isfinite(logits)).any(axis=1).sum())
+    if bad:
+        raise CheckpointError(
+            f"the model answers NaN to {bad} of {len(logits)} texts; "
+            "are its weights damaged, or is --precision too coarse for it?"
+        )
+
+
+def check_same_execution(found: Execution, asked: Execution) -> None:
+    """Refuse a worker that would not compute as the job was told.
+
+    Raises:
+        CheckpointError: naming both.
+    """
+    if found != asked:
+        raise CheckpointError(
+            f"this job runs on {asked.describe()}, but a worker has {found.describe()}; "
+            "workers of one job must have the same processors and libraries"
+        )
+
+
+def resolve_execution(precision: Precision = Precision.AUTO, *, device: str | None = None) -> Execution:
+    """Decide device, number format and backend.
+
+    AUTO is bfloat16 where the device computes in it natively; else float32 on a CPU and float16 on a GPU.
+
+    Args:
+        precision: what the user asked for.
+        device: "cpu" or "cuda"; None takes a GPU where there is one.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if precision is Precision.AUTO:
+        precision = _automatic(device)
+    is_cpu = device == "cpu"
+    packs = is_cpu and has_onednn(_DTYPES[precision])
+    # A CPU's caches like small micro-batches; a GPU wants enough work to hide its launches.
+    token_budget, chunk_bytes = (1024, 1 << 28) if is_cpu else (1 << 15, 1 << 31)
+    return Execution(
+        device=device,
+        precision=precision,
+        backend=Backend.ONEDNN if packs else Backend.TORCH,
+        token_budget=token_budget,
+        chunk_bytes=chunk_bytes,
+    )
+
+
+def _automatic(device: str) -> Precision:
+    if device != "cpu":
+        return Precision.BF16 if torch.cuda.is_bf16_supported() else Precision.FP16
+    found = torch.cpu.get_capabilities()
+    # Elsewhere bfloat16 is emulated, and slower than float32.
+    is_native = any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return Precision.BF16 if is_native and has_onednn(torch.bfloat16) else Precision.FP32

@@ -1,0 +1,61 @@
+"""A branch over packed texts, its linear layers folded into as few as there can be."""
+
+import torch
+from torch import Tensor, nn
+
+from model.engine.fused_linear import LinearType
+from model.network.branch import BranchClassifier
+from model.tokens.packing import MicroBatch
+
+
+class PackedBranch:
+    """A `BranchClassifier` made ready: the same answers from five products.
+
+    Between query and key layer, and between value layer and attention output, stands nothing that is not
+    linear: each pair is one matrix a head.
+    """
+
+    @torch.no_grad()
+    def __init__(self, branch: BranchClassifier, linear: LinearType) -> None:
+        """Fold and make ready what `branch` consists of, on its device and in its dtype."""
+        heads, width = branch.num_heads, branch.query.in_features
+        # In float64, so that folding rounds once and equal branches are equal to the bit.
+        dtype = branch.query.weight.dtype
+
+        def by_head(layer: nn.Linear) -> Tensor:
+            return layer.weight.double().view(heads, -1, width)
+
+        scale = (width // heads) ** -0.5
+        query_bias = branch.query.bias.double().view(heads, -1)
+        asks = torch.einsum("hdw,hdv->hwv", by_head(branch.key), by_head(branch.query)) * scale
+        ask_biases = torch.einsum("hdw,hd->hw", by_head(branch.key), query_bias) * scale
+        output = branch.attention_output.weight.double()
+        by_column = output.view(width, heads, -1)
+        reads = torch.einsum("ohd,hdw->ohw", by_column, by_head(branch.value))
+        read_bias = output @ branch.value.bias.double() + branch.attention_output.bias.double()
+
+        self._heads = heads
+        self._narrow = linear(branch.narrow.weight, branch.narrow.bias, nn.Tanh())
+        self._ask = linear(asks.flatten(0, 1).to(dtype), ask_biases.flatten().to(dtype))
+        self._read = linear(reads.flatten(1).to(dtype), read_bias.to(dtype))
+        self._dense = linear(branch.dense.weight, branch.dense.bias, nn.Tanh())
+        self._classifier = linear(branch.classifier.weight, branch.classifier.bias)
+
+    def gather(self, states: Tensor, batch: MicroBatch) -> Tensor:
+        """Return what every head sees of its text, (rows, heads * width); see `BranchClassifier.gather`.
+
+        Args:
+            states: (tokens or more, hidden_size) of the micro-batch, contiguous.
+            batch: its texts.
+        """
+        narrow = self._narrow(states)[: batch.num_real_tokens]
+        first = narrow.index_select(0, batch.first_tokens(narrow.device))
+        asked = self._ask(first).view(len(first), self._heads, -1)
+        # In float32: for products as small as these a format of 16 bits pays on no device.
+        padded = batch.pad(narrow.float())
+        seen = BranchClassifier.gather(asked.float(), padded, batch.padding(narrow.device))
+        return seen.flatten(1).to(states.dtype)
+
+    def answer(self, gathered: Tensor) -> Tensor:
+        """Return (rows, num_labels) float32 logits from what `gather` returned."""
+        return self._classifier(self._dense(self._read(gathered))).float()

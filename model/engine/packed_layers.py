@@ -1,0 +1,76 @@
+"""A model's layers over packed texts, trusted only after they have agreed with the plain ones."""
+
+import logging
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.engine.execution import Backend, Execution
+from model.engine.fused_linear import LinearType, OneDnnLinear, TorchLinear
+from model.engine.packed_block import LastPackedBlock, PackedBlock
+from model.network.backbones.adapter import Backbone
+from model.tokens.packing import micro_batches
+
+_LOGGER = logging.getLogger(__name__)
+# How far a packed layer's states may be from the plain layer's, as a share of the largest.
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
+def linear_of(backend: Backend) -> LinearType:
+    """Return how a backend computes products."""
+    return OneDnnLinear if backend is Backend.ONEDNN else TorchLinear
+
+
+@torch.no_grad()
+def pack_layers(adapter: Backbone, execution: Execution) -> list[list[PackedBlock]]:
+    """Return each layer's packed blocks; none at all where the backend is not for such a model.
+
+    Args:
+        adapter: of a model on the device and in the dtype of `execution`.
+        execution: what to run on.
+    """
+    blocks = [adapter.blocks(index) for index in range(len(adapter.layers))]
+    if execution.backend is Backend.HUGGING_FACE or not blocks[0]:
+        return []
+    if execution.device != "cpu" and (
+        # What torch's variable-length attention does not take.
+        execution.dtype is torch.float32 or adapter.attention_bias(1) is not None
+    ):
+        return []
+    options: Any = {
+        "num_heads": adapter.model.config.num_attention_heads,
+        "linear": linear_of(execution.backend),
+    }
+    # Layers that share their weights share what is made of them.
+    ready = cache(lambda block: PackedBlock(block, **options))
+    layers = [[ready(block) for block in layer] for layer in blocks]
+    layers[-1] = [*layers[-1][:-1], LastPackedBlock(blocks[-1][-1], **options)]
+    if difference := _difference(adapter, layers, execution):
+        _LOGGER.warning("plain layers are used, since %s", difference)
+        return []
+    return layers
+
+
+def _difference(adapter: Backbone, layers: list[list[PackedBlock]], execution: Execution) -> str | None:
+    """Return how packed layers differ from the plain ones on a few random states; None if they do not."""
+    lengths = np.array([7, 4, 4, 1])
+    (batch,) = micro_batches(lengths, 100)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(int(lengths.sum()), adapter.model.config.hidden_size, generator=generator)
+    states = hidden.to(execution.device, execution.dtype)
+    padded = batch.pad(states)
+    inputs = adapter.layer_inputs(padded, batch.padding(states.device))
+    for index, blocks in enumerate(layers):
+        plain = adapter.run_layer(index, padded, inputs)
+        expected = batch.unpad(plain) if index < len(layers) - 1 else plain[:, 0]
+        found = states
+        for block in blocks:
+            found = block(found, batch, adapter.attention_bias)
+        far = float((found.float() - expected.float()).abs().max() / expected.float().abs().max())
+        if not far <= _TOLERANCE[execution.dtype]:
+            return (
+                f"layer {index + 1} computed by {execution.backend} is off by {far:.1e} of its largest value"
+            )
+    return None

@@ -1,0 +1,1 @@
+"""Where texts leave: policies, the layer sweep, every exit's answer."""

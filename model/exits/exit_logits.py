@@ -1,0 +1,81 @@
+"""Every exit's view of a text: what branches are trained on, and what judges them."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.engine.engine import NOTHING, Engine
+from model.tokens.packing import MicroBatch, longest_first, padded_places
+from model.tokens.tokenization import TokenizedTexts
+
+
+class LayerStates:
+    """The hidden states of some texts after every layer but the last, without gradient."""
+
+    @torch.no_grad()
+    def __init__(self, engine: Engine, texts: TokenizedTexts) -> None:
+        """Run `texts`, in any order, through the backbone that `engine` is of."""
+        order = longest_first(texts.lengths)
+        ordered = texts.take(order)
+        self._lengths = texts.lengths
+        self._starts = np.empty_like(texts.lengths)
+        self._starts[order] = np.cumsum(ordered.lengths) - ordered.lengths
+        num_tokens = len(ordered.input_ids)
+        self._layers = [engine.new_states(num_tokens) for _ in range(1, engine.num_layers)]
+
+        def run(batch: MicroBatch) -> Tensor:
+            states = engine.embed(ordered, batch)
+            for layer, room in enumerate(self._layers, start=1):
+                states = engine.run_layer(layer, states, batch)
+                room[batch.tokens] = states[: batch.num_real_tokens]
+            return NOTHING
+
+        batches = engine.micro_batches(ordered.lengths)
+        engine.drive(lambda: engine.each(run, batches))
+
+    def places(self, rows: slice) -> tuple[Tensor, Tensor | None]:
+        """Return how some texts are padded to one batch.
+
+        Returns:
+            (rows, width) int64, where the tokens stand, for `after`; and which of them are real ones,
+            (rows, width) bool, None where all are.
+        """
+        lengths, device = self._lengths[rows], self._layers[0].device
+        slots = torch.from_numpy(padded_places(self._starts[rows], lengths)).to(device)
+        real = torch.from_numpy(np.arange(slots.shape[1]) < lengths[:, None]).to(device)
+        return slots, None if (lengths == lengths[0]).all() else real
+
+    def after(self, layer: int, places: Tensor) -> Tensor:
+        """Return the states after `layer`, from 1, of the tokens at `places`, (rows, width, hidden_size)."""
+        return self._layers[layer - 1].index_select(0, places.flatten()).view(*places.shape, -1)
+
+
+@torch.inference_mode()
+def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.float32]:
+    """Return what every exit answers to every text.
+
+    Args:
+        engine: a FastBERT made ready.
+        texts: in any order.
+
+    Returns:
+        (rows, num_layers, num_labels) float32 logits, in the order of `texts`; the last layer's are the
+        teacher classifier's.
+    """
+    order = longest_first(texts.lengths)
+    ordered = texts.take(order)
+
+    def run(batch: MicroBatch) -> Tensor:
+        exits = []
+        states = engine.embed(ordered, batch)
+        for layer in range(1, engine.num_layers):
+            states = engine.run_layer(layer, states, batch)
+            exits.append(engine.answer(layer, engine.run_branch(layer, states, batch)))
+        return torch.stack([*exits, engine.classify(engine.run_last_layer(states, batch))], dim=1)
+
+    logits = np.empty((len(texts), engine.num_layers, len(engine.labels)), dtype=np.float32)
+    if len(texts):
+        batches = engine.micro_batches(ordered.lengths)
+        logits[order] = torch.cat(engine.drive(lambda: engine.each(run, batches))).cpu().numpy()
+    return logits

@@ -1,0 +1,266 @@
+"""The layer sweep: all texts of a chunk through a layer, then one decision, then on with the survivors.
+
+A chunk is packed, longest text first. Every layer runs on full, length-sorted micro-batches of the texts
+still in it, so at most one partial micro-batch a layer and chunk is lost. A text's answer depends on its
+chunk only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.engine.engine import NOTHING, Engine
+from model.engine.execution import check_finite
+from model.exits.policy import ExitPolicy
+from model.network.uncertainty import normalised_entropy
+from model.tokens.packing import Lengths, MicroBatch, chunks, longest_first
+from model.tokens.tokenization import TokenizedTexts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Answers to some texts, in their order.
+
+    Attributes:
+        labels: label names in the order of the logits.
+        logits: (rows, num_labels) float32, at the exit taken, as its branch gives them.
+        uncertainty: (rows,) float32 in [0, 1], at the exit taken, its temperature applied.
+        exit_layer: (rows,) int16, from 1.
+        num_tokens: (rows,) int64.
+        truncated: (rows,) bool.
+        full_depth_logits: (rows, num_labels) float32, NaN for texts that did not go on to full depth.
+        num_processed_tokens: token-layers that were run, padding included.
+        num_real_tokens: the same without padding.
+    """
+
+    labels: tuple[str, ...]
+    logits: npt.NDArray[np.float32]
+    uncertainty: npt.NDArray[np.float32]
+    exit_layer: npt.NDArray[np.int16]
+    num_tokens: Lengths
+    truncated: npt.NDArray[np.bool_]
+    full_depth_logits: npt.NDArray[np.float32]
+    num_processed_tokens: int
+    num_real_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.exit_layer)
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float32]:
+        """(rows, num_labels) float32."""
+        return probabilities(self.logits)
+
+    @property
+    def label_ids(self) -> npt.NDArray[np.int64]:
+        """(rows,) index of each answer among `labels`."""
+        ids: npt.NDArray[np.int64] = self.logits.argmax(axis=1)
+        return ids
+
+    @property
+    def predictions(self) -> list[str]:
+        """The name of each text's label."""
+        return [self.labels[index] for index in self.label_ids]
+
+
+def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return softmax over the last axis, float32."""
+    result: npt.NDArray[np.float32] = torch.from_numpy(logits).softmax(dim=-1).numpy()
+    return result
+
+
+@dataclass
+class _Answers:
+    """What has been found out about the rows of a chunk so far."""
+
+    logits: Tensor
+    uncertainty: Tensor
+    exit_layer: Tensor
+    full_depth_logits: Tensor
+
+    @classmethod
+    def empty(cls, num_rows: int, num_labels: int, device: torch.device) -> _Answers:
+        unknown = torch.full((num_rows, num_labels), torch.nan, device=device)
+        return cls(
+            logits=unknown,
+            uncertainty=torch.full((num_rows,), torch.nan, device=device),
+            exit_layer=torch.zeros(num_rows, dtype=torch.int16, device=device),
+            full_depth_logits=unknown.clone(),
+        )
+
+    def record(self, rows: Tensor, logits: Tensor, uncertainty: Tensor, layer: int) -> None:
+        self.logits[rows] = logits
+        self.uncertainty[rows] = uncertainty
+        self.exit_layer[rows] = layer
+
+
+@dataclass
+class _Survivors:
+    """The texts still in the network, packed, longest first.
+
+    Attributes:
+        rows: (rows,) their places in the chunk.
+        lengths: (rows,) their tokens.
+        hidden: (total_tokens or more, hidden_size), from the engine.
+        answered: (rows,) bool: those that have left already, and go on for their full-depth answer only.
+    """
+
+    rows: Tensor
+    lengths: Lengths
+    hidden: Tensor
+    answered: Tensor
+
+    def keep(self, keep: Tensor, engine: Engine) -> _Survivors:
+        kept = keep.cpu().numpy()
+        if kept.all():
+            return self
+        return _Survivors(
+            rows=self.rows[keep],
+            lengths=self.lengths[kept],
+            hidden=engine.keep_rows(self.hidden, self.lengths, kept),
+            answered=self.answered[keep],
+        )
+
+
+@dataclass
+class LayerSweep:
+    """Runs chunks through a model; counts tokens on the way.
+
+    Attributes:
+        engine: the model made ready.
+        policy: when a text leaves.
+        num_processed_tokens: token-layers run so far, padding included.
+        num_real_tokens: the same without padding.
+    """
+
+    engine: Engine
+    policy: ExitPolicy
+    num_processed_tokens: int = field(default=0, init=False)
+    num_real_tokens: int = field(default=0, init=False)
+
+    @torch.inference_mode()
+    def run(self, chunk: TokenizedTexts, shadow: npt.NDArray[np.bool_]) -> _Answers:
+        """Answer the texts of one chunk.
+
+        Args:
+            chunk: texts, longest first.
+            shadow: (rows,) bool, texts that go on to full depth whatever they answered before.
+        """
+        device, num_layers = self.engine.device, self.engine.num_layers
+        answers = _Answers.empty(len(chunk), len(self.engine.labels), device)
+        followed = torch.from_numpy(shadow).to(device)
+        left = _Survivors(
+            rows=torch.arange(len(chunk), device=device),
+            lengths=chunk.lengths,
+            hidden=self._embed(chunk),
+            answered=torch.zeros(len(chunk), dtype=torch.bool, device=device),
+        )
+        for layer in range(1, num_layers):
+            threshold = self.policy.threshold(layer)
+            seen = self._run_layer(left, layer, with_branch=threshold > 0)
+            if threshold == 0:
+                continue
+            logits = self.engine.answer(layer, seen)
+            uncertainty = normalised_entropy(logits / self.policy.temperature(layer))
+            leaves = (uncertainty < threshold) & ~left.answered
+            answers.record(left.rows[leaves], logits[leaves], uncertainty[leaves], layer)
+            left.answered |= leaves
+            left = left.keep(~left.answered | followed[left.rows], self.engine)
+            if not len(left.lengths):
+                return answers
+        logits = self._run_last_layer(left)
+        waiting = ~left.answered
+        answers.record(left.rows[waiting], logits[waiting], normalised_entropy(logits[waiting]), num_layers)
+        answers.full_depth_logits[left.rows] = logits
+        return answers
+
+    def _embed(self, chunk: TokenizedTexts) -> Tensor:
+        """Return the packed states that the first layer takes, (total_tokens or more, hidden_size)."""
+        engine = self.engine
+        hidden = engine.new_states(len(chunk.input_ids))
+
+        def embed(batch: MicroBatch) -> Tensor:
+            hidden[batch.tokens] = engine.embed(chunk, batch)
+            return NOTHING
+
+        engine.each(embed, engine.micro_batches(chunk.lengths))
+        return hidden
+
+    def _run_layer(self, left: _Survivors, layer: int, *, with_branch: bool) -> Tensor:
+        """Run `layer` in place; return what its branch sees, (rows, width), none if not asked for."""
+        engine = self.engine
+
+        def run(batch: MicroBatch) -> Tensor:
+            states = engine.run_layer(layer, engine.rows_of(left.hidden, batch), batch)
+            seen = engine.run_branch(layer, states, batch) if with_branch else NOTHING
+            left.hidden[batch.tokens] = states[: batch.num_real_tokens]
+            return seen
+
+        return self._each(run, left)
+
+    def _run_last_layer(self, left: _Survivors) -> Tensor:
+        """Return the teacher classifier's logits, (rows, num_labels) float32."""
+        engine = self.engine
+
+        def run(batch: MicroBatch) -> Tensor:
+            return engine.classify(engine.run_last_layer(engine.rows_of(left.hidden, batch), batch))
+
+        return self._each(run, left)
+
+    def _each(self, function: Callable[[MicroBatch], Tensor], left: _Survivors) -> Tensor:
+        batches = self.engine.micro_batches(left.lengths)
+        self.num_processed_tokens += sum(map(self.engine.num_processed_tokens, batches))
+        self.num_real_tokens += int(left.lengths.sum())
+        return torch.cat(self.engine.each(function, batches))
+
+
+def predict_tokenized(
+    engine: Engine,
+    texts: TokenizedTexts,
+    policy: ExitPolicy,
+    *,
+    shadow: npt.NDArray[np.bool_] | None = None,
+) -> Predictions:
+    """Answer texts of any number and order: sort by length, cut into chunks, sweep, restore the order.
+
+    Args:
+        engine: the model made ready.
+        texts: in the order the answers shall have.
+        policy: when a text leaves.
+        shadow: (rows,) bool, texts that go on to full depth in any case; None for none.
+    """
+    num_rows, num_labels = len(texts), len(engine.labels)
+    order = longest_first(texts.lengths)
+    shadow = np.zeros(num_rows, dtype=np.bool_) if shadow is None else shadow
+    sweep = LayerSweep(engine=engine, policy=policy)
+    logits = np.empty((num_rows, num_labels), dtype=np.float32)
+    full_depth = np.empty_like(logits)
+    uncertainty = np.empty(num_rows, dtype=np.float32)
+    exit_layer = np.empty(num_rows, dtype=np.int16)
+    for part in chunks(texts.lengths[order], engine.chunk_tokens):
+        rows = order[part]
+        chunk, followed = texts.take(rows), shadow[rows]
+        answers = engine.drive(partial(sweep.run, chunk, followed))
+        logits[rows] = answers.logits.cpu().numpy()
+        full_depth[rows] = answers.full_depth_logits.cpu().numpy()
+        uncertainty[rows] = answers.uncertainty.cpu().numpy()
+        exit_layer[rows] = answers.exit_layer.cpu().numpy()
+    check_finite(logits)
+    return Predictions(
+        labels=engine.labels,
+        logits=logits,
+        uncertainty=uncertainty,
+        exit_layer=exit_layer,
+        num_tokens=texts.lengths,
+        truncated=texts.truncated,
+        full_depth_logits=full_depth,
+        num_processed_tokens=sweep.num_processed_tokens,
+        num_real_tokens=sweep.num_real_tokens,
+    )

@@ -1,0 +1,12 @@
+"""Words that error messages share."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what `error` says, its type's name where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def shown_labels(labels: tuple[str, ...]) -> str:
+    """Return the first label names, for a message."""
+    return ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")

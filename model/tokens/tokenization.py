@@ -1,0 +1,180 @@
+"""Texts to token ids, with nothing padded."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from model.errors import OptionError
+from model.tokens.packing import Lengths
+
+DEFAULT_MAX_LENGTH = 512
+# A tokenizer returns lists of Python integers, some 36 bytes a token; they live only until packed.
+_TEXTS_A_CALL = 2048
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizedTexts:
+    """Packed token ids of some texts.
+
+    Attributes:
+        input_ids: (total_tokens,) int32, special tokens included.
+        token_type_ids: (total_tokens,) int32, None where the tokenizer makes none.
+        lengths: (rows,) int64 tokens of each text.
+        truncated: (rows,) bool, whether tokens were cut off.
+    """
+
+    input_ids: npt.NDArray[np.int32]
+    token_type_ids: npt.NDArray[np.int32] | None
+    lengths: Lengths
+    truncated: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> "TokenizedTexts":
+        """Return the texts that `rows` names, in that order."""
+        starts = np.cumsum(self.lengths) - self.lengths
+        lengths = self.lengths[rows]
+        # Token i of the k-th taken text stands at starts[rows[k]] + i.
+        first = np.repeat(starts[rows] - (np.cumsum(lengths) - lengths), lengths)
+        tokens = first + np.arange(lengths.sum())
+        kinds = self.token_type_ids
+        return TokenizedTexts(
+            input_ids=self.input_ids[tokens],
+            token_type_ids=None if kinds is None else kinds[tokens],
+            lengths=lengths,
+            truncated=self.truncated[rows],
+        )
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    text_pairs: Sequence[str] | None = None,
+    *,
+    max_length: int,
+) -> TokenizedTexts:
+    """Tokenise texts, or pairs of texts, cutting each to `max_length` tokens (of a pair the longer part)."""
+    runs = [slice(first, first + _TEXTS_A_CALL) for first in range(0, len(texts), _TEXTS_A_CALL)]
+    # Threads of a worker share the tokenizer, and a call sets its truncation: one at a time.
+    with _LOCK, _left_as_found(tokenizer):
+        parts = [
+            _tokenize_run(
+                tokenizer, texts[run], None if text_pairs is None else text_pairs[run], max_length=max_length
+            )
+            for run in runs
+        ]
+    if not parts:
+        none = np.zeros(0, dtype=np.int32)
+        return TokenizedTexts(
+            input_ids=none,
+            token_type_ids=None,
+            lengths=none.astype(np.int64),
+            truncated=none.astype(np.bool_),
+        )
+    kinds = [part.token_type_ids for part in parts if part.token_type_ids is not None]
+    return TokenizedTexts(
+        input_ids=np.concatenate([part.input_ids for part in parts]),
+        token_type_ids=np.concatenate(kinds) if kinds else None,
+        lengths=np.concatenate([part.lengths for part in parts]),
+        truncated=np.concatenate([part.truncated for part in parts]),
+    )
+
+
+@contextmanager
+def _left_as_found(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Undo what a call leaves set in a tokenizer: saved with it, it would change a checkpoint's bytes."""
+    if not tokenizer.is_fast:
+        yield
+        return
+    backend = tokenizer.backend_tokenizer
+    truncation, padding = backend.truncation, backend.padding
+    try:
+        yield
+    finally:
+        backend.no_truncation()
+        backend.no_padding()
+        if truncation:
+            backend.enable_truncation(**truncation)
+        if padding:
+            backend.enable_padding(**padding)
+
+
+def _tokenize_run(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    text_pairs: Sequence[str] | None,
+    *,
+    max_length: int,
+) -> TokenizedTexts:
+    pairs = None if text_pairs is None else list(text_pairs)
+    encoded = tokenizer(
+        list(texts), pairs, truncation=True, max_length=max_length, return_attention_mask=False
+    )
+    ids, kinds = encoded["input_ids"], encoded.get("token_type_ids")
+    lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+    return TokenizedTexts(
+        input_ids=_flat(ids, lengths),
+        token_type_ids=None if kinds is None else _flat(kinds, lengths),
+        lengths=lengths,
+        truncated=_truncated(tokenizer, texts, pairs, lengths, max_length=max_length),
+    )
+
+
+def _flat(rows: Sequence[Sequence[int]], lengths: Lengths) -> npt.NDArray[np.int32]:
+    return np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
+
+
+def _truncated(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    lengths: Lengths,
+    *,
+    max_length: int,
+) -> npt.NDArray[np.bool_]:
+    """Return which texts lost tokens: only those that fill `max_length` can, and these are counted again."""
+    truncated = np.zeros(len(lengths), dtype=np.bool_)
+    for row in np.flatnonzero(lengths >= max_length).tolist():
+        # As a list: a single call takes an empty second text for none.
+        pair = None if pairs is None else [pairs[row]]
+        whole = tokenizer([texts[row]], pair, truncation=False, return_attention_mask=False, verbose=False)
+        truncated[row] = len(whole["input_ids"][0]) > max_length
+    return truncated
+
+
+def position_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return how many tokens `model` can take: its positions, and what its tokenizer says.
+
+    Args:
+        model: may stand on the meta device.
+        tokenizer: the model's own.
+    """
+    limits = [int(tokenizer.model_max_length)]
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # The RoBERTa family counts positions from padding_idx + 1.
+            offset = 0 if module.padding_idx is None else module.padding_idx + 1
+            limits.append(module.num_embeddings - offset)
+    return min(limits)
+
+
+def choose_max_length(requested: int | None, limit: int) -> int:
+    """Return the length that texts are cut to: what was asked for, else `limit`, at most 512.
+
+    Raises:
+        OptionError: if more is asked for than the model takes, or too little to hold a text.
+    """
+    if requested is None:
+        return min(limit, DEFAULT_MAX_LENGTH)
+    if not 4 <= requested <= limit:
+        raise OptionError(f"--max-length {requested} is not between 4 and {limit}, the model's limit")
+    return requested

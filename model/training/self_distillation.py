@@ -1,0 +1,128 @@
+"""Self-distillation: the branches learn the teacher's answers from the frozen backbone's states."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.engine.engine import Engine
+from model.exits.exit_logits import LayerStates, all_exit_logits
+from model.tokens.tokenization import TokenizedTexts
+
+
+class KlDirection(StrEnum):
+    """Which way the Kullback-Leibler divergence is taken.
+
+    The authors' code computes KL(teacher || student); the paper's equation 5 is written the other way round.
+    """
+
+    TEACHER_STUDENT = "teacher-student"
+    STUDENT_TEACHER = "student-teacher"
+
+
+def self_distillation_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    direction: KlDirection = KlDirection.TEACHER_STUDENT,
+    hard_label_weight: float = 0.0,
+) -> Tensor:
+    """Return how far one branch is from the teacher, averaged over the texts.
+
+    Args:
+        student_logits: (batch, num_labels).
+        teacher_logits: (batch, num_labels).
+        direction: see `KlDirection`.
+        hard_label_weight: weight of the cross-entropy with the teacher's answer, added to the divergence.
+
+    Returns:
+        Scalar, in nats, float32 (Liu et al. 2020, equation 5; its sum over branches is equation 6).
+    """
+    student = student_logits.float().log_softmax(dim=-1)
+    teacher = teacher_logits.float().log_softmax(dim=-1)
+    target, given = (teacher, student) if direction is KlDirection.TEACHER_STUDENT else (student, teacher)
+    loss = functional.kl_div(given, target, reduction="batchmean", log_target=True)
+    if hard_label_weight:
+        loss = loss + hard_label_weight * functional.nll_loss(student, teacher_logits.argmax(dim=-1))
+    return loss
+
+
+def branch_gradients(
+    branches: Iterable[nn.Module],
+    engine: Engine,
+    states: LayerStates,
+    rows: slice,
+    teacher_logits: Tensor,
+    *,
+    direction: KlDirection,
+    hard_label_weight: float,
+) -> Tensor:
+    """Return the loss of every branch on one batch, and add its gradients to the branch's own.
+
+    Args:
+        branches: what is trained, one a layer but the last, in float32.
+        engine: the backbone made ready; branches are computed side by side where it computes texts so.
+        states: what the branches see: of the backbone in eval mode, as when texts exit.
+        rows: the batch's among the texts of `states`.
+        teacher_logits: (batch, num_labels) of these rows.
+        direction: see `KlDirection`.
+        hard_label_weight: see `self_distillation_loss`.
+
+    Returns:
+        (num_layers - 1,) float32; their sum is what is minimised.
+    """
+    places, padding = states.places(rows)
+
+    def learn(layer: int, branch: nn.Module) -> Tensor:
+        loss = self_distillation_loss(
+            branch(states.after(layer, places).float(), padding),
+            teacher_logits,
+            direction=direction,
+            hard_label_weight=hard_label_weight,
+        )
+        loss.backward()
+        return loss.detach()
+
+    return torch.stack(engine.side_by_side(lambda item: learn(*item), enumerate(branches, start=1)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchQuality:
+    """How a branch stands to the teacher on held-out texts.
+
+    Attributes:
+        layer: the layer it follows, from 1.
+        kl: mean KL(teacher || student), nats.
+        agreement: share of texts with the teacher's answer.
+    """
+
+    layer: int
+    kl: float
+    agreement: float
+
+
+def branch_qualities(
+    engine: Engine, texts: TokenizedTexts, teacher_logits: npt.NDArray[np.float32]
+) -> list[BranchQuality]:
+    """Compare every branch with the teacher.
+
+    Args:
+        engine: the FastBERT made ready, with the branches as they now are.
+        texts: at least one.
+        teacher_logits: (rows, num_labels), in the order of `texts`.
+    """
+    exits = torch.from_numpy(all_exit_logits(engine, texts))
+    teacher = torch.from_numpy(teacher_logits)
+    return [
+        BranchQuality(
+            layer=layer + 1,
+            kl=float(self_distillation_loss(exits[:, layer], teacher)),
+            agreement=float((exits[:, layer].argmax(1) == teacher.argmax(1)).float().mean()),
+        )
+        for layer in range(engine.num_layers - 1)
+    ]

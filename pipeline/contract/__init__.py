@@ -1,0 +1,1 @@
+"""The data contract: columns, plan, what lies where, shards and the manifest."""

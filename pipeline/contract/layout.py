@@ -1,0 +1,98 @@
+"""What lies where in an output directory.
+
+- ``_JOB.json``: which job writes here, from its start on.
+- ``part-00007-of-00042.parquet``: a finished shard.
+- ``rejected/part-00007-of-00042.parquet``: the rows of its input that were rejected, if there were any.
+- ``_temporary/``: files being written; gone when the job is finished.
+- ``_MANIFEST.json``: written last; the job is finished and every shard was verified.
+- ``_audit/``: what `audit` found; readers of Parquet directories skip names that start with _.
+"""
+
+from dataclasses import dataclass
+
+from apache_beam.io.filesystems import FileSystems
+
+from model.errors import OutputError
+from pipeline.contract.storage import delete_directory, delete_files, list_files, name_of
+
+SHARD_PATTERN = "part-*-of-*.parquet"
+
+
+@dataclass(frozen=True)
+class OutputLayout:
+    """The paths of one output directory, on any file system that Beam knows.
+
+    Attributes:
+        directory: the output directory.
+    """
+
+    directory: str
+
+    def __post_init__(self) -> None:
+        """Refuse a directory on a file system that Beam does not know, or lacks a library for.
+
+        Raises:
+            OutputError: saying what is missing.
+        """
+        try:
+            FileSystems.get_filesystem(self.directory)
+        except (ValueError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise OutputError(f"{self.directory!r} cannot be used: {reason}") from error
+
+    def _join(self, *names: str) -> str:
+        return str(FileSystems.join(self.directory, *names))
+
+    @property
+    def job(self) -> str:
+        """The job description."""
+        return self._join("_JOB.json")
+
+    @property
+    def manifest(self) -> str:
+        """The manifest of a finished job."""
+        return self._join("_MANIFEST.json")
+
+    @property
+    def temporary(self) -> str:
+        """The directory of files being written."""
+        return self._join("_temporary")
+
+    @property
+    def rejected_directory(self) -> str:
+        """The directory of rejected rows."""
+        return self._join("rejected")
+
+    @property
+    def audit_directory(self) -> str:
+        """The directory of exit statistics."""
+        return self._join("_audit")
+
+    def shard(self, name: str) -> str:
+        """Return the path of a shard."""
+        return self._join(name)
+
+    def rejected(self, shard_name: str) -> str:
+        """Return the path of the rejected rows of a shard's input."""
+        return self._join("rejected", shard_name)
+
+    def finished_shards(self) -> list[str]:
+        """Return the names of the shards that are there, sorted."""
+        return sorted(name_of(path) for path in list_files(self._join(SHARD_PATTERN)))
+
+    def delete(self) -> None:
+        """Remove everything that a job wrote, and nothing else."""
+        delete_files([self.manifest])
+        for directory in (self.temporary, self.rejected_directory, self.audit_directory):
+            delete_directory(directory)
+        delete_files([self.shard(name) for name in self.finished_shards()])
+        # The description goes last: without it the directory could not be recognised as ours.
+        delete_files([self.job])
+
+    def discard_shards(self, names: list[str]) -> None:
+        """Remove shards that are to be made again, their rejected rows, and the manifest that lists them."""
+        if names:
+            # In this order: a shard is finished only while its rejected rows are there.
+            delete_files([self.manifest])
+            delete_files([self.shard(name) for name in names])
+            delete_files([self.rejected(name) for name in names])

@@ -1,0 +1,1 @@
+"""Input files to validated rows, each accepted or rejected."""

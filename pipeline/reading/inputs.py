@@ -1,0 +1,185 @@
+"""The reading side of the data contract: input files, how they are cut, and their rows as Arrow batches."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from model.errors import InputError, OptionError
+from pipeline.contract.plan import Plan, RowRange, WorkItem, make_plan
+from pipeline.reading.columns import Columns
+from pipeline.reading.input_files import FORMATS, JSONL, PARQUET, InputFile, checksum, find_files
+from pipeline.reading.parquet_reader import inspect_parquet, read_parquet
+from pipeline.reading.row_validation import RejectReason, RowBatch, accepted_schema, sift
+from pipeline.reading.text_reader import inspect_text, read_text
+
+__all__ = [
+    "FORMATS",
+    "Columns",
+    "Inputs",
+    "RejectReason",
+    "RowBatch",
+    "Source",
+    "accepted_schema",
+    "inspect_inputs",
+    "read_item",
+]
+
+_INSPECTORS = 8  # files looked at at once: on an object store, most of it is waiting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What the driver found out about one input file.
+
+    Attributes:
+        path: as Beam's FileSystems spell it.
+        format: one of `FORMATS`.
+        ranges: how its rows are cut; none where it has no rows.
+        size: in bytes.
+        checksum: hex SHA-256 over a Parquet file's footer, or head and tail of a text file, and the size.
+    """
+
+    path: str
+    format: str
+    ranges: tuple[RowRange, ...]
+    size: int
+    checksum: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """All input files of a job.
+
+    Attributes:
+        columns: which columns are read.
+        sources: the files, sorted by path.
+        id_type: type of the id column over all files, None without one.
+        kept: the columns that are passed through, as in the input.
+    """
+
+    columns: Columns
+    sources: tuple[Source, ...]
+    id_type: pa.DataType | None
+    kept: tuple[pa.Field, ...]
+
+    def describe(self) -> list[dict[str, str | int]]:
+        """Return what tells the input files apart."""
+        return [
+            {
+                "path": source.path,
+                "format": source.format,
+                "size": source.size,
+                "checksum": source.checksum,
+            }
+            for source in self.sources
+        ]
+
+    def plan(self) -> Plan:
+        """Return the work items, in the order of the files and their rows.
+
+        Without any rows there is one item all the same, so that the output has a shard to be read.
+        """
+        runs = [(source.path, source.format, source.ranges) for source in self.sources]
+        if not any(ranges for _, _, ranges in runs):
+            first = self.sources[0]
+            runs = [(first.path, first.format, (RowRange(first_row=0, num_rows=0),))]
+        return make_plan(runs)
+
+
+def inspect_inputs(
+    patterns: Sequence[str], columns: Columns, *, rows_per_shard: int, format: str | None = None
+) -> Inputs:
+    """Find the input files, cut them, and make sure that all of them can be read.
+
+    Text files are read once from end to end for it, compressed ones and Parquet files are not.
+
+    Args:
+        patterns: paths, globs or directories, as Beam's FileSystems understand them.
+        columns: which columns to read.
+        rows_per_shard: the most rows of a range; a compressed file is one range, however long.
+        format: one of `FORMATS`, for all files; None to go by their extensions.
+
+    Raises:
+        OptionError: an option has a value that is not allowed.
+        InputError: a file is missing, cannot be read, lacks a column, or has another type in it than the
+            files before.
+    """
+    if rows_per_shard < 1:
+        raise OptionError(f"--rows-per-shard {rows_per_shard}: must be at least 1")
+    files = find_files(patterns, format=format)
+
+    def inspect(file: InputFile) -> tuple[Source, dict[str, pa.DataType]]:
+        inspect_file = inspect_parquet if file.format == PARQUET else inspect_text
+        ranges, types = inspect_file(file, columns, rows_per_shard=rows_per_shard)
+        source = Source(
+            path=file.path, format=file.format, ranges=ranges, size=file.size, checksum=checksum(file)
+        )
+        return source, types
+
+    with ThreadPoolExecutor(_INSPECTORS) as pool:
+        inspected = list(pool.map(inspect, files))
+    return Inputs(
+        columns=columns,
+        sources=tuple(source for source, _ in inspected),
+        id_type=None if columns.id is None else _agreed_type(columns.id, inspected),
+        kept=tuple(pa.field(name, _agreed_type(name, inspected)) for name in columns.keep),
+    )
+
+
+def read_item(
+    item: WorkItem,
+    inputs_columns: Columns,
+    id_type: pa.DataType | None,
+    kept: Sequence[pa.Field],
+    *,
+    max_rows: int,
+    max_bytes: int,
+) -> Iterator[RowBatch]:
+    """Stream the rows of a work item, each in exactly one of accepted and rejected, in order.
+
+    Args:
+        item: which rows of which file.
+        inputs_columns: `Inputs.columns`.
+        id_type: `Inputs.id_type`.
+        kept: `Inputs.kept`.
+        max_rows: the most rows of a batch.
+        max_bytes: about the most bytes of text of a batch; a longer row is a batch by itself.
+
+    Raises:
+        InputError: the file cannot be read, or is not the one that the work was planned for.
+    """
+    columns = inputs_columns
+    if item.format == PARQUET:
+        batches = read_parquet(item, columns, max_rows=max_rows, max_bytes=max_bytes)
+    else:
+        types = {field.name: field.type for field in kept}
+        if columns.id is not None and id_type is not None:
+            types[columns.id] = id_type
+        batches = read_text(item, columns, types, max_rows=max_rows, max_bytes=max_bytes)
+    target = accepted_schema(columns, id_type, kept)
+    for raw in batches:
+        yield sift(raw, source=item.path, columns=columns, target=target)
+
+
+def _agreed_type(name: str, inspected: Sequence[tuple[Source, Mapping[str, pa.DataType]]]) -> pa.DataType:
+    """Return the type that a column has in all files; string where no file tells.
+
+    JSON does not tell 1 from 1.0, so integers in one JSONL file and numbers in another are numbers.
+    """
+    agreed: pa.DataType | None = None
+    first: Source | None = None
+    for source, types in inspected:
+        found = types.get(name, pa.null())
+        if found == pa.null() or found == agreed:
+            continue
+        if first is None or agreed is None:
+            agreed, first = found, source
+        elif source.format == first.format == JSONL and {agreed, found} == {pa.int64(), pa.float64()}:
+            agreed = pa.float64()
+        else:
+            raise InputError(
+                f"{source.path}: column {name!r} holds {found}, but {agreed} in {first.path}: make them equal"
+            )
+    return pa.string() if agreed is None else agreed

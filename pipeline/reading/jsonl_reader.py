@@ -1,0 +1,166 @@
+"""Records of JSONL files as rows."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from model.errors import InputError
+from pipeline.reading.columns import Columns, check_present
+from pipeline.reading.row_validation import Fault, Faults, RawRows, RejectReason
+
+INFERENCE_ROWS = 1000
+_TYPES: dict[pa.DataType, tuple[type, ...]] = {
+    pa.string(): (str,),
+    pa.bool_(): (bool,),
+    pa.int64(): (int,),
+    pa.float64(): (int, float),
+}
+_JSON_NAMES = {
+    str: "strings",
+    bool: "booleans",
+    int: "integers",
+    float: "numbers",
+    list: "arrays",
+    dict: "objects",
+}
+_INT64 = range(-(2**63), 2**63)
+_EXACT_FLOATS = range(-(2**53), 2**53 + 1)
+
+
+def infer_types(
+    records: Iterable[bytes], columns: Columns, *, path: str
+) -> tuple[dict[str, pa.DataType], bool]:
+    """Return the types of the columns that are passed through, and whether there are records at all.
+
+    The first `INFERENCE_ROWS` JSON objects tell; a column that is null in all of them has the type null.
+
+    Raises:
+        InputError: a column is in none of them, or holds values of several types, arrays or objects.
+    """
+    has_records = False
+
+    def objects() -> Iterator[dict[str, Any]]:
+        nonlocal has_records
+        for record in records:
+            has_records = True
+            if (row := _parse_object(record)) is not None:
+                yield row
+
+    rows = list(islice(objects(), INFERENCE_ROWS))
+    if has_records:
+        check_present(path, list(dict.fromkeys(name for row in rows for name in row)), columns)
+    return {name: _infer(path, name, [row.get(name) for row in rows]) for name in columns.passed}, has_records
+
+
+def _infer(path: str, name: str, values: Iterable[Any]) -> pa.DataType:
+    found = {type(value) for value in values if value is not None}
+    if not found:
+        return pa.null()
+    for kind, fitting in _TYPES.items():
+        if found <= set(fitting):
+            return kind
+    names = " and ".join(sorted(_JSON_NAMES[kind] for kind in found))
+    raise InputError(f"{path}: column {name!r} holds {names}: only one scalar type can be passed through")
+
+
+class JsonParser:
+    """Picks the wanted values out of JSON objects.
+
+    Args:
+        columns: which to pick.
+        types: the types of the columns that are passed through.
+    """
+
+    def __init__(self, columns: Columns, types: Mapping[str, pa.DataType]) -> None:
+        self._columns = columns
+        self._types = types
+
+    def parse(self, records: Sequence[bytes], *, first_row: int) -> RawRows:
+        """Return records as rows, numbered from `first_row`."""
+        broken: Faults = {}
+        rows: list[dict[str, Any]] = []
+        for index, record in enumerate(records):
+            row = _parse_object(record)
+            if row is None:
+                reason = RejectReason.MALFORMED if record.strip() else RejectReason.EMPTY
+                broken[index] = (reason, record)
+            rows.append(row or {})
+        faults: dict[str, Faults] = {name: {} for name in self._columns.wanted}
+        texts = {name: self._pick_text(rows, name, faults[name]) for name in self._columns.texts}
+        passed = {name: self._pick(rows, name, faults[name]) for name in self._columns.passed}
+        return RawRows(
+            first_row=first_row,
+            num_rows=len(rows),
+            texts=texts,
+            passed=passed,
+            broken=broken,
+            faults=faults,
+        )
+
+    def _pick_text(self, rows: Sequence[Mapping[str, Any]], name: str, faults: Faults) -> pa.Array:
+        values = []
+        for index, row in enumerate(rows):
+            value = row.get(name)
+            if value is not None and (fault := _text_fault(value)):
+                faults[index] = fault
+                value = None
+            values.append(value)
+        return pa.array(values, type=pa.string()).cast(pa.binary())
+
+    def _pick(self, rows: Sequence[Mapping[str, Any]], name: str, faults: Faults) -> pa.Array:
+        kind = self._types[name]
+        values = []
+        for index, row in enumerate(rows):
+            value = row.get(name)
+            if value is not None and (fault := _fault(value, kind)):
+                faults.setdefault(index, fault)
+                value = None
+            values.append(value)
+        return pa.array(values, type=kind)
+
+
+def _parse_object(record: bytes) -> dict[str, Any] | None:
+    try:
+        # Bytes that are not UTF-8 become lone surrogates: they spoil the values that hold them, not the line.
+        row = json.loads(record.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _text_fault(value: Any) -> Fault | None:
+    if not isinstance(value, str):
+        return RejectReason.NOT_A_STRING, _raw(value)
+    return None if _is_unicode(value) else (RejectReason.UNDECODABLE, _raw(value))
+
+
+def _fault(value: Any, kind: pa.DataType) -> Fault | None:
+    if isinstance(value, str) and not _is_unicode(value):
+        return RejectReason.UNDECODABLE, _raw(value)
+    fits = type(value) in _TYPES.get(kind, ())
+    if fits and type(value) is int:
+        fits = value in (_INT64 if kind == pa.int64() else _EXACT_FLOATS)
+    return None if fits else (RejectReason.WRONG_TYPE, _raw(value))
+
+
+def _is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _raw(value: Any) -> bytes:
+    """Return a string's bytes as they stood in the file, or a JSON text of anything else."""
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # what can just be read may be too deep to write
+        text = "..."
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a lone surrogate that the file escaped
+        return text.encode("utf-8", "surrogatepass")

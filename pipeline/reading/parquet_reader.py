@@ -1,0 +1,196 @@
+"""Rows of Parquet files, read in little memory even where a row group is large."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from model.errors import InputError
+from pipeline.contract.plan import RowRange, WorkItem, even_ranges
+from pipeline.reading.columns import Columns, check_present
+from pipeline.reading.input_files import InputFile, naming, opened
+from pipeline.reading.row_validation import RawRows, is_string
+
+# Column chunks are streamed through buffers of this size; without one, they are read whole.
+_BUFFER_BYTES = 1024 * 1024
+_DECODED_ROWS = 1024
+
+
+def inspect_parquet(
+    file: InputFile, columns: Columns, *, rows_per_shard: int
+) -> tuple[tuple[RowRange, ...], dict[str, pa.DataType]]:
+    """Return how a Parquet file is cut, and the types of the columns that are passed through.
+
+    Raises:
+        InputError: the file cannot be read, lacks a column, or its text is of another type.
+    """
+    with _opened_parquet(file.path) as parquet:
+        schema = parquet.schema_arrow
+        check_present(file.path, schema.names, columns)
+        for name in columns.texts:
+            if not _is_text(schema.field(name).type):
+                raise InputError(
+                    f"{file.path}: column {name!r} holds {schema.field(name).type}, not text: name another"
+                )
+        groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)]
+        types = {name: schema.field(name).type for name in columns.passed}
+        return tuple(cut_row_groups(groups, rows_per_shard)), types
+
+
+def cut_row_groups(group_sizes: Sequence[int], rows_per_shard: int) -> Iterator[RowRange]:
+    """Cut row groups into ranges of at most `rows_per_shard` rows: of whole groups, or slices of one.
+
+    >>> [(rows.first_row, rows.num_rows) for rows in cut_row_groups([2, 2, 2, 9], 4)]
+    [(0, 4), (4, 2), (6, 3), (9, 3), (12, 3)]
+    """
+    first_row = num_rows = 0
+    for size in group_sizes:
+        if num_rows and num_rows + size > rows_per_shard:
+            yield RowRange(first_row=first_row, num_rows=num_rows)
+            first_row, num_rows = first_row + num_rows, 0
+        if size <= rows_per_shard:
+            num_rows += size
+            continue
+        for start, part in even_ranges(size, rows_per_shard):
+            yield RowRange(first_row=first_row + start, num_rows=part)
+        first_row += size
+    if num_rows:
+        yield RowRange(first_row=first_row, num_rows=num_rows)
+
+
+def read_parquet(item: WorkItem, columns: Columns, *, max_rows: int, max_bytes: int) -> Iterator[RawRows]:
+    """Yield the rows of a work item of a Parquet file.
+
+    Args:
+        item: which rows.
+        columns: which columns.
+        max_rows: the most rows to yield at once.
+        max_bytes: about the most bytes of text to yield at once, unless one row alone is longer.
+
+    Raises:
+        InputError: the file cannot be read, or is not the one that the work was planned for.
+    """
+    first_row = item.rows.first_row
+    with _opened_parquet(item.path) as parquet:
+        check_present(item.path, parquet.schema_arrow.names, columns)
+        batches = (_columns_of(batch, columns) for batch in _read_rows(parquet, item, columns, max_bytes))
+        for rows in _regroup(batches, len(columns.texts), max_rows=max_rows, max_bytes=max_bytes):
+            yield _raw_rows(rows, columns, first_row)
+            first_row += rows.num_rows
+    if first_row - item.rows.first_row != item.rows.num_rows:
+        raise InputError(f"{item.path}: changed since the job was planned: start the job afresh")
+
+
+@contextmanager
+def _opened_parquet(path: str) -> Iterator[pq.ParquetFile]:
+    with opened(path) as stream:
+        with naming(path):
+            parquet = pq.ParquetFile(
+                pa.PythonFile(stream, mode="r"), buffer_size=_BUFFER_BYTES, pre_buffer=False
+            )
+        yield parquet
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return is_string(kind.value_type)
+    return (
+        is_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_null(kind)
+    )
+
+
+def _read_rows(
+    parquet: pq.ParquetFile, item: WorkItem, columns: Columns, max_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield an item's rows in batches that are small, be the row group as large as it may."""
+    sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)]
+    ends = np.cumsum(sizes, dtype=np.int64)
+    begin, end = item.rows.first_row, item.rows.first_row + item.rows.num_rows
+    groups = [i for i, size in enumerate(sizes) if size and ends[i] > begin and ends[i] - size < end]
+    if not groups:
+        return
+    position = int(ends[groups[0]]) - sizes[groups[0]]
+    # On one thread: decoding takes little time, and every thread's allocator keeps memory of its own.
+    batches = parquet.iter_batches(
+        batch_size=_batch_size(parquet, groups, max_bytes),
+        row_groups=groups,
+        columns=list(columns.wanted),
+        use_threads=False,
+    )
+    while position < end:
+        with naming(item.path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        skipped = max(begin - position, 0)
+        if skipped < batch.num_rows:
+            yield batch.slice(skipped, end - position - skipped)
+        position += batch.num_rows
+
+
+def _batch_size(parquet: pq.ParquetFile, groups: Sequence[int], max_bytes: int) -> int:
+    """Return how many rows to decode at once: long texts come fewer at a time."""
+    found = [parquet.metadata.row_group(index) for index in groups]
+    row_bytes = sum(group.total_byte_size for group in found) / sum(group.num_rows for group in found)
+    return max(1, min(_DECODED_ROWS, int(max_bytes / max(row_bytes, 1))))
+
+
+def _columns_of(batch: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
+    """Return text columns as binary, then those that are passed through, named by position."""
+    texts = []
+    for name in columns.texts:
+        values = batch.column(name)
+        if pa.types.is_dictionary(values.type):
+            values = values.dictionary_decode()
+        texts.append(values.cast(pa.binary()))
+    arrays = [*texts, *(batch.column(name) for name in columns.passed)]
+    return pa.RecordBatch.from_arrays(arrays, names=[str(position) for position in range(len(arrays))])
+
+
+def _regroup(
+    batches: Iterable[pa.RecordBatch], num_texts: int, *, max_rows: int, max_bytes: int
+) -> Iterator[pa.Table]:
+    """Cut and join batches so that each is as full as it may be."""
+    held: list[pa.RecordBatch] = []
+    num_rows = num_bytes = 0
+    for batch in batches:
+        ends = np.cumsum(_text_bytes(batch, num_texts))
+        start = taken = 0  # rows, and their bytes, that have gone from this batch
+        while start < batch.num_rows:
+            fitting = int(np.searchsorted(ends, taken + max_bytes - num_bytes, side="right")) - start
+            count = min(fitting, max_rows - num_rows, batch.num_rows - start)
+            if count <= 0 and held:
+                yield pa.Table.from_batches(held)
+                held, num_rows, num_bytes = [], 0, 0
+                continue
+            count = max(count, 1)
+            held.append(batch.slice(start, count))
+            start += count
+            num_rows += count
+            num_bytes += int(ends[start - 1]) - taken
+            taken = int(ends[start - 1])
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _text_bytes(batch: pa.RecordBatch, num_texts: int) -> NDArray[np.int64]:
+    lengths = [pc.fill_null(pc.binary_length(batch.column(i)), 0).to_numpy() for i in range(num_texts)]
+    total: NDArray[np.int64] = np.sum([np.zeros(batch.num_rows), *lengths], axis=0, dtype=np.int64)
+    return total
+
+
+def _raw_rows(rows: pa.Table, columns: Columns, first_row: int) -> RawRows:
+    num_texts = len(columns.texts)
+    return RawRows(
+        first_row=first_row,
+        num_rows=rows.num_rows,
+        texts={name: rows.column(i).combine_chunks() for i, name in enumerate(columns.texts)},
+        passed={name: rows.column(i) for i, name in enumerate(columns.passed, start=num_texts)},
+    )

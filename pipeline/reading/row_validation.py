@@ -1,0 +1,170 @@
+"""Which rows can be classified, and why the others cannot.
+
+Readers bring a file's rows as Arrow columns; `sift` parts them, whole columns at a time, into those that
+are accepted and those that are rejected with a reason. Every row ends up on one side.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.contract import schema
+from pipeline.reading.columns import Columns
+
+MAX_RAW_BYTES = 64 * 1024
+
+
+class RejectReason(StrEnum):
+    """Why a row is rejected."""
+
+    NULL = "null"
+    NOT_A_STRING = "not_a_string"
+    EMPTY = "empty"  # or nothing but whitespace
+    UNDECODABLE = "undecodable"  # not UTF-8
+    MALFORMED = "malformed"  # the line cannot be parsed, or has too many or too few fields
+    WRONG_TYPE = "wrong_type"  # an id or a kept value that does not fit its column
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """Consecutive rows of one file, each on one side.
+
+    Attributes:
+        accepted: as `accepted_schema` says.
+        rejected: as `schema.rejected_schema` says.
+    """
+
+    accepted: pa.Table
+    rejected: pa.Table
+
+
+Fault = tuple[RejectReason, bytes | None]
+Faults = dict[int, Fault]  # by position in the batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawRows:
+    """Consecutive rows as they were read.
+
+    Attributes:
+        first_row: number of the first one in its file.
+        num_rows: how many.
+        texts: a binary array for each text column, by its name in the input.
+        passed: an array for each column that is passed through, by its name in the input.
+        broken: rows of which nothing could be read.
+        faults: values that could not be read, by column; the arrays hold null there.
+    """
+
+    first_row: int
+    num_rows: int
+    texts: Mapping[str, pa.Array]
+    passed: Mapping[str, pa.Array]
+    broken: Faults = field(default_factory=dict)
+    faults: Mapping[str, Faults] = field(default_factory=dict)
+
+
+def is_string(kind: pa.DataType) -> bool:
+    """Return whether a type is one of Arrow's three strings."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def accepted_schema(columns: Columns, id_type: pa.DataType | None, kept: Sequence[pa.Field]) -> pa.Schema:
+    """Return the schema of accepted rows: row, text, the pair and the id if any, kept columns."""
+    texts = (schema.INPUT_TEXT, schema.INPUT_TEXT_PAIR)[: len(columns.texts)]
+    return pa.schema(
+        [
+            pa.field(schema.ROW, pa.int64(), nullable=False),
+            *(pa.field(name, pa.string(), nullable=False) for name in texts),
+            *([] if id_type is None else [pa.field(schema.ID, id_type)]),
+            *kept,
+        ]
+    )
+
+
+def sift(raw: RawRows, *, source: str, columns: Columns, target: pa.Schema) -> RowBatch:
+    """Part rows into accepted and rejected ones.
+
+    The first fault of a row is its reason: of the whole row, then of the text, the pair, the id and the
+    kept columns in their order.
+
+    Args:
+        raw: rows of one file.
+        source: that file.
+        columns: what the columns are for.
+        target: `accepted_schema` of them.
+    """
+    faults: Faults = dict(raw.broken)
+    numbers = np.arange(raw.first_row, raw.first_row + raw.num_rows, dtype=np.int64)
+    arrays = [pa.array(numbers)]
+    for name in columns.texts:
+        arrays.append(_check_text(raw.texts[name], raw.faults.get(name, {}), faults))
+    for name, kind in zip(columns.passed, target.types[len(arrays) :], strict=True):
+        _note(faults, raw.faults.get(name, {}))
+        arrays.append(_check_passed(raw.passed[name], kind, faults))
+    rejected = np.array(sorted(faults), dtype=np.int64)
+    is_accepted = np.ones(raw.num_rows, dtype=bool)
+    is_accepted[rejected] = False
+    # Rejected rows may hold nulls where the target has none, so they go before its schema comes.
+    accepted = [array.filter(pa.array(is_accepted)) for array in arrays] if rejected.size else arrays
+    return RowBatch(
+        accepted=pa.Table.from_arrays(accepted, schema=target),
+        rejected=_rejected_table(source, numbers[rejected], [faults[index] for index in rejected.tolist()]),
+    )
+
+
+def _check_text(values: pa.Array, found: Faults, faults: Faults) -> pa.Array:
+    _note(faults, found)
+    if values.null_count:
+        _note(faults, dict.fromkeys(_positions(values.is_null()), (RejectReason.NULL, None)))
+    texts = _decode(values, faults)
+    is_empty = pc.or_(pc.equal(pc.binary_length(texts), 0), pc.utf8_is_space(texts))
+    _note(faults, {index: (RejectReason.EMPTY, values[index].as_py()) for index in _positions(is_empty)})
+    return texts
+
+
+def _check_passed(values: pa.Array, kind: pa.DataType, faults: Faults) -> pa.Array:
+    if is_string(kind):
+        values = _decode(values.cast(pa.binary()), faults)
+    return values if values.type == kind else values.cast(kind)
+
+
+def _decode(values: pa.Array, faults: Faults) -> pa.Array:
+    """Return binary `values` as strings, null where they are not UTF-8."""
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid:
+        texts: list[str | None] = []
+        for index, value in enumerate(values.to_pylist()):
+            try:
+                texts.append(None if value is None else value.decode())
+            except UnicodeDecodeError:
+                texts.append(None)
+                _note(faults, {index: (RejectReason.UNDECODABLE, value)})
+        return pa.array(texts, type=pa.string())
+
+
+def _note(faults: Faults, found: Faults) -> None:
+    for index, fault in found.items():
+        faults.setdefault(index, fault)
+
+
+def _positions(mask: pa.Array) -> list[int]:
+    positions: list[int] = pc.indices_nonzero(mask).to_pylist()
+    return positions
+
+
+def _rejected_table(source: str, numbers: NDArray[np.int64], faults: Sequence[Fault]) -> pa.Table:
+    return pa.Table.from_arrays(
+        [
+            pa.DictionaryArray.from_arrays(pa.array([0] * len(faults), type=pa.int32()), pa.array([source])),
+            pa.array(numbers),
+            pa.array([str(reason) for reason, _ in faults], type=pa.string()),
+            pa.array([value and value[:MAX_RAW_BYTES] for _, value in faults], type=pa.binary()),
+        ],
+        schema=schema.rejected_schema(),
+    )

@@ -1,0 +1,1 @@
+"""What finished jobs left, read again: soft labels, calibrations, exit statistics."""

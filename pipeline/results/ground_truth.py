@@ -1,0 +1,81 @@
+"""The true labels of scored rows, joined on the id or on source and row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from model.errors import InputError
+from pipeline.contract import schema
+from pipeline.reading.columns import check_label_name
+from pipeline.reading.inputs import Columns, inspect_inputs
+from pipeline.reading.labeled_texts import ROWS_PER_ITEM, as_text, read_rows
+from pipeline.results.exit_stats import NO_LABEL, LabelIds, TrueLabels
+
+
+def read_true_labels(
+    patterns: Sequence[str],
+    *,
+    label_column: str,
+    id_column: str | None,
+    labels: Sequence[str],
+    format: str | None = None,
+) -> TrueLabels:
+    """Read labels into memory, and return what finds those of a batch of scored rows.
+
+    Args:
+        patterns: paths, globs or directories; without an id these are the files that were scored.
+        label_column: holds label names, or whole numbers that count the labels from 0.
+        id_column: joins on the shards' `id`; None joins on source and row.
+        labels: label names of the model.
+        format: of the input; None to go by the extensions.
+
+    Raises:
+        OptionError: if the label column has a name that is taken.
+        InputError: if a label is none of the model's.
+    """
+    check_label_name(label_column, id_column)
+    columns = Columns(id=id_column, keep=(label_column,))
+    inputs = inspect_inputs(patterns, columns, rows_per_shard=ROWS_PER_ITEM, format=format)
+    known: dict[Any, str] = {}
+    for source, rows, _ in read_rows(inputs):
+        keys = _keys(rows[schema.ID]) if id_column else rows[schema.ROW].to_pylist()
+        names = as_text(rows[label_column]).to_pylist()
+        known.update(
+            (key if id_column else (source, key), name)
+            for key, name in zip(keys, names, strict=True)
+            if key is not None and name is not None
+        )
+    ids = _as_ids(set(known.values()), labels)
+
+    def find(batch: pa.RecordBatch) -> LabelIds:
+        keys: Sequence[Any]
+        if id_column is None:
+            keys = list(zip(batch[schema.SOURCE].to_pylist(), batch[schema.ROW].to_pylist(), strict=True))
+        else:
+            keys = _keys(batch[schema.ID])
+        return np.array([ids[known[key]] if key in known else NO_LABEL for key in keys], dtype=np.int64)
+
+    return find
+
+
+def _keys(ids: pa.Array | pa.ChunkedArray) -> list[str | None]:
+    """Return ids as text: a number in Parquet and its digits in a CSV are the same id."""
+    return [None if value is None else str(value) for value in ids.to_pylist()]
+
+
+def _as_ids(names: set[str], labels: Sequence[str]) -> dict[str, int]:
+    """Return the label id of each name that occurs in the labels' file."""
+    places = {label: place for place, label in enumerate(labels)}
+    if names <= places.keys():
+        return {name: places[name] for name in names}
+    if all(name.isdecimal() and int(name) < len(labels) for name in names):
+        return {name: int(name) for name in names}
+    strange = sorted(names - places.keys())[:5]
+    raise InputError(
+        f"labels {', '.join(map(repr, strange))} are none of the model's: {', '.join(labels[:8])}"
+        f"{', ...' if len(labels) > 8 else ''} (or 0 to {len(labels) - 1})"
+    )

@@ -1,0 +1,1 @@
+"""Hashes of texts, and what is drawn or told apart by them."""

@@ -1,0 +1,1 @@
+"""The Beam transforms, and what each does with a work item."""

@@ -1,0 +1,130 @@
+"""A FastBERT for Beam's RunInference, where texts come as a PCollection and not as files.
+
+RunInference answers a batch before it sees the next, so texts that are not sure enough cannot wait for a
+fuller batch; `ScoreWithEarlyExit` is the faster way through files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult
+
+from model.engine.engine import Engine
+from model.engine.execution import Precision, resolve_execution
+from model.exits.policy import ExitPolicy
+from model.fastbert import FastBertForSequenceClassification
+
+Text = str | tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a FastBERT answers to one text.
+
+    Attributes:
+        prediction: label name.
+        probabilities: a float a label.
+        exit_layer: from 1.
+        uncertainty: at the exit taken, in [0, 1].
+    """
+
+    prediction: str
+    probabilities: tuple[float, ...]
+    exit_layer: int
+    uncertainty: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedFastBert:
+    """What a worker holds.
+
+    Attributes:
+        model: the FastBERT.
+        engine: the same made ready.
+    """
+
+    model: FastBertForSequenceClassification
+    engine: Engine
+
+
+class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert]):
+    """Texts, or pairs of texts, to `PredictionResult`s whose inference is an `Answer`."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        speed: float = 0.0,
+        policy: ExitPolicy | None = None,
+        precision: str = "auto",
+        max_batch_size: int = 2048,
+    ) -> None:
+        """Say which model answers.
+
+        Args:
+            model: directory or hub name of a FastBERT.
+            speed: a text leaves where its uncertainty is below this; 0 is full depth.
+            policy: thresholds a layer, instead of `speed`.
+            precision: `auto`, `fp32`, `bf16` or `fp16`.
+            max_batch_size: texts a batch; large ones are sorted by length and pad little.
+
+        Raises:
+            OptionError: if the speed is outside [0, 1].
+        """
+        super().__init__()
+        ExitPolicy.from_speed(speed, num_layers=2)  # refuses a speed outside [0, 1] here, not on a worker
+        self._model, self._speed, self._policy = model, speed, policy
+        self._precision, self._max_batch_size = Precision(precision), max_batch_size
+
+    def load_model(self) -> LoadedFastBert:
+        """Load the model onto the device and make it ready."""
+        model = FastBertForSequenceClassification.from_pretrained(self._model)
+        engine = model.engine(resolve_execution(self._precision))
+        return LoadedFastBert(model=model, engine=engine)
+
+    def run_inference(
+        self,
+        batch: Sequence[Text],
+        model: LoadedFastBert,
+        inference_args: dict[str, Any] | None = None,
+    ) -> Iterable[PredictionResult]:
+        """Answer a batch; all of it single texts, or all of it pairs."""
+        pairs = None if isinstance(batch[0], str) else [pair[1] for pair in batch]
+        texts = [text if isinstance(text, str) else text[0] for text in batch]
+        answers = model.model.predict(
+            texts, pairs, speed=self._speed, policy=self._policy, engine=model.engine
+        )
+        return [
+            PredictionResult(
+                example=text,
+                inference=Answer(
+                    prediction=prediction,
+                    probabilities=tuple(probabilities),
+                    exit_layer=int(layer),
+                    uncertainty=float(uncertainty),
+                ),
+            )
+            for text, prediction, probabilities, layer, uncertainty in zip(
+                batch,
+                answers.predictions,
+                answers.probabilities.tolist(),
+                answers.exit_layer,
+                answers.uncertainty,
+                strict=True,
+            )
+        ]
+
+    def batch_elements_kwargs(self) -> Mapping[str, Any]:
+        """Return how Beam is to batch texts."""
+        return {"min_batch_size": 1, "max_batch_size": self._max_batch_size}
+
+    def get_num_bytes(self, batch: Sequence[Text]) -> int:
+        """Return the size of a batch; Beam would pickle it to find out."""
+        return sum(len(text) if isinstance(text, str) else len(text[0]) + len(text[1]) for text in batch)
+
+    def get_metrics_namespace(self) -> str:
+        """Return the namespace of RunInference's metrics."""
+        return "FastBert"

@@ -1,0 +1,353 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from transformers import AutoConfig, AutoTokenizer
+
+from model.fastbert import FastBertForSequenceClassification
+from model.training import self_distillation
+from model.training.loop import TrainingState
+from pipeline.results.soft_labels import SoftLabelledTexts
+from tests.job_fixtures import (
+    LABELS,
+    MAX_LENGTH,
+    NUM_LAYERS,
+    CommandLine,
+    make_texts,
+    plain_logits,
+    read_output,
+    snapshot,
+    softmax,
+    write_classifier,
+    write_tsv,
+)
+
+TEXTS = make_texts(400)
+Label = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def soft_labels(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Path:
+    """Directory of soft labels of `teacher`."""
+    from jobs.commands.label_teacher import LabelTeacherConfig, run
+
+    directory = tmp_path_factory.mktemp("labels")
+    write_tsv(directory / "rows.tsv", {"text": TEXTS})
+    return _label(run, LabelTeacherConfig, directory, teacher)
+
+
+def _label(run: Any, config: Any, directory: Path, teacher: Path, **options: Any) -> Path:
+    run(
+        config(
+            input=(str(directory / "rows.tsv"),), text_column="text", teacher=str(teacher),
+            output=str(directory / "out"), rows_per_shard=150, calibration_fraction=0.2, **options,
+        )
+    )  # fmt: skip
+    return directory / "out"
+
+
+@pytest.fixture
+def label(tmp_path: Path) -> Label:
+    """Return what labels the texts with another teacher."""
+    from jobs.commands.label_teacher import LabelTeacherConfig, run
+
+    def make(teacher: Path, **options: Any) -> Path:
+        directory = tmp_path / "labels"
+        directory.mkdir()
+        write_tsv(directory / "rows.tsv", {"text": TEXTS})
+        return _label(run, LabelTeacherConfig, directory, teacher, **options)
+
+    return make
+
+
+def distill(labels: Path, backbone: Path, output: Path, *more: Any, epochs: int = 1) -> list[Any]:
+    """Return the command line that distils."""
+    given = ["--labels", labels, "--backbone", backbone, "--output", output, "--epochs", epochs]
+    return ["distill", *given, "--batch-size", 32, *more]
+
+
+def weights(directory: Path) -> dict[str, np.ndarray]:
+    return load_file(directory / "model.safetensors")
+
+
+def test_a_fastbert_comes_out(command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path):
+    out = command(*distill(soft_labels, teacher, tmp_path / "out"))
+    model = FastBertForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert (model.labels, model.num_layers, model.config.max_length) == (LABELS, NUM_LAYERS, MAX_LENGTH)
+    answers = model.predict(TEXTS[:50])
+    np.testing.assert_allclose(softmax(answers.logits), softmax(plain_logits(teacher, TEXTS[:50])), atol=1e-5)
+    assert snapshot(tmp_path).keys() >= {"out/config.json", "out/metrics.json", "out/tokenizer.json"}
+    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("training_state*"))
+    assert "branch after layer" in out
+
+
+def test_the_backbone_stays_what_it_was(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
+):
+    before = snapshot(teacher)
+    command(*distill(soft_labels, teacher, tmp_path / "out"))
+    assert snapshot(teacher) == before
+    own, made = weights(teacher), weights(tmp_path / "out")
+    assert {name for name in made if not name.startswith("branches.")} == {f"backbone.{name}" for name in own}
+    assert all((made[f"backbone.{name}"] == values).all() for name, values in own.items())
+
+
+def test_the_branches_learn(command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path):
+    command(*distill(soft_labels, teacher, tmp_path / "out", "--batch-size", 8, epochs=6))
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert len(metrics["epochs"]) == 6
+    for branch, (first, last) in enumerate(zip(metrics["epochs"][0], metrics["epochs"][-1], strict=True)):
+        assert last["layer"] == branch + 1
+        assert last["kl"] < first["kl"]
+    assert metrics["config"]["epochs"] == 6
+
+
+def test_the_same_seed_gives_the_same_bytes(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
+):
+    for name, seed in (("one", 3), ("two", 3), ("other", 4)):
+        command(*distill(soft_labels, teacher, tmp_path / name, "--seed", seed))
+    one, two, other = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two", "other")
+    )
+    assert one == two != other
+
+
+@pytest.mark.parametrize(
+    "option", [("--kl-direction", "student-teacher"), ("--hard-label-weight", 1), ("--learning-rate", 1e-2)]
+)
+def test_what_is_minimised_changes_what_is_learnt(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, option: tuple[str, Any]
+):
+    command(*distill(soft_labels, teacher, tmp_path / "plain"))
+    command(*distill(soft_labels, teacher, tmp_path / "other", *option))
+    plain, other = weights(tmp_path / "plain"), weights(tmp_path / "other")
+    assert any((plain[name] != other[name]).any() for name in plain if name.startswith("branches."))
+
+
+def test_more_cores_give_the_same_weights(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
+):
+    before = torch.get_num_threads()
+    try:
+        for cores in (1, 2):
+            torch.set_num_threads(cores)
+            command(*distill(soft_labels, teacher, tmp_path / f"{cores}", "--precision", "fp32"))
+    finally:
+        torch.set_num_threads(before)
+    one, two = (tmp_path / name / "model.safetensors" for name in ("1", "2"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize("step", [1, 7, 12, 17])
+def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
+    command: CommandLine,
+    soft_labels: Path,
+    teacher: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+):
+    monkeypatch.setitem(TrainingState.__init__.__kwdefaults__, "save_every", 5)
+    args = distill(soft_labels, teacher, tmp_path / "out", epochs=2)
+    command(*distill(soft_labels, teacher, tmp_path / "whole", epochs=2))
+    losses, calls = self_distillation.branch_gradients, []
+
+    def fail(*given: Any, **options: Any) -> Any:
+        calls.append(given)
+        if len(calls) == step:
+            raise KeyError("killed")
+        return losses(*given, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(self_distillation, "branch_gradients", fail)
+        with pytest.raises(KeyError, match="killed"):
+            command.run(*args)
+    assert not (tmp_path / "out").exists()
+    line = command.refused(*args)
+    assert line == f"'{tmp_path}/out.partial' is a killed run's; go on with --resume, or --overwrite it"
+    if step > 5:
+        line = command.refused(*args, "--learning-rate", 0.5, "--resume")
+        assert "is another run's, which differs in learning_rate (0.001 there, 0.5 asked for)" in line
+    calls.clear()
+    command(*args, "--resume")
+    one, two = tmp_path / "out" / "model.safetensors", tmp_path / "whole" / "model.safetensors"
+    assert one.read_bytes() == two.read_bytes()
+    # What was judged before the kill is not forgotten either.
+    one, two = tmp_path / "out" / "metrics.json", tmp_path / "whole" / "metrics.json"
+    assert one.read_bytes() == two.read_bytes()
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_a_resumed_run_does_not_repeat_what_was_saved(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(TrainingState.__init__.__kwdefaults__, "save_every", 5)
+    losses, calls = self_distillation.branch_gradients, []
+
+    def count(*given: Any, **options: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 8:
+            raise KeyError("killed")
+        return losses(*given, **options)
+
+    monkeypatch.setattr(self_distillation, "branch_gradients", count)
+    args = distill(soft_labels, teacher, tmp_path / "out")
+    with pytest.raises(KeyError, match="killed"):
+        command.run(*args)
+    command(*args, "--resume")
+    steps = -(-json.loads((tmp_path / "out" / "metrics.json").read_text())["num_train_rows"] // 32)
+    assert len(calls) == 8 + steps - 5
+
+
+def test_a_killed_run_may_be_overwritten(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
+):
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "junk").touch()
+    command(*distill(soft_labels, teacher, tmp_path / "out", "--overwrite"))
+    assert not (tmp_path / "out" / "junk").exists()
+    assert "exists already; choose another --output, or --overwrite it" in command.refused(
+        *distill(soft_labels, teacher, tmp_path / "out")
+    )
+    command(*distill(soft_labels, teacher, tmp_path / "out", "--overwrite"))
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_neither_backbone_nor_labels_are_overwritten(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, overwrite: tuple[str, ...]
+):
+    backbone = shutil.copytree(teacher, tmp_path / "backbone")
+    before = snapshot(backbone), snapshot(soft_labels)
+    for output, source in ((backbone, backbone), (backbone / "out", backbone), (soft_labels, soft_labels)):
+        line = command.refused(*distill(soft_labels, backbone, output, *overwrite))
+        assert line == f"'{output}' and '{source}', which is read, overlap; choose another --output"
+    other = shutil.copytree(teacher, tmp_path / "other")
+    assert "holds no checkpoint that fastbert-jobs wrote" in command.refused(
+        *distill(soft_labels, backbone, other, *overwrite)
+    )
+    assert (snapshot(backbone), snapshot(soft_labels)) == before
+    assert snapshot(other) == snapshot(teacher)
+
+
+def test_a_loss_that_is_not_finite_is_one_line(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    losses = self_distillation.branch_gradients
+    monkeypatch.setattr(self_distillation, "branch_gradients", lambda *a, **b: losses(*a, **b) * np.nan)
+    status, _, err = command.run(*distill(soft_labels, teacher, tmp_path / "out"))
+    assert status == 2
+    assert "the loss of step 1 is nan; lower --learning-rate 0.001, or see whether" in err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_calibration_split_is_never_seen(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from jobs.commands.distill import _Distillation
+
+    seen: set[str] = set()
+    tokenize = _Distillation._tokenize
+
+    def spy(self: _Distillation, batch: SoftLabelledTexts) -> Any:
+        seen.update(batch.texts)
+        return tokenize(self, batch)
+
+    monkeypatch.setattr(_Distillation, "_tokenize", spy)
+    command(*distill(soft_labels, teacher, tmp_path / "out"))
+    frame = read_output(soft_labels).to_pandas()
+    assert seen == set(frame.loc[frame["split"] == "train", "text"])
+    assert not seen & set(frame.loc[frame["split"] == "calibration", "text"])
+    assert len(set(frame.loc[frame["split"] == "calibration", "text"])) > 20
+
+
+def test_the_teacher_may_be_bigger_than_the_backbone(
+    command: CommandLine, label: Label, tmp_path: Path, teacher: Path
+):
+    big = write_classifier(tmp_path / "big", num_layers=5, seed=9)
+    command(*distill(label(big), teacher, tmp_path / "out"))
+    assert FastBertForSequenceClassification.from_pretrained(tmp_path / "out").num_layers == NUM_LAYERS
+
+
+def copy_of(directory: Path, target: Path, **config: Any) -> Path:
+    """Copy a checkpoint, with another configuration."""
+    target.mkdir()
+    for name, content in snapshot(directory).items():
+        (target / name).write_bytes(content)
+    changed = AutoConfig.from_pretrained(directory)
+    for name, value in config.items():
+        setattr(changed, name, value)
+    changed.save_pretrained(target)
+    return target
+
+
+def test_labels_in_another_order_are_refused(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
+):
+    turned = dict(enumerate(LABELS[::-1]))
+    backbone = copy_of(
+        teacher, tmp_path / "turned", id2label=turned, label2id={name: i for i, name in turned.items()}
+    )
+    line = command.refused(*distill(soft_labels, backbone, tmp_path / "out"))
+    assert line == (
+        f"'{backbone}' has the same labels in another order than '{soft_labels}': "
+        "yes, maybe, no against no, maybe, yes"
+    )
+    other = write_classifier(tmp_path / "other", labels=("a", "b", "c"))
+    assert "has other labels than" in command.refused(*distill(soft_labels, other, tmp_path / "out"))
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_labels_of_longer_texts_than_the_backbone_takes_are_refused(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
+):
+    backbone = copy_of(teacher, tmp_path / "short")
+    tokenizer = AutoTokenizer.from_pretrained(teacher)
+    tokenizer.model_max_length = 10
+    tokenizer.save_pretrained(backbone)
+    line = command.refused(*distill(soft_labels, backbone, tmp_path / "out"))
+    assert line == (
+        f"'{backbone}' takes 10 tokens, but '{soft_labels}' was made with {MAX_LENGTH}; "
+        "label again with --max-length 10"
+    )
+
+
+def test_a_backbone_that_is_a_fastbert_is_refused(
+    command: CommandLine, soft_labels: Path, fastbert: Path, tmp_path: Path
+):
+    line = command.refused(*distill(soft_labels, fastbert, tmp_path / "out"))
+    assert "FastBERT already" in line
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--hard-label-weight", -1), "--hard-label-weight -1.0 is not 0 or above"),
+        (("--resume", "--overwrite"), "--resume and --overwrite exclude each other"),
+        (("--epochs", 0), "--epochs 0"),
+        (("--seed", -1), "--seed -1 is not between 0 and 2147483647"),
+        (("--seed", 2**31), "--seed 2147483648 is not between 0 and 2147483647"),
+        (("--batch-size", 0), "--batch-size 0"),
+        (("--learning-rate", 0), "--learning-rate 0.0"),
+        (("--learning-rate", "nan"), "--learning-rate nan"),
+        (("--hard-label-weight", "nan"), "--hard-label-weight nan"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(
+    command: CommandLine,
+    soft_labels: Path,
+    teacher: Path,
+    tmp_path: Path,
+    option: tuple[Any, ...],
+    message: str,
+):
+    assert message in command.refused(*distill(soft_labels, teacher, tmp_path / "out", *option))
+    assert not list(tmp_path.glob("out*"))

@@ -1,0 +1,252 @@
+import gzip
+import logging
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.commands.score import ScoreConfig, run
+from jobs.driver import beam_driver
+from jobs.driver.beam_driver import JobOutcome, error_of_worker
+from jobs.driver.runner import RunnerConfig
+from model.errors import CheckpointError, InputError, OutputError
+from pipeline.contract.layout import OutputLayout
+from pipeline.contract.manifest import Manifest
+from tests.job_fixtures import WRITERS, make_texts, read_manifest_file, snapshot, write_tsv
+
+TEXTS = make_texts(60)
+NAMES = [f"part-0000{index}-of-00003.parquet" for index in range(3)]
+
+
+def outcome(*, rows: int, rejected: int, now: int, seconds: float = 2.0) -> JobOutcome:
+    shards: list[Mapping[str, Any]] = [{"name": "a", "rows": rows, "counts": {"rejected": rejected}}]
+    manifest = Manifest(
+        description={}, fingerprint="", labels=[], environment={}, shards=[dict(s) for s in shards]
+    )
+    return JobOutcome(manifest=manifest, seconds=seconds, busy_seconds=0.0, num_rows_now=now)
+
+
+@pytest.mark.parametrize(
+    ("made", "line"),
+    [
+        (outcome(rows=1000, rejected=0, now=1000), "1,000 rows, 0 rejected, 500 rows/s"),
+        (
+            outcome(rows=90, rejected=10, now=60),
+            "90 rows, 10 rejected (40 of them finished before), 30 rows/s",
+        ),
+        (outcome(rows=5, rejected=0, now=0), "5 rows, 0 rejected (5 of them finished before)"),
+        (outcome(rows=0, rejected=0, now=0), "0 rows, 0 rejected"),
+        (outcome(rows=5, rejected=0, now=5, seconds=0.0), "5 rows, 0 rejected"),
+    ],
+)
+def test_rows_are_summed_up_in_one_line(made: JobOutcome, line: str):
+    assert made.describe_rows() == line
+
+
+def score(fastbert: Path, path: Path, output: Path, **changes: Any) -> JobOutcome:
+    return run(
+        ScoreConfig(
+            input=(str(path),), text_column="text", model=str(fastbert), output=str(output), speed=0.7,
+            **{"rows_per_shard": 20, **changes},
+        )
+    )  # fmt: skip
+
+
+def test_a_job_says_what_it_did(fastbert: Path, tmp_path: Path):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": [*TEXTS, ""]})
+    done = score(fastbert, path, tmp_path / "out")
+    assert (done.num_rows, done.num_rejected, done.num_rows_now) == (60, 1, 61)
+    assert done.busy_seconds > 0
+    assert done.manifest.counts == read_manifest_file(tmp_path / "out")["counts"]
+    again = score(fastbert, path, tmp_path / "out")
+    assert (again.num_rows_now, again.busy_seconds) == (0, 0.0)
+    assert again.manifest == done.manifest
+
+
+def test_the_manifest_says_what_the_job_ran_on(fastbert: Path, tmp_path: Path):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+    score(fastbert, path, tmp_path / "out")
+    environment = read_manifest_file(tmp_path / "out")["environment"]
+    assert environment["model"] == str(fastbert)
+    assert environment["device"] == "cpu"
+    assert {"torch", "transformers", "apache-beam", "fastbert-jobs"} <= environment.keys()
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_progress_goes_by_the_shards_that_appear(
+    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    updates: list[dict[str, Any]] = []
+
+    class Bar:
+        def __enter__(self) -> "Bar":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def add_task(self, _: str, **fields: Any) -> int:
+            updates.append(fields)
+            return 0
+
+        def update(self, _: int, **fields: Any) -> None:
+            updates.append(fields)
+
+    monkeypatch.setattr(beam_driver, "progress_bar", lambda *, rate: Bar())
+    path = WRITERS[name](tmp_path / name, {"text": TEXTS})
+    score(fastbert, path, tmp_path / "out")
+    is_counted = not name.endswith(".gz")
+    assert updates[0] == {"total": 60 if is_counted else None, "completed": 0, "rate": ""}
+    assert updates[-1]["completed"] == (60 if is_counted else 0)
+    completed = [update["completed"] for update in updates]
+    assert completed == sorted(completed)
+
+
+def test_a_file_that_changes_meanwhile_fails_the_job(
+    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+    from pipeline.contract import manifest
+
+    begin = manifest.begin
+
+    def cut_and_begin(*args: Any, **options: Any) -> Any:
+        write_tsv(path, {"text": TEXTS[:50]})
+        return begin(*args, **options)
+
+    monkeypatch.setattr(manifest, "begin", cut_and_begin)
+    with pytest.raises(InputError, match="changed since the job was planned"):
+        score(fastbert, path, tmp_path / "out")
+    assert not (tmp_path / "out" / "_MANIFEST.json").exists()
+    assert len(OutputLayout(str(tmp_path / "out")).finished_shards()) == 2
+
+
+def test_a_shard_that_is_damaged_is_made_again(fastbert: Path, tmp_path: Path):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+    score(fastbert, path, tmp_path / "out")
+    whole = snapshot(tmp_path / "out")
+    shard = tmp_path / "out" / "part-00001-of-00003.parquet"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    again = score(fastbert, path, tmp_path / "out")
+    assert again.num_rows_now == 20
+    assert snapshot(tmp_path / "out") == whole
+
+
+def test_a_shard_that_a_worker_did_not_write_is_missed(
+    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+    monkeypatch.setattr(beam_driver, "_run", lambda *_, **__: None)
+    with pytest.raises(
+        OutputError, match=r"shard part-00000-of-00003.parquet .* was not written; run the same"
+    ):
+        score(fastbert, path, tmp_path / "out")
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/x/pipeline/input_files.py", line 60, in naming
+    raise InputError(f"{path}: cannot be read: {reason}") from error
+model.errors.InputError: a.gz: cannot be read: it ends
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/x/pipeline/input_files.py", line 60, in naming
+"""
+
+
+@pytest.mark.parametrize(
+    ("last_line", "error"),
+    [
+        ("model.errors.InputError: a.gz: it ends [while running 'A/B']\n\n", InputError("a.gz: it ends")),
+        ("model.errors.CheckpointError: 'm' [while it lasts]", CheckpointError("'m' [while it lasts]")),
+        ("TypeError: 'a' is no 'b' [while running 'A/B']", None),
+        ("model.errors.os: a.gz", None),
+        ("model.errors.Unknown: a.gz", None),
+        ("  model.errors.InputError: a.gz", None),
+        ("", None),
+    ],
+)
+def test_a_users_mistake_is_recognised_in_a_workers_traceback(last_line: str, error: Exception | None):
+    found = error_of_worker(TRACEBACK + last_line)
+    assert (type(found), str(found)) == (type(error), str(error))
+    assert error_of_worker("") is None
+
+
+def write_broken_off(path: Path) -> Path:
+    """Write a compressed file whose end is missing, far behind what is looked at before the job."""
+    draw = random.Random(0)
+    lines = "".join(f"calm dune {draw.random()}\n" for _ in range(60_000))
+    path.write_bytes(gzip.compress(f"text\n{lines}".encode())[:-500])
+    return path
+
+
+def test_a_users_mistake_in_a_worker_process_is_raised_as_such(fastbert: Path, tmp_path: Path):
+    path = write_broken_off(tmp_path / "rows.csv.gz")
+    with pytest.raises(InputError) as error:
+        score(fastbert, path, tmp_path / "out", runner=RunnerConfig(workers=2))
+    assert str(error.value).startswith(f"{path}: cannot be read: ")
+    assert "while running" not in str(error.value)
+    assert type(error.value.__cause__) is RuntimeError
+
+
+def test_a_progress_bar_that_fails_does_not_fail_the_job(
+    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+
+    def finished_shards(layout: OutputLayout) -> list[str]:
+        if (Path(layout.directory) / NAMES[0]).exists():
+            raise OSError("no network")
+        return sorted(file.name for file in Path(layout.directory).glob("part-*"))
+
+    monkeypatch.setattr(OutputLayout, "finished_shards", finished_shards)
+    with caplog.at_level(logging.WARNING, logger=beam_driver.__name__):
+        assert score(fastbert, path, tmp_path / "out").num_rows == 60
+    assert "progress is unknown: no network" in caplog.text
+
+
+def test_a_progress_bar_that_fails_does_not_hide_what_failed(
+    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        monkeypatch.setattr(OutputLayout, "finished_shards", lambda _: 1 / 0)
+        raise KeyError("the job's own")
+
+    monkeypatch.setattr(beam_driver, "_run", fail)
+    with pytest.raises(KeyError, match="the job's own"):
+        score(fastbert, write_tsv(tmp_path / "rows.tsv", {"text": TEXTS}), tmp_path / "out")
+
+
+def test_a_job_whose_metrics_fail_is_finished_all_the_same(
+    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(_: object) -> float:
+        raise OSError("no metrics")
+
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+    monkeypatch.setattr(beam_driver, "_busy_seconds", fail)
+    with pytest.raises(OSError, match="no metrics"):
+        score(fastbert, path, tmp_path / "out")
+    assert read_manifest_file(tmp_path / "out")["counts"]["rows"] == 60
+
+
+def test_shards_of_other_library_versions_are_made_again(
+    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": [*TEXTS, ""]})
+    score(fastbert, path, tmp_path / "out")
+    whole = snapshot(tmp_path / "out")
+    assert score(fastbert, path, tmp_path / "out").num_rows_now == 0
+    assert snapshot(tmp_path / "out") == whole
+    versions = {**beam_driver._versions(), "torch": "9.9"}
+    monkeypatch.setattr(beam_driver, "_versions", lambda: versions)
+    assert score(fastbert, path, tmp_path / "out").num_rows_now == 61
+    changed = snapshot(tmp_path / "out")
+    assert changed.keys() == whole.keys()
+    assert all(b"9.9" in content for name, content in changed.items() if name != "_JOB.json")
+    monkeypatch.undo()
+    score(fastbert, path, tmp_path / "out")
+    assert snapshot(tmp_path / "out") == whole

@@ -1,0 +1,58 @@
+import pytest
+
+from jobs.terminal import console
+from jobs.terminal.console import next_command, progress_bar, results, show_decisions, table
+
+
+def test_a_table_shows_every_cell(capsys: pytest.CaptureFixture[str]):
+    results().print(table("a title", ("layer", "rows"), [(1, "1,000"), (12, "7")]))
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert lines[0].strip() == "a title"
+    assert [part in out for part in ("layer", "rows", "1,000", "12")] == [True] * 4
+
+
+def test_decisions_stand_under_each_other(capsys: pytest.CaptureFixture[str]):
+    show_decisions(results(), {"model": "[red]dir[/red]", "runs on": "cpu"})
+    assert capsys.readouterr().out == "model    [red]dir[/red]\nruns on  cpu\n"
+
+
+def test_a_command_can_be_copied_however_long_it_is(capsys: pytest.CaptureFixture[str]):
+    command = "fastbert-jobs score " + "--input somewhere " * 20
+    next_command(results(), command)
+    assert capsys.readouterr().out == f"next: {command}\n"
+
+
+def test_progress_is_on_standard_error(capsys: pytest.CaptureFixture[str]):
+    with progress_bar(rate="rate") as bar:
+        task = bar.add_task("score", total=10, rate="")
+        bar.update(task, completed=10, rate="5 rows/s")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "score" in err
+    assert "10/10" in err
+    assert "5 rows/s" in err
+
+
+def test_where_no_terminal_is_progress_is_a_line_a_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    now = [1000.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with progress_bar(rate="rate") as bar:
+        task = bar.add_task("score", total=100, rate="")
+        for done in range(0, 91):
+            now[0] += 2.0
+            bar.update(task, completed=done, rate=f"{done} rows/s")
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("score: ")]
+    assert 2 <= len(lines) <= 4
+    assert lines[0] == "score: 30 of 100, 30 rows/s"
+
+
+def test_a_total_that_is_not_known_is_not_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    with progress_bar(rate="rate") as bar:
+        task = bar.add_task("score", total=None, rate="")
+        bar.update(task, completed=7)
+    assert "7/?" in capsys.readouterr().err

@@ -1,0 +1,453 @@
+import json
+import pickle
+import shutil
+import zipfile
+
+import pytest
+import torch
+from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForSequenceClassification, BertModel
+from transformers.utils import logging
+
+from model.checkpoints import hub
+from model.checkpoints.fingerprint import checkpoint_hash
+from model.checkpoints.hub import resolve_checkpoint
+from model.checkpoints.loading import (
+    label_names,
+    load_classifier,
+    load_config,
+    load_for_finetuning,
+    load_tokenizer,
+    quiet_transformers,
+)
+from model.errors import CheckpointError
+from model.fastbert import FastBertForSequenceClassification
+from model.messages import first_line
+
+FASTBERT, BACKBONE = "fastbert", "backbone"
+
+
+@pytest.fixture
+def directory(checkpoints, request, tmp_path):
+    """A copy of a checkpoint, to be damaged."""
+    return shutil.copytree(checkpoints[request.param], tmp_path / request.param)
+
+
+both = pytest.mark.parametrize("directory", [FASTBERT, BACKBONE], indirect=True)
+fastbert_only = pytest.mark.parametrize("directory", [FASTBERT], indirect=True)
+backbone_only = pytest.mark.parametrize("directory", [BACKBONE], indirect=True)
+
+
+def load(directory):
+    """Load a copy as its kind is loaded by the jobs."""
+    if directory.name == FASTBERT:
+        return FastBertForSequenceClassification.from_pretrained(directory)
+    path = resolve_checkpoint(str(directory))
+    classifier = load_classifier(path)
+    load_tokenizer(path)
+    return classifier
+
+
+def change_tensors(directory, change):
+    tensors = load_file(directory / "model.safetensors")
+    change(tensors)
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def change_config(directory, **changes):
+    path = directory / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+# -- refused ------------------------------------------------------------------------------------------
+
+
+@both
+def test_an_undamaged_copy_is_loaded_in_eval_mode_and_float32(directory):
+    model = load(directory)
+    assert not model.training
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@both
+def test_a_directory_without_config(directory):
+    (directory / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no model directory: it has no config\.json"):
+        load(directory)
+
+
+@both
+@pytest.mark.parametrize("content", ["", "{", "not JSON", "[]", "{}", '{"model_type": "no such family"}'])
+def test_a_config_that_is_none(directory, content):
+    (directory / "config.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"no usable config\.json"):
+        load(directory)
+
+
+@both
+def test_missing_tensors_are_counted_and_named(directory):
+    def drop(tensors):
+        for name in [name for name in tensors if name.endswith("encoder.layer.2.output.dense.bias")]:
+            del tensors[name]
+
+    change_tensors(directory, drop)
+    with pytest.raises(
+        CheckpointError, match=r"incomplete: 1 tensors missing, .*layer\.2\.output\.dense\.bias"
+    ):
+        load(directory)
+
+
+@both
+def test_tensors_of_another_shape(directory):
+    def widen(tensors):
+        for name in [name for name in tensors if name.endswith("encoder.layer.1.intermediate.dense.weight")]:
+            tensors[name] = torch.cat([tensors[name], tensors[name]])
+
+    change_tensors(directory, widen)
+    with pytest.raises(CheckpointError):
+        load(directory)
+
+
+@fastbert_only
+def test_foreign_tensors_in_a_fastbert(directory):
+    change_tensors(directory, lambda tensors: tensors.update({"branches.3.dense.bias": torch.zeros(128)}))
+    with pytest.raises(CheckpointError, match=r"1 tensors that its config\.json does not name"):
+        load(directory)
+
+
+@fastbert_only
+def test_a_branch_that_is_not_there(directory):
+    def drop(tensors):
+        for name in [name for name in tensors if name.startswith("branches.1.")]:
+            del tensors[name]
+
+    change_tensors(directory, drop)
+    with pytest.raises(CheckpointError, match=r"14 tensors missing, 'branches\.1\."):
+        load(directory)
+
+
+@fastbert_only
+def test_a_config_of_more_layers_than_there_are_weights(directory):
+    config = json.loads((directory / "config.json").read_text())["backbone_config"]
+    change_config(directory, backbone_config=config | {"num_hidden_layers": 5})
+    with pytest.raises(CheckpointError, match="missing"):
+        load(directory)
+
+
+@both
+@pytest.mark.parametrize("kept", [0, 5, 1000, -1])
+def test_a_truncated_weights_file(directory, kept):
+    path = directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load(directory)
+
+
+@both
+def test_no_weights_file(directory):
+    (directory / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load(directory)
+
+
+@both
+def test_no_tokenizer_files(directory):
+    (directory / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no tokenizer files \(one of tokenizer\.json, vocab\.txt"):
+        load(directory)
+
+
+@both
+def test_a_tokenizer_that_cannot_be_read(directory):
+    (directory / "tokenizer.json").write_text("{")
+    with pytest.raises(CheckpointError, match="no usable tokenizer"):
+        load(directory)
+
+
+@backbone_only
+def test_a_tokenizer_that_cannot_pad(directory):
+    path = directory / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps(settings | {"tokenizer_class": "TokenizersBackend", "pad_token": None}))
+    with pytest.raises(CheckpointError, match="no padding token"):
+        load(directory)
+
+
+@backbone_only
+def test_a_regression(directory):
+    change_config(directory, id2label={"0": "score"}, label2id={"score": 0})
+    with pytest.raises(CheckpointError, match="one label only"):
+        load(directory)
+
+
+@backbone_only
+@pytest.mark.parametrize("kind", ["multi_label_classification", "regression"])
+def test_another_problem_than_one_label_of_several(directory, kind):
+    change_config(directory, problem_type=kind)
+    with pytest.raises(CheckpointError, match=f"is for {kind}"):
+        load(directory)
+
+
+@backbone_only
+def test_the_ordinary_problem_may_be_named(directory):
+    change_config(directory, problem_type="single_label_classification")
+    assert load(directory).config.num_labels == 3
+
+
+@backbone_only
+def test_two_labels_of_one_name(directory):
+    change_config(directory, id2label={"0": "good", "1": "bad", "2": "good"})
+    with pytest.raises(CheckpointError, match="two labels alike"):
+        load(directory)
+
+
+def test_an_encoder_that_was_never_fine_tuned(make_classifier, tokenizer, tmp_path):
+    make_classifier("bert").bert.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert isinstance(BertModel.from_pretrained(tmp_path), BertModel)
+    with pytest.raises(CheckpointError, match=r"'classifier\.bias' among them.*fine-tuned"):
+        load_classifier(tmp_path)
+
+
+def test_an_unsupported_family_is_named_with_the_supported_ones(tokenizer, tmp_path):
+    config = AutoConfig.for_model(
+        "xlnet", vocab_size=len(tokenizer), d_model=8, n_layer=2, n_head=2, d_inner=8, num_labels=3
+    )
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
+    classifier = load_classifier(tmp_path)  # it may label, as a teacher of its own
+    with pytest.raises(CheckpointError, match=r"xlnet.*albert, bert, .*xlm-roberta"):
+        FastBertForSequenceClassification.from_backbone(classifier, tokenizer, max_length=9)
+
+
+@backbone_only
+def test_a_decoder(directory, tokenizer):
+    change_config(directory, is_decoder=True)
+    with pytest.raises(CheckpointError, match="decoder"):
+        FastBertForSequenceClassification.from_backbone(load_classifier(directory), tokenizer, max_length=9)
+
+
+@backbone_only
+def test_a_plain_bert_where_a_fastbert_is_wanted(directory):
+    with pytest.raises(CheckpointError, match=r"a bert checkpoint, not a FastBERT.*fastbert-jobs distill"):
+        FastBertForSequenceClassification.from_pretrained(directory)
+
+
+@fastbert_only
+def test_a_fastbert_where_a_backbone_is_wanted(directory, tokenizer):
+    with pytest.raises(CheckpointError, match="FastBERT already"):
+        FastBertForSequenceClassification.from_backbone(load_classifier(directory), tokenizer, max_length=9)
+
+
+@both
+def test_no_refusal_ends_in_a_half_loaded_model_of_a_later_call(directory):
+    path = directory / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(CheckpointError):
+        load(directory)
+    path.write_bytes(whole)
+    load(directory)
+
+
+# -- to be fine-tuned ---------------------------------------------------------------------------------
+
+
+@backbone_only
+def test_a_head_for_other_labels_is_made_and_the_encoder_kept(directory):
+    before = load_classifier(directory).bert.state_dict()
+    torch.manual_seed(123)
+    expected = torch.rand(3)
+    torch.manual_seed(123)
+    one, same, other = (load_for_finetuning(directory, ("a", "b"), seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(3), expected)
+    assert label_names(one.config) == ("a", "b")
+    assert one.config.problem_type == "single_label_classification"
+    assert one.classifier.weight.shape == (2, 32)
+    assert torch.equal(one.classifier.weight, same.classifier.weight)
+    assert not torch.equal(one.classifier.weight, other.classifier.weight)
+    assert all(torch.equal(value, before[name]) for name, value in one.bert.state_dict().items())
+
+
+@backbone_only
+def test_a_pooler_may_be_missing_of_what_is_fine_tuned(directory):
+    def drop(tensors):
+        for name in [name for name in tensors if "pooler" in name or "classifier" in name]:
+            del tensors[name]
+
+    change_tensors(directory, drop)
+    assert load_for_finetuning(directory, ("a", "b"), seed=0).num_labels == 2
+
+
+@backbone_only
+@pytest.mark.parametrize("name", ["bert.encoder.layer.1.intermediate.dense.weight", "bert.pooler.dense.bias"])
+def test_an_encoder_of_another_shape_is_not_made_up(directory, name):
+    change_tensors(directory, lambda tensors: tensors.update({name: torch.cat([tensors[name]] * 2)}))
+    with pytest.raises(CheckpointError, match=f"is incomplete: 1 tensors mismatched, '{name}' among them"):
+        load_for_finetuning(directory, ("a", "b"), seed=0)
+
+
+@backbone_only
+def test_an_encoder_without_a_tensor_is_not_made_up(directory):
+    name = "bert.embeddings.word_embeddings.weight"
+    change_tensors(directory, lambda tensors: tensors.pop(name))
+    with pytest.raises(CheckpointError, match=f"is incomplete: 1 tensors missing, '{name}' among them"):
+        load_for_finetuning(directory, ("a", "b"), seed=0)
+
+
+@backbone_only
+@pytest.mark.parametrize("kept", [0, 5, 1000, -1])
+def test_a_truncated_encoder_is_not_made_up(directory, kept):
+    path = directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match="cannot be loaded: ") as caught:
+        load_for_finetuning(directory, ("a", "b"), seed=0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"), [(OSError(), "OSError"), (OSError(" \n"), "OSError"), (ValueError("\na\nb"), "a")]
+)
+def test_the_first_line_of_an_error(error, line):
+    assert first_line(error) == line
+
+
+# -- found --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/no/where", "a/b/c", "../nowhere"])
+def test_a_path_that_is_not_there_is_not_asked_of_the_hub(name, monkeypatch):
+    monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: 1 / 0)
+    with pytest.raises(CheckpointError, match="there is no model directory"):
+        resolve_checkpoint(name)
+
+
+def test_a_file_is_no_directory(tmp_path):
+    (tmp_path / "model.bin").touch()
+    with pytest.raises(CheckpointError, match="there is no model directory"):
+        resolve_checkpoint(str(tmp_path / "model.bin"))
+
+
+def test_a_hub_name_is_fetched_without_pickles(tmp_path, monkeypatch):
+    asked = {}
+
+    def download(name, *, allow_patterns):
+        asked[name] = allow_patterns
+        return str(tmp_path)
+
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    assert resolve_checkpoint("org/name") == tmp_path
+    assert "*.safetensors" in asked["org/name"]
+    assert not any(pattern.endswith((".bin", ".pt", ".pkl")) for pattern in asked["org/name"])
+
+
+@pytest.mark.parametrize("error", [LocalEntryNotFoundError("offline\nmore"), OSError(), HTTPError("proxy")])
+def test_a_hub_that_does_not_answer_is_one_line(error, monkeypatch):
+    def download(*_, **__):
+        raise error
+
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    with pytest.raises(CheckpointError, match="hub did not provide it") as caught:
+        resolve_checkpoint("org/name")
+    assert "\n" not in str(caught.value)
+
+
+# -- told apart ---------------------------------------------------------------------------------------
+
+
+@both
+def test_the_hash_is_that_of_a_copy(directory, checkpoints):
+    assert checkpoint_hash(directory) == checkpoint_hash(checkpoints[directory.name])
+    assert len(checkpoint_hash(directory)) == 64
+
+
+@fastbert_only
+def test_the_hash_changes_with_any_byte_of_the_model(directory):
+    seen = {checkpoint_hash(directory)}
+    for path in sorted(directory.iterdir()):
+        content = path.read_bytes()
+        for position in (0, len(content) // 2, len(content) - 1):
+            changed = bytearray(content)
+            changed[position] ^= 1
+            path.write_bytes(changed)
+            seen.add(checkpoint_hash(directory))
+        path.write_bytes(content + b" ")
+        seen.add(checkpoint_hash(directory))
+        path.write_bytes(content)
+    assert len(seen) == 1 + 4 * 4  # four files
+
+
+@backbone_only
+@pytest.mark.parametrize(
+    "name", ["vocab.txt", "merges.txt", "spiece.model", "special_tokens_map.json", "a.bin"]
+)
+def test_the_hash_changes_with_a_new_model_or_tokenizer_file(directory, name):
+    before = checkpoint_hash(directory)
+    (directory / name).write_text("{}")
+    added = checkpoint_hash(directory)
+    (directory / name).write_text("{ }")
+    assert len({before, added, checkpoint_hash(directory)}) == 3
+
+
+@backbone_only
+@pytest.mark.parametrize(
+    "name",
+    [
+        "metrics.json",
+        "README.md",
+        "README.txt",
+        "training_args.json",
+        "calibration.json",
+        "calibration.parquet",
+        "training_state.safetensors",
+    ],
+)
+def test_the_hash_does_not_change_with_what_decides_no_answer(directory, name):
+    before = checkpoint_hash(directory)
+    (directory / name).write_text("{}")
+    assert checkpoint_hash(directory) == before
+
+
+@backbone_only
+def test_the_hash_changes_with_the_name_of_a_file(directory):
+    (directory / "spiece.model").write_text("pieces")
+    before = checkpoint_hash(directory)
+    (directory / "spiece.model").rename(directory / "spiece2.model")
+    assert checkpoint_hash(directory) != before
+
+
+@both
+def test_nothing_is_pickled(directory):
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".safetensors"}
+    for path in files:
+        assert not zipfile.is_zipfile(path)  # as torch.save writes
+        assert path.read_bytes()[:1] != pickle.PROTO
+
+
+# -- read ---------------------------------------------------------------------------------------------
+
+
+@backbone_only
+def test_labels_stand_in_the_order_of_the_logits(directory):
+    change_config(directory, id2label={"2": "c", "0": "a", "1": "b"}, label2id={"a": 0, "b": 1, "c": 2})
+    assert label_names(load_config(directory)) == ("a", "b", "c")
+
+
+@both
+def test_transformers_says_nothing_meanwhile_and_what_it_said_before_after(directory, capfd):
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    load(directory)
+    assert capfd.readouterr() == ("", "")
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+
+
+def test_transformers_is_quiet_no_longer_than_it_is_asked_to_be():
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    with quiet_transformers():
+        assert logging.get_verbosity() == logging.ERROR
+        assert not logging.is_progress_bar_enabled()
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+    with pytest.raises(CheckpointError), quiet_transformers():
+        raise CheckpointError
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before

@@ -1,0 +1,22 @@
+import numpy as np
+
+from model.cost.flops import fastbert_flops
+from model.cost.latency import RunCost, measure_cost
+from model.tokens.tokenization import tokenize
+
+
+def test_counts_flops_a_token_and_takes_the_time(fastbert, make_engine, texts):
+    tokenized = tokenize(fastbert.tokenizer, texts, max_length=48)
+    flops = fastbert_flops(fastbert.config)
+    cost = measure_cost(make_engine(fastbert, token_budget=90), tokenized, flops)
+    lengths = tokenized.lengths
+    linears = flops.layer_linears[0] * lengths + 4 * flops.attention_width * lengths**2
+    np.testing.assert_allclose(cost.layer_flops, linears.sum() / lengths.sum())
+    np.testing.assert_allclose(cost.branch_flops, flops.branch(lengths).sum() / lengths.sum())
+    assert cost.layer_seconds > 0
+    assert cost.branch_seconds > 0
+
+
+def test_the_price_of_a_branch_is_its_time_a_flop_over_a_layers():
+    cost = RunCost(layer_seconds=10.0, branch_seconds=2.0, layer_flops=100.0, branch_flops=5.0)
+    assert cost.branch_price == 4.0

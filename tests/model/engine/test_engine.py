@@ -1,0 +1,178 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.engine.attention import no_bias
+from model.engine.engine import Engine
+from model.engine.execution import Backend, Precision, resolve_execution
+from model.engine.fused_linear import ROWS_MULTIPLE
+from model.engine.packed_block import PackedBlock
+from model.exits.policy import ExitPolicy
+from model.tokens.packing import micro_batches
+from model.tokens.tokenization import tokenize
+
+
+@pytest.fixture
+def model(make_fastbert):
+    return make_fastbert("bert")
+
+
+@pytest.fixture
+def tokenized(model, texts):
+    return tokenize(model.tokenizer, texts, max_length=48)
+
+
+@pytest.fixture(scope="module")
+def engines(make_fastbert):
+    """Engines by the number of their streams."""
+    model = make_fastbert("bert")
+    execution = resolve_execution(Precision.FP32, device="cpu")
+    return {count: model.engine(execution, num_streams=count) for count in (1, 3)}
+
+
+def test_every_family_but_one_is_run_by_the_backend_asked_for(family, backend, make_fastbert, make_engine):
+    found = make_engine(make_fastbert(family), backend=backend).execution.backend
+    assert found is (Backend.HUGGING_FACE if "mobilebert" in family else backend)
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_a_fastbert_is_moved_into_the_precision(model, precision):
+    engine = model.engine(resolve_execution(precision, device="cpu"))
+    assert engine.execution.precision is precision
+    assert model.dtype is engine.execution.dtype
+
+
+def test_a_classifier_without_branches_is_run_as_well(model, texts, hugging_face_logits):
+    execution = resolve_execution(Precision.FP32, device="cpu")
+    engine = Engine.for_classifier(model.backbone, execution, pad_token_id=0)
+    assert engine.num_layers == 4
+    assert engine.hidden_size == 32
+    assert engine.labels == ("label 0", "label 1", "label 2")
+    found = model.predict(texts, engine=engine).logits
+    expected = hugging_face_logits(model.backbone, model.tokenizer, texts)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_streams", [1, 2, 3])
+def test_answers_are_the_same_bits_on_any_number_of_cores(model, texts, num_streams):
+    execution = resolve_execution(Precision.FP32, device="cpu")
+    one, several = (
+        model.predict(texts * 3, speed=0.55, engine=model.engine(execution, num_streams=count))
+        for count in (1, num_streams)
+    )
+    np.testing.assert_array_equal(one.logits, several.logits)
+    np.testing.assert_array_equal(one.exit_layer, several.exit_layer)
+
+
+def test_packed_layers_that_are_wrong_are_not_used_and_it_is_told(
+    model, texts, make_engine, monkeypatch, caplog, hugging_face_logits
+):
+    right = PackedBlock._feed
+    monkeypatch.setattr(PackedBlock, "_feed", lambda block, *inputs: right(block, *inputs) * 1.01)
+    with caplog.at_level(logging.WARNING):
+        engine = make_engine(model, backend=Backend.TORCH)
+    assert engine.execution.backend is Backend.HUGGING_FACE
+    assert "plain layers are used, since layer 1 computed by torch is off by 1.0e-02" in caplog.text
+    expected = hugging_face_logits(model.backbone, model.tokenizer, texts)
+    np.testing.assert_allclose(model.predict(texts, engine=engine).logits, expected, rtol=0, atol=1e-5)
+
+
+def test_an_activation_that_no_kernel_knows_is_run_by_itself(
+    make_fastbert, make_engine, backend, texts, hugging_face_logits
+):
+    for activation in ("silu", "gelu_new", "gelu_fast", "relu"):
+        model = make_fastbert("bert", hidden_act=activation)
+        engine = make_engine(model, backend=backend)
+        assert engine.execution.backend is backend
+        expected = hugging_face_logits(model.backbone, model.tokenizer, texts)
+        np.testing.assert_allclose(model.predict(texts, engine=engine).logits, expected, rtol=0, atol=1e-5)
+
+
+def test_what_does_not_fit_into_memory_is_run_in_halves(model, texts, make_engine, monkeypatch, caplog):
+    policy = ExitPolicy.from_speed(0.55, num_layers=4)
+    engine = make_engine(model, backend=Backend.TORCH, token_budget=2000)
+    expected = model.predict(texts, policy=policy, engine=engine)
+    limit, run_layer = 90, engine.run_layer
+
+    def scarce(layer, states, batch):
+        if batch.num_real_tokens > limit:
+            raise torch.OutOfMemoryError
+        return run_layer(layer, states, batch)
+
+    monkeypatch.setattr(engine, "run_layer", scarce)
+    found = model.predict(texts, policy=policy, engine=engine)
+    np.testing.assert_allclose(found.logits, expected.logits, rtol=0, atol=1e-5)
+    assert found.exit_layer.tolist() == expected.exit_layer.tolist()
+    assert engine.token_budget < 200
+    assert f"micro-batches of {engine.token_budget} tokens from here on" in caplog.text
+
+
+def test_a_text_that_does_not_fit_alone_is_an_error(model, make_engine, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    engine = make_engine(model)
+    monkeypatch.setattr(engine, "run_layer", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        model.predict(["a", "b"], engine=engine)
+
+
+def test_embeddings_and_layers_are_those_of_hugging_face(model, make_engine, tokenized, backend):
+    ordered = tokenized.take(np.argsort(-tokenized.lengths, kind="stable"))
+    engine = make_engine(model, backend=backend)
+    (batch,) = micro_batches(ordered.lengths, 10_000)
+    padding = batch.padding(torch.device("cpu"))
+    with torch.no_grad():
+        output = model.backbone(
+            batch.pad(torch.from_numpy(ordered.input_ids)), attention_mask=padding, output_hidden_states=True
+        )
+        states = engine.embed(ordered, batch)
+        torch.testing.assert_close(states, output.hidden_states[0][padding], rtol=0, atol=1e-5)
+        for layer in range(1, 4):
+            states = engine.run_layer(layer, states, batch)
+            expected = output.hidden_states[layer][padding]
+            torch.testing.assert_close(states, expected, rtol=0, atol=1e-5)
+        first = engine.run_last_layer(states, batch)
+    torch.testing.assert_close(first, output.hidden_states[4][:, 0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(engine.classify(first), output.logits, rtol=0, atol=1e-5)
+
+
+def test_a_backend_counts_the_padding_that_it_needs(model, make_engine, backend, tokenized):
+    (batch,) = micro_batches(-np.sort(-tokenized.lengths), 10_000)
+    total = int(tokenized.lengths.sum())
+    assert (
+        make_engine(model, backend=backend).num_processed_tokens(batch)
+        == {
+            Backend.HUGGING_FACE: len(tokenized) * tokenized.lengths.max(),
+            Backend.TORCH: total,
+            Backend.ONEDNN: -(-total // ROWS_MULTIPLE) * ROWS_MULTIPLE,
+        }[backend]
+    )
+
+
+@pytest.mark.parametrize("num_streams", [1, 3])
+@given(
+    lengths=st.lists(st.integers(1, 9), max_size=12).map(lambda each: np.array(each, dtype=np.int64)),
+    data=st.data(),
+)
+def test_keep_rows_drops_the_tokens_of_the_others(engines, num_streams, lengths, data):
+    size = len(lengths)
+    keep = np.array(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)), dtype=bool)
+    packed = torch.arange(float(lengths.sum()))[:, None].expand(-1, 32).contiguous()
+    expected = [part for part, kept in zip(packed.split(lengths.tolist()), keep, strict=True) if kept]
+    kept = engines[num_streams].keep_rows(packed, lengths, keep)
+    expected = torch.cat([*expected, packed[:0]])
+    torch.testing.assert_close(kept[: len(expected)], expected, rtol=0, atol=0)
+    assert not kept[len(expected) :].any()
+
+
+def test_a_relative_position_bias_is_made_once_a_length(make_fastbert, make_engine):
+    model = make_fastbert("mpnet")
+    engine = make_engine(model, backend=Backend.TORCH)
+    assert engine.attention_bias(5) is engine.attention_bias(5)
+    assert engine.attention_bias(5).shape == (4, 5, 5)
+    assert make_engine(make_fastbert("bert")).attention_bias(5) is no_bias(5) is None

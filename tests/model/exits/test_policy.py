@@ -1,0 +1,48 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.errors import OptionError
+from model.exits.policy import ExitPolicy
+
+
+@given(st.floats(0, 1), st.integers(2, 30))
+def test_a_speed_is_the_threshold_of_every_layer_but_the_last(speed, num_layers):
+    policy = ExitPolicy.from_speed(speed, num_layers=num_layers)
+    assert policy.num_layers == num_layers
+    assert [policy.threshold(layer) for layer in range(1, num_layers)] == [speed] * (num_layers - 1)
+
+
+@pytest.mark.parametrize("speed", [-0.1, 1.0001, math.nan, math.inf])
+def test_a_speed_outside_0_to_1_is_refused(speed):
+    with pytest.raises(OptionError, match="--speed"):
+        ExitPolicy.from_speed(speed, num_layers=3)
+
+
+def test_all_leave_at_a_fixed_layer_and_none_before():
+    for layer in range(1, 5):
+        policy = ExitPolicy.from_exit_layer(layer, num_layers=4)
+        assert policy.num_layers == 4
+        thresholds = [policy.threshold(other) for other in range(1, 4)]
+        # Above 1, since at 1 a text of uncertainty 1 would stay.
+        assert [threshold > 1 for threshold in thresholds] == [other == layer for other in range(1, 4)]
+        assert [threshold for threshold in thresholds if threshold <= 1] == [0.0] * (3 - (layer < 4))
+
+
+@pytest.mark.parametrize("layer", [-1, 0, 5])
+def test_a_layer_that_there_is_not_is_refused(layer):
+    with pytest.raises(OptionError, match=r"--fixed-exit-layer .* \(1 to 4\)"):
+        ExitPolicy.from_exit_layer(layer, num_layers=4)
+
+
+def test_names_say_what_was_asked_for():
+    assert ExitPolicy.from_speed(0.5, num_layers=2).name == "speed 0.5"
+    assert ExitPolicy.from_speed(1, num_layers=2).name == "speed 1"
+    assert ExitPolicy.from_exit_layer(2, num_layers=3).name == "fixed exit layer 2"
+
+
+def test_the_last_layer_has_no_threshold():
+    with pytest.raises(IndexError):
+        ExitPolicy.from_speed(0.5, num_layers=3).threshold(3)

@@ -1,0 +1,124 @@
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.guarantee.exit_outcomes import ExitOutcomes
+from model.guarantee.threshold_search import candidate_path
+from tests.model.exit_populations import KINDS, LAYERS, population
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_path_goes_from_safe_to_fast(kind):
+    rows = population(kind, num_rows=1000)
+    path = candidate_path(rows)
+    for one, other in pairwise(path):
+        assert one.risk < other.risk
+        assert one.cost > other.cost
+    for candidate in path:
+        exits = rows.exits(candidate.thresholds)
+        assert candidate.risk == pytest.approx(rows.is_wrong_at(exits).mean(), abs=0.03)
+        assert candidate.cost == pytest.approx(rows.cost_at(exits, candidate.thresholds).mean())
+        assert candidate.cost < rows.layer_cost[:, -1].mean()
+
+
+def test_perfect_exits_let_everything_leave_at_the_first():
+    rows = population("perfect", num_rows=500)
+    candidate = candidate_path(rows)[-1]
+    assert candidate.risk < 0.01
+    assert (rows.exits(candidate.thresholds) == 0).all()
+    assert list(candidate.thresholds[1:]) == [0] * (LAYERS - 2), "branches that nobody reaches are not run"
+
+
+def test_a_branch_that_costs_more_than_it_saves_is_not_run():
+    rows = population("sensible", num_rows=500)
+    dear = ExitOutcomes(**{**vars(rows), "branch_cost": rows.layer_cost[:, 0] * 3.5})
+    assert candidate_path(dear) == []
+
+
+def every_policy(rows, places):
+    """All thresholds at so many places a layer."""
+    values = [[0.0, *np.quantile(column, np.linspace(0, 1, places)), 2.0] for column in rows.uncertainty.T]
+    return [np.array(each, dtype=np.float32) for each in product(*values)]
+
+
+@pytest.mark.parametrize("kind", ["sensible", "useless", "overconfident"])
+def test_no_policy_of_a_grid_beats_the_path_by_much(kind):
+    rows = population(kind, num_rows=2000)
+    path = candidate_path(rows, focus=(0.0, 0.2))
+    safest = [(0.0, float(rows.layer_cost[:, -1].mean()))]
+    found = safest + [
+        (rows.is_wrong_at(rows.exits(candidate.thresholds)).mean(), candidate.cost) for candidate in path
+    ]
+    for thresholds in every_policy(rows, 7):
+        exits = rows.exits(thresholds)
+        # More than a lucky threshold between single errors gains.
+        risk = rows.is_wrong_at(exits).mean() + 0.02
+        if risk > 0.17:
+            continue
+        cost = rows.cost_at(exits, thresholds).mean()
+        assert min(other for others, other in found if others <= risk) <= cost * 1.03
+
+
+@settings(max_examples=20)
+@given(st.lists(st.sampled_from([0.25, 0.5, 0.75]), min_size=12, max_size=60), st.integers(0, 99))
+def test_rows_of_equal_uncertainty_leave_together(values, seed):
+    rng = np.random.default_rng(seed)
+    uncertainty = np.array(values[: len(values) // 3 * 3], dtype=np.float32).reshape(-1, 3)
+    rows = len(uncertainty)
+    outcomes = ExitOutcomes(
+        uncertainty=uncertainty,
+        is_wrong=np.append(rng.random((rows, 3)) < 0.3, np.zeros((rows, 1), dtype=bool), axis=1),
+        layer_cost=np.tile(np.arange(1.0, 5.0), (rows, 1)),
+        branch_cost=np.full(rows, 0.07),
+        teacher_labels=np.zeros(rows, dtype=np.int64),
+    )
+    for candidate in candidate_path(outcomes):
+        for layer, threshold in enumerate(candidate.thresholds):
+            assert threshold in (0, 0.5, 0.75, 2)
+            assert set(outcomes.uncertainty[:, layer] < threshold) <= {True, False}
+
+
+def test_rows_that_weigh_more_are_answered_more_safely():
+    rows = population("sensible", num_rows=4000)
+    weights = np.where(rows.teacher_labels == 0, 20.0, 1.0)
+    plain, careful = candidate_path(rows), candidate_path(rows, weights)
+
+    def missed(candidate):
+        return rows.is_wrong_at(rows.exits(candidate.thresholds))[rows.teacher_labels == 0].mean()
+
+    fast = min(plain, key=lambda each: abs(each.cost - plain[-1].cost))
+    same_price = [each for each in careful if each.risk <= fast.risk]
+    assert min(map(missed, same_price)) < missed(fast)
+
+
+def test_the_path_is_dense_where_it_is_looked_at():
+    rows = population("sensible", num_rows=5000)
+    inside = [
+        sum(0.005 < candidate.risk < 0.02 for candidate in candidate_path(rows, focus=focus))
+        for focus in (None, (0.005, 0.02))
+    ]
+    assert inside[1] > 2 * inside[0]
+
+
+def test_groups_that_exits_are_oftener_wrong_about_are_told_apart():
+    rows = population("sensible", num_rows=4000)
+    rare = rows.teacher_labels == 3
+    wrong = rows.is_wrong.copy()
+    wrong[rare, :-1] = True
+    rows = ExitOutcomes(**{**vars(rows), "is_wrong": wrong})
+    weights = np.where(rare, 50.0, 1.0)
+    blind = candidate_path(rows, weights)
+    told = candidate_path(rows, weights, groups=rare.astype(np.int64))
+
+    def mistaken_about(path):
+        """How far risks on the path are from what was found."""
+        gaps = []
+        for candidate in path:
+            found = (rows.is_wrong_at(rows.exits(candidate.thresholds)) * weights).mean()
+            gaps.append(abs(candidate.risk - found))
+        return max(gaps)
+
+    assert mistaken_about(told) < 0.5 * mistaken_about(blind)

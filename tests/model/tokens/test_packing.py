@@ -1,0 +1,134 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.tokens.packing import chunks, even_budget, micro_batches
+
+LENGTHS = st.lists(st.integers(1, 40), max_size=60).map(
+    lambda lengths: np.array(sorted(lengths, reverse=True), dtype=np.int64)
+)
+CPU = torch.device("cpu")
+
+
+def packed_tokens(lengths, *shape):
+    """Every token a number of its own, from 1."""
+    total = int(lengths.sum())
+    return torch.arange(1, total + 1).view(-1, *(1 for _ in shape)).expand(total, *shape).float().clone()
+
+
+@given(LENGTHS, st.integers(1, 200))
+def test_micro_batches_are_all_rows_in_order_within_the_budget(lengths, token_budget):
+    batches = list(micro_batches(lengths, token_budget))
+    assert [row for batch in batches for row in range(batch.rows.start, batch.rows.stop)] == list(
+        range(len(lengths))
+    )
+    token = 0
+    for batch in batches:
+        np.testing.assert_array_equal(batch.lengths, lengths[batch.rows])
+        assert (batch.tokens.start, batch.tokens.stop) == (token, token + batch.lengths.sum())
+        token = batch.tokens.stop
+        assert batch.width == batch.lengths.max()
+        assert batch.num_real_tokens == batch.lengths.sum()
+        assert batch.num_padded_tokens == batch.width * len(batch.lengths)
+        assert batch.num_padded_tokens <= token_budget or len(batch.lengths) == 1
+        # Full: another row would not have fitted.
+        is_last = batch.rows.stop == len(lengths)
+        assert is_last or batch.num_padded_tokens + batch.width > token_budget
+
+
+@given(LENGTHS, st.integers(1, 200))
+def test_chunks_are_all_rows_in_order_within_the_limit(lengths, max_tokens):
+    parts = list(chunks(lengths, max_tokens))
+    assert [row for part in parts for row in range(part.start, part.stop)] == list(range(len(lengths)))
+    for part in parts:
+        tokens = lengths[part].sum()
+        assert tokens <= max_tokens or part.stop - part.start == 1
+        assert part.stop == len(lengths) or tokens + lengths[part.stop] > max_tokens
+
+
+@given(LENGTHS.filter(len), st.integers(1, 200), st.sampled_from([(), (3,)]))
+def test_pad_puts_each_text_in_its_row_and_unpad_packs_it_again(lengths, token_budget, shape):
+    packed = packed_tokens(lengths, *shape)
+    for batch in micro_batches(lengths, token_budget):
+        own = packed[batch.tokens]
+        padded = batch.pad(own)
+        assert padded.shape == (len(batch.lengths), batch.width, *shape)
+        for row, text in zip(padded, own.split(batch.lengths.tolist()), strict=True):
+            torch.testing.assert_close(row[: len(text)], text, rtol=0, atol=0)
+            # Behind it stands its own last token: no other text's, and no number out of nowhere.
+            assert (row[len(text) :] == text[-1]).all()
+        torch.testing.assert_close(batch.unpad(padded), own, rtol=0, atol=0)
+
+
+@given(LENGTHS.filter(len), st.integers(1, 200), st.integers(0, 60))
+def test_groups_are_all_texts_in_order_and_pad_little(lengths, token_budget, max_padding):
+    packed = packed_tokens(lengths)
+    for batch in micro_batches(lengths, token_budget):
+        own, groups = packed[batch.tokens], batch.groups(max_padding)
+        texts = [
+            text for group in groups for text in own[group.tokens].split(batch.lengths[group.rows].tolist())
+        ]
+        for found, expected in zip(texts, own.split(batch.lengths.tolist()), strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        for group in groups:
+            np.testing.assert_array_equal(group.lengths, batch.lengths[group.rows])
+            assert group.num_padded_tokens - group.num_real_tokens <= max_padding
+        # Full: the texts of the next length would not have fitted.
+        for group, following in itertools.pairwise(groups):
+            more = batch.lengths[group.rows.start : following.rows.start]
+            more = np.append(more, following.lengths[following.lengths == following.width])
+            assert (group.width - more).sum() > max_padding
+
+
+@given(LENGTHS.filter(len), st.integers(1, 200))
+def test_first_tokens_are_the_texts_first(lengths, token_budget):
+    packed = packed_tokens(lengths)
+    for batch in micro_batches(lengths, token_budget):
+        own = packed[batch.tokens]
+        expected = [float(text[0]) for text in own.split(batch.lengths.tolist())]
+        assert own[batch.first_tokens(CPU)].tolist() == expected
+
+
+@given(LENGTHS.filter(lambda lengths: len(lengths) > 1))
+def test_halves_are_micro_batches_of_the_first_and_the_other_texts(lengths):
+    batch = list(micro_batches(lengths, 100))[-1]
+    if len(batch.lengths) == 1:
+        return
+    first, second = batch.halves()
+    assert (first.rows.start, first.rows.stop) == (batch.rows.start, second.rows.start)
+    assert (first.tokens.start, first.tokens.stop) == (batch.tokens.start, second.tokens.start)
+    assert (second.rows.stop, second.tokens.stop) == (batch.rows.stop, batch.tokens.stop)
+    for half in (first, second):
+        assert len(half.lengths) >= len(batch.lengths) // 2
+        assert half.num_real_tokens == half.lengths.sum()
+
+
+@given(LENGTHS.filter(len))
+def test_padding_is_true_at_real_tokens_and_none_where_all_are(lengths):
+    (batch,) = micro_batches(lengths, int(lengths[0]) * len(lengths))
+    padding = batch.padding(CPU)
+    if (lengths == lengths[0]).all():
+        assert padding is None
+        assert not batch.is_padded
+    else:
+        assert batch.is_padded
+        assert padding.sum(1).tolist() == lengths.tolist()
+        assert not (padding[:, 1:] & ~padding[:, :-1]).any()  # all at the front
+
+
+@given(st.integers(1, 100_000), st.integers(4, 2000))
+def test_an_even_budget_parts_tokens_among_cores(num_tokens, token_budget):
+    even = even_budget(num_tokens, token_budget)
+    assert token_budget // 4 <= even <= token_budget
+    count = -(-num_tokens // even)
+    # As many as the cores of a small machine, or so few that more would be too small.
+    assert count % 4 == 0 or count < 4 or even * count - num_tokens < count
+
+
+@pytest.mark.parametrize("cut", [micro_batches, chunks])
+def test_no_texts_are_no_batches(cut):
+    assert list(cut(np.zeros(0, dtype=np.int64), 10)) == []

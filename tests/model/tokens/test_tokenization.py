@@ -1,0 +1,200 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModelForSequenceClassification, BertTokenizer, CanineTokenizer
+
+from model.errors import OptionError
+from model.tokens import tokenization
+from model.tokens.tokenization import TokenizedTexts, choose_max_length, position_limit, tokenize
+
+TEXT = st.lists(
+    st.sampled_from(["the", "fox", "dog", "lunches", "12", "naïve", "!", "[PAD]", "☃"]), max_size=30
+).map(" ".join)
+TEXTS = st.lists(TEXT, max_size=12)
+PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=12)
+MAX_LENGTH = st.integers(4, 40)
+
+
+def rows_of(tokenized: TokenizedTexts, values) -> list[list[int]]:
+    return (
+        [row.tolist() for row in np.split(values, np.cumsum(tokenized.lengths)[:-1])]
+        if len(tokenized)
+        else []
+    )
+
+
+@given(TEXTS, MAX_LENGTH)
+def test_equals_the_tokenizers_own_ids_one_by_one(tokenizer, texts, max_length):
+    tokenized = tokenize(tokenizer, texts, max_length=max_length)
+    whole = [tokenizer(text)["input_ids"] for text in texts]
+    cut = [tokenizer(text, truncation=True, max_length=max_length)["input_ids"] for text in texts]
+    assert rows_of(tokenized, tokenized.input_ids) == cut
+    assert tokenized.lengths.tolist() == list(map(len, cut))
+    assert tokenized.truncated.tolist() == [len(ids) > max_length for ids in whole]
+
+
+@given(PAIRS, MAX_LENGTH)
+def test_equals_the_tokenizers_own_ids_for_pairs(tokenizer, pairs, max_length):
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    tokenized = tokenize(tokenizer, first, second, max_length=max_length)
+    whole = [tokenizer([a], [b]) for a, b in pairs]
+    cut = [tokenizer([a], [b], truncation=True, max_length=max_length) for a, b in pairs]
+    assert rows_of(tokenized, tokenized.input_ids) == [one["input_ids"][0] for one in cut]
+    if pairs:
+        assert rows_of(tokenized, tokenized.token_type_ids) == [one["token_type_ids"][0] for one in cut]
+    assert tokenized.truncated.tolist() == [len(one["input_ids"][0]) > max_length for one in whole]
+
+
+def test_exactly_max_length_tokens_are_not_truncated(tokenizer):
+    texts = ["fox " * words for words in (7, 8, 9)]
+    tokenized = tokenize(tokenizer, texts, max_length=10)  # [CLS] and [SEP] are two of them
+    assert tokenized.lengths.tolist() == [9, 10, 10]
+    assert tokenized.truncated.tolist() == [False, False, True]
+
+
+def test_of_a_pair_the_longer_part_is_cut(tokenizer):
+    tokenized = tokenize(tokenizer, ["fox " * 20, "dog"], ["dog", "fox " * 20], max_length=10)
+    fox, dog = tokenizer.convert_tokens_to_ids(["fox", "dog"])
+    assert [(row.count(fox), row.count(dog)) for row in rows_of(tokenized, tokenized.input_ids)] == [
+        (6, 1)
+    ] * 2
+    assert tokenized.truncated.all()
+
+
+def test_an_empty_second_text_is_still_a_pair(tokenizer):
+    tokenized = tokenize(tokenizer, ["fox dog"] * 2, [""] * 2, max_length=5)
+    assert tokenized.lengths.tolist() == [5, 5]
+    assert not tokenized.truncated.any()
+    assert tokenize(tokenizer, ["fox dog"], [""], max_length=4).truncated.all()
+
+
+@pytest.mark.parametrize("num_texts", [1, 3, 4, 7, 18])
+def test_many_texts_are_tokenised_in_several_calls(tokenizer, texts, monkeypatch, num_texts):
+    first, second = texts[:num_texts], texts[::-1][:num_texts]
+    expected = tokenize(tokenizer, first, second, max_length=20)
+    monkeypatch.setattr(tokenization, "_TEXTS_A_CALL", 3)
+    found = tokenize(tokenizer, first, second, max_length=20)
+    for name in ("input_ids", "token_type_ids", "lengths", "truncated"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_columns_have_the_stated_types(tokenizer, tokenizer_of):
+    for texts in ([], ["fox"]):
+        tokenized = tokenize(tokenizer, texts, max_length=9)
+        assert tokenized.input_ids.dtype == np.int32
+        assert tokenized.lengths.dtype == np.int64
+        assert tokenized.truncated.dtype == np.bool_
+        assert len(tokenized) == len(texts)
+    assert tokenize(tokenizer, ["fox"], max_length=9).token_type_ids.dtype == np.int32
+    assert tokenize(tokenizer_of("distilbert"), ["fox"], max_length=9).token_type_ids is None
+
+
+@given(TEXTS.filter(len), st.data())
+def test_take_gives_the_rows_as_if_they_alone_had_been_tokenised(tokenizer, texts, data):
+    rows = data.draw(st.lists(st.integers(0, len(texts) - 1), max_size=15))
+    taken = tokenize(tokenizer, texts, texts[::-1], max_length=12).take(np.array(rows, dtype=np.int64))
+    pairs = texts[::-1]
+    expected = tokenize(tokenizer, [texts[row] for row in rows], [pairs[row] for row in rows], max_length=12)
+    assert len(taken) == len(rows)
+    for name in ("input_ids", "lengths", "truncated"):
+        np.testing.assert_array_equal(getattr(taken, name), getattr(expected, name))
+    if rows:
+        np.testing.assert_array_equal(taken.token_type_ids, expected.token_type_ids)
+
+
+def test_take_without_token_types(tokenizer_of):
+    tokenized = tokenize(tokenizer_of("distilbert"), ["fox", "the dog"], max_length=9)
+    assert tokenized.take(np.array([1, 0])).token_type_ids is None
+
+
+def test_a_tokenizer_is_left_as_it_was_found(tokenizer_of, tmp_path):
+    tokenizer = tokenizer_of("bert")
+
+    def saved(name):
+        tokenizer.save_pretrained(tmp_path / name)
+        return (tmp_path / name / "tokenizer.json").read_bytes()
+
+    before = saved("before")
+    tokenize(tokenizer, ["fox"], max_length=9)
+    assert saved("after a text") == before
+    tokenize(tokenizer, ["fox " * 20], max_length=9)
+    assert saved("after a truncated text") == before
+
+
+def test_settings_that_a_tokenizer_came_with_are_put_back_and_not_followed(tokenizer_of):
+    tokenizer = tokenizer_of("bert")
+    tokenizer.backend_tokenizer.enable_truncation(3)
+    tokenizer.backend_tokenizer.enable_padding(length=30)
+    before = tokenizer.backend_tokenizer.to_str()
+    assert tokenize(tokenizer, ["fox " * 20, "fox"], max_length=9).lengths.tolist() == [9, 3]
+    assert tokenizer.backend_tokenizer.to_str() == before
+
+
+def test_a_tokenizer_written_in_python_will_do():
+    tokenizer = CanineTokenizer()  # a character is a token
+    assert not tokenizer.is_fast
+    tokenized = tokenize(tokenizer, ["fox", "foxes", "the dog"], max_length=7)
+    assert tokenized.lengths.tolist() == [5, 7, 7]
+    assert tokenized.truncated.tolist() == [False, False, True]
+    assert tokenized.input_ids[1:4].tolist() == [ord(letter) for letter in "fox"]
+
+
+def test_the_longest_length_is_asked_for_or_the_models_but_512_at_most():
+    assert choose_max_length(None, 48) == 48
+    assert choose_max_length(None, 512) == 512
+    assert choose_max_length(None, 8192) == 512
+    assert choose_max_length(4, 48) == 4
+    assert choose_max_length(48, 48) == 48
+    assert choose_max_length(1000, 8192) == 1000
+
+
+@pytest.mark.parametrize("requested", [-1, 0, 3, 49])
+def test_a_length_that_cannot_be_is_refused_with_the_limit(requested):
+    with pytest.raises(OptionError, match=f"--max-length {requested} is not between 4 and 48"):
+        choose_max_length(requested, 48)
+
+
+def test_the_limit_is_what_the_model_can_take_and_no_token_more(family, make_classifier, tokenizer_of):
+    model, tokenizer = make_classifier(family), tokenizer_of(family)
+    tokenizer.model_max_length = 10**30
+    limit = position_limit(model, tokenizer)
+    assert limit in (48, 50)  # max_position_embeddings is 50, of which the RoBERTa family cannot use 2
+
+    def run(num_tokens):
+        model(input_ids=torch.full((1, num_tokens), 7), attention_mask=torch.ones(1, num_tokens))
+
+    run(limit)
+    with pytest.raises((IndexError, RuntimeError)):
+        run(limit + 1)
+
+
+def test_the_tokenizers_limit_counts_too(make_classifier, tokenizer_of):
+    tokenizer = tokenizer_of("bert")
+    tokenizer.model_max_length = 33
+    assert position_limit(make_classifier("bert"), tokenizer) == 33
+
+
+def test_the_limit_is_known_without_weights(family, make_classifier, tokenizer_of):
+    model, tokenizer = make_classifier(family), tokenizer_of(family)
+    tokenizer.model_max_length = 10**30
+    with torch.device("meta"):
+        weightless = AutoModelForSequenceClassification.from_config(model.config)
+    assert position_limit(weightless, tokenizer) == position_limit(model, tokenizer)
+
+
+def test_threads_that_share_a_tokenizer_do_not_meet(tokenizer: BertTokenizer):
+    texts = ["fox " * 40, "a dog"] * 8
+    expected = tokenize(tokenizer, texts, max_length=16)
+
+    def run(_: int) -> bool:
+        found = tokenize(tokenizer, texts, max_length=16)
+        return found.lengths.tolist() == expected.lengths.tolist() and found.truncated.tolist() == (
+            expected.truncated.tolist()
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(run, range(60)))

@@ -1,0 +1,424 @@
+import json
+import math
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from torch import nn
+
+from model.errors import OptionError
+from model.training.loop import (
+    StepReport,
+    TrainingConfig,
+    TrainingState,
+    bucketed_batches,
+    make_optimizer,
+    schedule,
+    step_seed,
+    train,
+)
+
+
+def config(**options):
+    return TrainingConfig(**{"epochs": 2, "learning_rate": 0.01, "batch_size": 4, **options})
+
+
+def fit(module, options, loss, *, steps_per_epoch=5, on_step=None, on_epoch=None, batches=None, state=None):
+    train(
+        module,
+        options,
+        batches=batches or (lambda _: range(steps_per_epoch)),
+        steps_per_epoch=steps_per_epoch,
+        gradients=lambda batch: learn(loss(batch)),
+        on_step=on_step or (lambda _: None),
+        on_epoch=on_epoch or (lambda _: None),
+        state=state,
+    )
+
+
+def learn(loss):
+    loss.backward()
+    return loss.item()
+
+
+class Network(nn.Module):
+    """Matrix, bias, norm, and dropout that a resumed run must draw as it would have been drawn."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(7)
+        self.layers = nn.Sequential(
+            nn.Linear(3, 8), nn.LayerNorm(8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 2)
+        )
+        self.train()
+
+    def forward(self, inputs):
+        return self.layers(inputs)
+
+
+INPUTS = torch.randn(22, 3, generator=torch.Generator().manual_seed(0))
+
+
+def shuffled(epoch):
+    return bucketed_batches(INPUTS[:, 0], 4, generator=torch.Generator().manual_seed(epoch), buckets=2)
+
+
+# -- what is trained ----------------------------------------------------------------------------------
+
+
+def test_matrices_decay_and_biases_and_norms_do_not():
+    module = Network()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    rates = [0.01 * schedule(step, total_steps=10, warmup=0.1) for step in range(10)]
+    fit(module, config(weight_decay=0.5), lambda _: sum(p.sum() for p in module.parameters()) * 0)
+    shrunk = math.prod(1 - rate * 0.5 for rate in rates)
+    assert shrunk < 0.99
+    for name, value in module.state_dict().items():
+        expected = before[name] * shrunk if value.ndim >= 2 else before[name]
+        torch.testing.assert_close(value, expected)
+
+
+def test_every_trainable_parameter_is_in_the_optimizer_once():
+    module = Network()
+    module.layers[0].requires_grad_(False)
+    decays, other = make_optimizer(module, config(weight_decay=0.3)).param_groups
+    assert (decays["weight_decay"], other["weight_decay"]) == (0.3, 0.0)
+    assert decays["params"] == [module.layers[4].weight]
+    assert {id(p) for p in other["params"]} == {
+        id(p) for p in (module.layers[1].weight, module.layers[1].bias, module.layers[4].bias)
+    }
+
+
+def test_what_is_frozen_stays_bit_for_bit():
+    module = Network()
+    module.layers[0].requires_grad_(False)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    fit(module, config(), lambda _: module(INPUTS).square().mean())
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name]) == name.startswith("layers.0"), name
+
+
+def test_gradients_are_scaled_down_to_the_norm():
+    module = nn.Linear(4, 4)
+    norms = []
+
+    def norm(_):
+        norms.append(float(torch.cat([p.grad.flatten() for p in module.parameters()]).norm()))
+
+    fit(
+        module,
+        config(max_grad_norm=0.25),
+        lambda _: 1000 * module.weight.sum() + module.bias.sum(),
+        on_step=norm,
+    )
+    assert norms == pytest.approx([0.25] * 10, rel=1e-4)
+
+
+def test_training_learns():
+    module, targets = nn.Linear(3, 1), INPUTS @ torch.tensor([1.0, -2.0, 0.5])
+    losses = []
+    fit(
+        module,
+        config(epochs=20, learning_rate=0.1, weight_decay=0),
+        lambda rows: (module(INPUTS[rows])[:, 0] - targets[rows]).square().mean(),
+        steps_per_epoch=6,
+        batches=shuffled,
+        on_step=lambda report: losses.append(report.loss),
+    )
+    assert losses[-1] < 0.01 * losses[0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_training_before_the_step_is_taken(value):
+    module = Network()
+    told = []
+
+    def loss(step):
+        return module(INPUTS).sum() * (value if step == 3 else 1)
+
+    with pytest.raises(
+        OptionError, match=r"the loss of step 4 is .*; lower --learning-rate 0\.01, or see"
+    ) as caught:
+        fit(module, config(), loss, on_step=told.append)
+    assert "\n" not in str(caught.value)
+    assert len(told) == 3
+    assert all(parameter.isfinite().all() for parameter in module.parameters())
+
+
+def test_gradients_that_are_not_finite_end_training_too():
+    module = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        module.weight.zero_()
+    with pytest.raises(OptionError, match="the gradient of step 1 is inf; lower --learning-rate"):
+        fit(module, config(), lambda _: module.weight.sqrt().sum())
+    assert module.weight.item() == 0
+
+
+# -- the learning rate --------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 300), st.floats(0, 1))
+def test_the_schedule_rises_to_its_peak_and_falls_over_all_steps(total_steps, warmup):
+    shares = [schedule(step, total_steps=total_steps, warmup=warmup) for step in range(total_steps)]
+    peak = shares.index(max(shares))
+    assert max(shares) == 1
+    assert min(shares) > 0  # no step is taken in vain
+    assert all(a < b for a, b in pairwise(shares[: peak + 1]))
+    assert all(a >= b for a, b in pairwise(shares[peak:]))
+    assert abs(peak - total_steps * warmup) <= 1
+    if warmup < 1 and peak < total_steps - 2:
+        assert shares[-1] < 1
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 1.0])
+def test_each_step_is_taken_at_the_rate_of_the_schedule(epochs, warmup):
+    module = nn.Linear(1, 1, bias=False)
+    weights = [module.weight.item()]
+    reports: list[StepReport] = []
+
+    def on_step(report):
+        weights.append(module.weight.item())
+        reports.append(report)
+
+    # Under a constant gradient AdamW moves by the learning rate.
+    fit(
+        module,
+        config(epochs=epochs, warmup=warmup, weight_decay=0, max_grad_norm=1),
+        lambda _: module.weight.sum(),
+        on_step=on_step,
+    )
+    total = 5 * epochs
+    assert [(report.step, report.total_steps) for report in reports] == [
+        (step, total) for step in range(1, total + 1)
+    ]
+    moved = [before - after for before, after in pairwise(weights)]
+    expected = [0.01 * schedule(step, total_steps=total, warmup=warmup) for step in range(total)]
+    assert moved == pytest.approx(expected, rel=1e-3)
+    assert max(moved) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_epochs_are_told_from_1_and_each_gets_its_own_batches():
+    asked, told = [], []
+    module = nn.Linear(1, 1)
+
+    def batches(epoch):
+        asked.append(epoch)
+        return range(3)
+
+    fit(
+        module,
+        config(epochs=3),
+        lambda _: module.weight.sum(),
+        steps_per_epoch=3,
+        batches=batches,
+        on_epoch=told.append,
+    )
+    assert asked == [0, 1, 2]
+    assert told == [1, 2, 3]
+
+
+def test_a_wrong_number_of_batches_is_noticed():
+    module = nn.Linear(1, 1)
+    with pytest.raises(AssertionError, match="as many batches"):
+        fit(module, config(), lambda _: module.weight.sum(), batches=lambda _: range(4), steps_per_epoch=5)
+
+
+# -- killed and resumed -------------------------------------------------------------------------------
+
+
+class KilledError(Exception):
+    """Stands in for the end of a process."""
+
+
+STEPS_AN_EPOCH = 6  # 22 rows, four at a time
+
+
+def run_network(state=None, *, kill_at=None, seed=0):
+    """Train a fresh network for 3 epochs, or until step `kill_at` is to be taken."""
+    module, taken = Network(), []
+
+    def loss(rows):
+        if kill_at is not None and len(taken) == kill_at:
+            raise KilledError
+        taken.append(rows)
+        return module(INPUTS[rows]).square().mean()
+
+    fit(
+        module,
+        config(epochs=3, seed=seed, learning_rate=0.05),
+        loss,
+        steps_per_epoch=STEPS_AN_EPOCH,
+        batches=shuffled,
+        state=state,
+    )
+    return module.state_dict(), len(taken)
+
+
+@settings(max_examples=40)
+@given(kills=st.lists(st.integers(0, 17), min_size=1, max_size=3), save_every=st.integers(1, 20))
+def test_a_run_killed_at_any_step_ends_with_the_same_bits(kills, save_every):
+    expected, _ = run_network()
+    with TemporaryDirectory() as directory:
+        state = TrainingState(path=Path(directory) / "state.safetensors", job="a job", save_every=save_every)
+        for kill in kills:
+            try:
+                run_network(state, kill_at=kill)
+            except KilledError:
+                continue
+        resumed, _ = run_network(state)
+    assert resumed.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(resumed[name], value), name
+
+
+@pytest.mark.parametrize(
+    ("save_every", "kill_at", "lost"), [(4, 3, 3), (4, 4, 0), (4, 5, 1), (100, 5, 5), (100, 6, 0), (4, 17, 1)]
+)
+def test_what_was_saved_is_not_trained_again(save_every, kill_at, lost, tmp_path):
+    state = TrainingState(path=tmp_path / "state.safetensors", job="a job", save_every=save_every)
+    with pytest.raises(KilledError):
+        run_network(state, kill_at=kill_at)
+    _, taken = run_network(state)
+    assert taken == 18 - kill_at + lost
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    state = TrainingState(path=tmp_path / "state.safetensors", job="a job")
+    finished, _ = run_network(state)
+    again, taken = run_network(state)
+    assert taken == 0
+    assert all(torch.equal(again[name], value) for name, value in finished.items())
+
+
+def test_the_seed_decides_the_dropout_whatever_the_callers_is():
+    first, _ = run_network(seed=1)
+    torch.manual_seed(999)
+    again, _ = run_network(seed=1)
+    other, _ = run_network(seed=2)
+    assert all(torch.equal(again[name], value) for name, value in first.items())
+    assert not all(torch.equal(other[name], value) for name, value in first.items())
+
+
+def test_a_state_is_a_safetensors_file_that_names_its_job(tmp_path):
+    state = TrainingState(path=tmp_path / "state.safetensors", job=json.dumps({"epochs": 3}))
+    assert state.saved_job() is None
+    run_network(state)
+    assert json.loads(state.saved_job()) == {"epochs": 3}
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+    with safe_open(state.path, framework="pt") as file:
+        assert file.metadata()["step"] == "18"
+
+
+def test_a_kill_while_saving_leaves_the_state_before(tmp_path, monkeypatch):
+    state = TrainingState(path=tmp_path / "state.safetensors", job="a job", save_every=4)
+    with pytest.raises(KilledError):
+        run_network(state, kill_at=5)
+    before = state.path.read_bytes()
+
+    def half_written(_, path, **__):
+        Path(path).write_bytes(b"half")
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("model.training.loop.save_file", half_written)
+        with pytest.raises(KilledError):
+            run_network(state)
+    assert state.path.read_bytes() == before
+    expected, _ = run_network()
+    resumed, taken = run_network(state)
+    assert taken == 14
+    assert all(torch.equal(resumed[name], value) for name, value in expected.items())
+
+
+# -- configuration ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", -1),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", -1e-5),
+        ("learning_rate", math.nan),
+        ("learning_rate", math.inf),
+        ("warmup", -0.1),
+        ("warmup", 1.1),
+        ("warmup", math.nan),
+        ("weight_decay", -0.01),
+        ("weight_decay", math.nan),
+    ],
+)
+def test_an_impossible_option_is_refused_by_its_name(option, value):
+    with pytest.raises(OptionError, match=f"--{option.replace('_', '-')} {value}"):
+        config(**{option: value})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**70])
+def test_a_seed_that_generators_may_not_take_is_refused(seed):
+    with pytest.raises(OptionError, match=f"--seed {seed} is not between 0 and 2147483647"):
+        config(seed=seed)
+
+
+def test_no_two_steps_of_a_run_share_a_seed_and_the_largest_is_one():
+    largest = config(seed=2**31 - 1).seed
+    seeds = [step_seed(seed, n) for seed in (0, 1, largest) for n in range(1000)]
+    assert len(set(seeds)) == len(seeds)
+    for seed in seeds:
+        torch.Generator().manual_seed(seed)
+
+
+# -- batches of like length ---------------------------------------------------------------------------
+
+
+def batches_of(lengths, batch_size, *, seed=0, buckets=50):
+    generator = torch.Generator().manual_seed(seed)
+    return list(bucketed_batches(torch.tensor(lengths), batch_size, generator=generator, buckets=buckets))
+
+
+LENGTHS = st.lists(st.integers(1, 500), min_size=1, max_size=200)
+
+
+@given(LENGTHS, st.integers(1, 20), st.integers(1, 10))
+def test_every_row_is_in_one_batch(lengths, batch_size, buckets):
+    batches = batches_of(lengths, batch_size, buckets=buckets)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    assert len(batches) == math.ceil(len(lengths) / batch_size)
+    assert sorted(map(len, batches))[1:] == [batch_size] * (len(batches) - 1)
+    for batch in batches:
+        within = [lengths[row] for row in batch]
+        assert within == sorted(within, reverse=True)
+
+
+@given(LENGTHS, st.integers(1, 20), st.integers(0, 5))
+def test_batches_are_seeded(lengths, batch_size, seed):
+    assert batches_of(lengths, batch_size, seed=seed) == batches_of(lengths, batch_size, seed=seed)
+
+
+def test_seeds_give_different_batches_in_no_order_of_length():
+    lengths = list(range(1, 101))
+    first, second = batches_of(lengths, 10, seed=0), batches_of(lengths, 10, seed=1)
+    assert first != second
+    longest = [lengths[batch[0]] for batch in first]
+    assert longest not in (sorted(longest), sorted(longest, reverse=True))
+
+
+def test_batches_of_one_run_do_not_overlap_in_length():
+    lengths = list(range(1, 101))
+    spans = sorted((lengths[batch[-1]], lengths[batch[0]]) for batch in batches_of(lengths, 10))
+    assert all(end < start for (_, end), (start, _) in pairwise(spans))
+
+
+def test_rows_meet_different_neighbours_under_another_seed():
+    lengths = list(range(1, 201))
+    members = [
+        {frozenset(batch) for batch in batches_of(lengths, 5, seed=seed, buckets=10)} for seed in range(2)
+    ]
+    assert not members[0] & members[1]

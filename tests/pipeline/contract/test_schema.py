@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.contract import schema
+
+KEPT = (pa.field("text", pa.string()), pa.field("tags", pa.list_(pa.int8())))
+SCHEMAS = {
+    "scores": schema.score_schema(num_labels=3, id_type=pa.int64(), kept=KEPT),
+    "scores without id": schema.score_schema(num_labels=3),
+    "labels": schema.label_schema(num_labels=3, id_type=pa.string(), with_pair=True),
+    "labels of single texts": schema.label_schema(num_labels=3, with_pair=False),
+    "rejected": schema.rejected_schema(),
+}
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_a_file_of_no_rows_keeps_its_schema(tmp_path: Path, kind: str):
+    pq.write_table(SCHEMAS[kind].empty_table(), tmp_path / "a.parquet")
+    assert pq.read_schema(tmp_path / "a.parquet").equals(SCHEMAS[kind])
+    assert pq.read_table(tmp_path / "a.parquet").num_rows == 0
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_every_row_says_where_it_came_from(kind: str):
+    names = SCHEMAS[kind].names
+    assert names[:2] == ["source", "row"]
+    assert len(set(names)) == len(names)
+    assert not SCHEMAS[kind].field("source").nullable
+    assert not SCHEMAS[kind].field("row").nullable
+
+
+def test_the_columns_of_the_contract():
+    assert schema.score_schema(num_labels=3, id_type=pa.int8(), kept=KEPT).names == [
+        "source", "row", "id", "prediction", "probabilities", "exit_layer", "uncertainty", "num_tokens",
+        "truncated", "teacher_prediction", "teacher_probabilities", "text", "tags",
+    ]  # fmt: skip
+    assert schema.label_schema(num_labels=3, id_type=pa.int8(), with_pair=True).names == [
+        "source", "row", "id", "text", "text_pair", "text_hash", "split", "teacher_logits",
+        "teacher_prediction", "num_tokens", "truncated",
+    ]  # fmt: skip
+
+
+def test_names_on_the_way_are_no_columns_of_the_output():
+    for kind in SCHEMAS.values():
+        assert not {schema.INPUT_TEXT, schema.INPUT_TEXT_PAIR} & set(kind.names)

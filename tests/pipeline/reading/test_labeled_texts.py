@@ -1,0 +1,109 @@
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.errors import InputError
+from pipeline.reading.inputs import Columns, inspect_inputs
+from pipeline.reading.labeled_texts import (
+    LabelledTexts,
+    as_text,
+    read_labelled_texts,
+    read_rows,
+    sorted_labels,
+)
+from tests.job_fixtures import WRITERS, write_jsonl, write_parquet
+
+COLUMNS = Columns(text="t", keep=("y",))
+
+
+def read(path: Path, columns: Columns = COLUMNS) -> LabelledTexts:
+    return read_labelled_texts([str(path)], columns, label_column="y")
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_rows_come_with_their_labels_in_every_format(tmp_path: Path, name: str):
+    texts, labels = [f"text {i}" for i in range(30)], [f"label {i % 4}" for i in range(30)]
+    WRITERS[name](tmp_path / name, {"t": texts, "y": labels})
+    found = read(tmp_path / name)
+    assert (found.texts, found.labels, found.text_pairs, found.num_rejected) == (texts, labels, None, 0)
+    assert len(found) == 30
+
+
+def test_pairs(tmp_path: Path):
+    path = write_jsonl(tmp_path / "a.jsonl", {"t": ["a", "b"], "p": ["c", "d"], "y": ["x", "y"]})
+    found = read(path, Columns(text="t", text_pair="p", keep=("y",)))
+    assert (found.texts, found.text_pairs) == (["a", "b"], ["c", "d"])
+
+
+def test_a_row_without_text_or_label_is_left_out_and_counted(tmp_path: Path):
+    path = write_parquet(
+        tmp_path / "a.parquet", {"t": ["a", None, " ", "d", "e"], "y": ["x", "x", "x", None, ""]}
+    )
+    found = read(path)
+    assert (found.texts, found.labels, found.num_rejected) == (["a"], ["x"], 4)
+
+
+def test_several_files_are_read_in_order(tmp_path: Path):
+    for name in ("b", "a"):
+        write_jsonl(tmp_path / f"{name}.jsonl", {"t": [name], "y": [name]})
+    assert read(tmp_path).texts == ["a", "b"]
+
+
+@pytest.mark.parametrize("rows", [{"t": [""], "y": ["x"]}, {"t": ["a"], "y": [""]}])
+def test_no_labelled_row_at_all_is_an_error(tmp_path: Path, rows: dict[str, list[str]]):
+    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    with pytest.raises(InputError, match=rf"no row of {path} has both a text and a 'y'"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array([1, None, -2], pa.int8()), ["1", None, "-2"]),
+        (pa.array([True, False]), ["true", "false"]),
+        (pa.array(["a", ""]), ["a", None]),
+        (pa.array(["a", "b", None]).dictionary_encode(), ["a", "b", None]),
+        (pa.array(["a"]).cast(pa.large_string()), ["a"]),
+        (pa.nulls(2), [None, None]),
+    ],
+)
+def test_labels_of_any_plain_type_read_as_text(values: pa.Array, expected: list[Any]):
+    assert as_text(pa.chunked_array([values])).to_pylist() == expected
+
+
+def test_labels_that_do_not_read_as_text_are_an_error(tmp_path: Path):
+    path = write_parquet(tmp_path / "a.parquet", {"t": ["a"], "y": [["x"]]})
+    with pytest.raises(InputError, match=r"labels of type list<.*> do not read as text"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["id", "text", "source", "label", "t"])
+def test_a_label_column_may_have_any_other_name(tmp_path: Path, name: str):
+    path = write_jsonl(tmp_path / "a.jsonl", {"t": ["a", "b"], name: ["x", "y"]})
+    found = read_labelled_texts([str(path)], Columns(text="t", keep=(name,)), label_column=name)
+    assert (found.texts, found.labels) == (["x", "y"] if name == "t" else ["a", "b"], ["x", "y"])
+
+
+def test_labels_are_read_without_a_text_column(tmp_path: Path):
+    table = pa.table({"y": list(range(100)), "other": [None] * 100})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=30)
+    inputs = inspect_inputs([str(tmp_path)], Columns(keep=("y",)), rows_per_shard=40)
+    rows = [(path, *row.values()) for path, table, _ in read_rows(inputs) for row in table.to_pylist()]
+    assert rows == [(str(tmp_path / "a.parquet"), number, number) for number in range(100)]
+
+
+@given(st.lists(st.integers(-50, 50), min_size=1))
+def test_whole_numbers_are_sorted_by_value(numbers: list[int]):
+    assert sorted_labels([str(number) for number in numbers]) == tuple(map(str, sorted(set(numbers))))
+
+
+@given(st.lists(st.text(max_size=3), min_size=1))
+def test_labels_are_distinct_and_their_order_does_not_depend_on_the_rows(labels: list[str]):
+    assert set(sorted_labels(labels)) == set(labels)
+    assert sorted_labels(labels) == sorted_labels(labels[::-1] * 2)
+    assert len(set(sorted_labels(labels))) == len(sorted_labels(labels))

@@ -1,0 +1,78 @@
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from model.errors import InputError
+from pipeline.contract.arrays import source_column
+from pipeline.results.exit_stats import NO_LABEL, TrueLabels
+from pipeline.results.ground_truth import read_true_labels
+from tests.job_fixtures import WRITERS, write_csv, write_jsonl, write_parquet
+
+LABELS = ("bad", "good")
+
+
+def read(path: Path, *, id_column: str | None = None) -> TrueLabels:
+    return read_true_labels([str(path)], label_column="y", id_column=id_column, labels=LABELS)
+
+
+def scored(source: Path | str, rows: list[int], ids: list[Any] | pa.Array | None = None) -> pa.RecordBatch:
+    columns = {"source": source_column(str(source), len(rows)), "row": pa.array(rows, pa.int64())}
+    return pa.RecordBatch.from_pydict(columns if ids is None else {**columns, "id": ids})
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_labels_are_joined_on_file_and_row(tmp_path: Path, name: str):
+    path = WRITERS[name](tmp_path / name, {"t": ["a", "", "c", "d"], "y": ["good", "bad", "bad", "good"]})
+    find = read(path)
+    # A row whose text was rejected keeps its number.
+    assert find(scored(path, [3, 0, 2])).tolist() == [1, 1, 0]
+    assert find(scored(path, [4])).tolist() == [NO_LABEL]
+    assert find(scored("other.csv", [0])).tolist() == [NO_LABEL]
+    assert find(scored(path, [])).tolist() == []
+
+
+def test_labels_are_joined_on_the_id(tmp_path: Path):
+    path = write_jsonl(tmp_path / "a.jsonl", {"key": ["x", "y", "z", None], "y": ["good", "bad", "", "bad"]})
+    find = read(path, id_column="key")
+    assert find(scored("any.csv", [0, 1, 2, 3], ["y", "x", "z", None])).tolist() == [0, 1, NO_LABEL, NO_LABEL]
+
+
+def test_ids_are_joined_whatever_type_the_files_give_them(tmp_path: Path):
+    path = write_csv(tmp_path / "a.csv", {"key": [7, 8], "y": ["good", "bad"]})
+    assert read(path, id_column="key")(scored("a", [0, 1], pa.array([8, 7], pa.int32()))).tolist() == [0, 1]
+    path = write_parquet(tmp_path / "a.parquet", {"key": [7, 8], "y": ["good", "bad"]})
+    assert read(path, id_column="key")(scored("a", [0, 1], ["8", "7"])).tolist() == [0, 1]
+    assert read(path, id_column="key")(scored("a", [0, 1], pa.array([8, 7], pa.int8()))).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["bad", "good", "good"], [0, 1, 1]),
+        ([0, 1, 1], [0, 1, 1]),
+        (["0", "1", None], [0, 1, NO_LABEL]),
+    ],
+)
+def test_labels_are_names_or_numbers(tmp_path: Path, labels: list[Any], expected: list[int]):
+    path = write_parquet(tmp_path / "a.parquet", {"y": labels})
+    assert read(path)(scored(path, [0, 1, 2])).tolist() == expected
+
+
+@pytest.mark.parametrize("strange", [["good", "ugly"], [0, 2], ["1.5"], [-1, 0], ["good", "1"]])
+def test_labels_that_are_not_the_models_are_an_error(tmp_path: Path, strange: list[Any]):
+    path = write_parquet(tmp_path / "a.parquet", {"y": strange})
+    with pytest.raises(InputError, match=r"are none of the model's: bad, good \(or 0 to 1\)"):
+        read(path)
+
+
+def test_a_model_whose_names_are_numbers_goes_by_the_names(tmp_path: Path):
+    path = write_parquet(tmp_path / "a.parquet", {"y": [1, 2]})
+    find = read_true_labels([str(path)], label_column="y", id_column=None, labels=("2", "1"))
+    assert find(scored(path, [0, 1])).tolist() == [1, 0]
+
+
+def test_no_rows_no_labels(tmp_path: Path):
+    path = write_csv(tmp_path / "a.csv", {"y": []})
+    assert read(path)(scored(path, [0])).tolist() == [NO_LABEL]

@@ -1,0 +1,214 @@
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.errors import InputError, OutputError
+from pipeline.contract import schema
+from pipeline.contract.arrays import source_column, vectors
+from pipeline.contract.layout import OutputLayout
+from pipeline.contract.manifest import JobDescription, begin, finish
+from pipeline.contract.plan import RowRange, make_plan
+from pipeline.contract.shards import ShardWriter, with_metadata
+from pipeline.results import soft_labels
+from pipeline.results.soft_labels import SoftLabelledTexts, SoftLabels, windows
+from pipeline.sampling.hash_sampling import Draw, drawn, text_hashes
+
+Splits = Sequence[Sequence[str]]
+
+
+def write_labels(
+    directory: str, splits: Splits, *, with_pair: bool = False, distinct: int | None = None
+) -> list[str]:
+    """Write a finished output of label-teacher, a shard for each entry; return all texts, row by row."""
+    layout = OutputLayout(directory)
+    settings: dict[str, Any] = {"max_length": 9, "columns": {"text_pair": "p" if with_pair else None}}
+    job = JobDescription(command="label-teacher", settings=settings, inputs=[])
+    plan = make_plan([("a.csv", "csv", [RowRange(first_row=0, num_rows=len(split)) for split in splits])])
+    begin(layout, job, overwrite=False)
+    label_schema = schema.label_schema(num_labels=2, with_pair=with_pair)
+    texts: list[str] = []
+    for item, split in zip(plan.items, splits, strict=True):
+        numbers = range(len(texts), len(texts) + len(split))
+        mine = [f"text {number if distinct is None else number % distinct}" for number in numbers]
+        pairs = [f"pair of {text}" for text in mine]
+        columns = {
+            "source": source_column("a.csv", len(mine)),
+            "row": pa.array(numbers, pa.int64()),
+            "text": pa.array(mine, pa.string()),
+            "text_pair": pa.array(pairs, pa.string()),
+            "text_hash": pa.array(text_hashes(mine, pairs if with_pair else None), pa.binary(16)),
+            "split": pa.array(list(split), pa.string()),
+            "teacher_logits": vectors(np.array([[n, -n] for n in numbers], dtype=np.float32).reshape(-1, 2)),
+            "teacher_prediction": pa.array(["a"] * len(mine), pa.string()),
+            "num_tokens": pa.array([n % 7 + 2 for n in numbers], pa.int32()),
+            "truncated": pa.array([False] * len(mine)),
+        }
+        table = pa.table([columns[name] for name in label_schema.names], schema=label_schema)
+        with ShardWriter(
+            layout, item.shard_name, with_metadata(label_schema, {"fingerprint": job.fingerprint})
+        ) as shard:
+            shard.write(table)
+            counts = Counter(split)
+            shard.add_counts({"rejected": 0, "train": counts["train"], "calibration": counts["calibration"]})
+        texts += mine
+    finish(layout, job, plan, labels=("a", "b"), environment={})
+    return texts
+
+
+def train_shards(*sizes: int) -> Splits:
+    return [["train"] * size for size in sizes]
+
+
+def batches_of(
+    labels: SoftLabels, epoch: int = 0, *, batch_size: int = 4, seed: int = 0
+) -> list[SoftLabelledTexts]:
+    return list(labels.batches(epoch, batch_size=batch_size, seed=seed))
+
+
+def texts_of(batches: Sequence[SoftLabelledTexts]) -> list[str]:
+    return [text for batch in batches for text in batch.texts]
+
+
+splits = st.lists(
+    st.lists(st.sampled_from(["train", "train", "calibration"]), max_size=40), min_size=1, max_size=5
+)
+
+
+@settings(deadline=None, max_examples=60)  # it writes and reads files
+@given(splits=splits, batch_size=st.integers(1, 50), pool_rows=st.integers(1, 60), epoch=st.integers(0, 3))
+def test_an_epoch_is_every_train_row_once_and_no_other(
+    splits: Splits, batch_size: int, pool_rows: int, epoch: int
+):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(soft_labels, "POOL_ROWS", pool_rows):
+        texts = write_labels(folder, splits)
+        in_order = [split for part in splits for split in part]
+        is_train = np.array([split == "train" for split in in_order], dtype=bool)
+        num_train = int(is_train.sum())
+        share = min(soft_labels.HELD_OUT_SHARE, soft_labels.MAX_HELD_OUT_ROWS / num_train) if num_train else 0
+        is_held_out = drawn(text_hashes(texts), share, Draw.HELD_OUT)
+        expected = {
+            text for text, train, held in zip(texts, is_train, is_held_out, strict=True) if train and not held
+        }
+        if not expected:
+            with pytest.raises(InputError, match="has no rows to train on"):
+                SoftLabels.open(folder).check_trainable()
+            return
+        labels = SoftLabels.open(folder)
+        batches = batches_of(labels, epoch, batch_size=batch_size)
+        held_out = labels.held_out()
+    found = texts_of(batches)
+    assert len(found) == len(expected) == labels.num_train_rows
+    assert set(found) == expected
+    assert labels.steps_per_epoch(batch_size) == len(batches)
+    assert all(0 < len(batch) <= batch_size for batch in batches)
+    judged = set() if held_out is None else set(held_out.texts)
+    assert judged == {
+        t for t, train, held in zip(texts, is_train, is_held_out, strict=True) if train and held
+    }
+    for batch in batches:
+        numbers = [int(text.split()[1]) for text in batch.texts]
+        assert batch.logits.tolist() == [[n, -n] for n in numbers]
+        assert batch.num_tokens.tolist() == [n % 7 + 2 for n in numbers]
+        assert batch.num_tokens.tolist() == sorted(batch.num_tokens.tolist(), reverse=True)
+
+
+def test_the_order_is_that_of_seed_and_epoch(tmp_path: Path):
+    write_labels(str(tmp_path), train_shards(30, 20, 10))
+    labels = SoftLabels.open(str(tmp_path))
+    order = texts_of(batches_of(labels))
+    assert texts_of(batches_of(SoftLabels.open(str(tmp_path)))) == order
+    assert texts_of(batches_of(labels, 1)) != order
+    assert texts_of(batches_of(labels, seed=1)) != order
+    assert sorted(texts_of(batches_of(labels, 1))) == sorted(order)
+
+
+def test_a_batch_mixes_rows_of_several_shards(tmp_path: Path):
+    write_labels(str(tmp_path), train_shards(*[20] * 5))
+    for batch in batches_of(SoftLabels.open(str(tmp_path)), batch_size=16)[:5]:
+        assert len({int(text.split()[1]) // 20 for text in batch.texts}) > 1
+
+
+def test_shards_come_in_another_order_where_the_corpus_is_larger_than_the_pool(tmp_path: Path):
+    write_labels(str(tmp_path), train_shards(*[20] * 8))
+    with mock.patch.object(soft_labels, "POOL_ROWS", 20):
+        labels = SoftLabels.open(str(tmp_path))
+        firsts = {
+            int(batches_of(labels, epoch, batch_size=10)[0].texts[0].split()[1]) // 20 for epoch in range(8)
+        }
+    assert len(firsts) > 1
+
+
+def test_equal_texts_are_all_held_out_or_none(tmp_path: Path):
+    write_labels(str(tmp_path), train_shards(200, 200), distinct=40)
+    labels = SoftLabels.open(str(tmp_path))
+    held_out = labels.held_out()
+    assert held_out is not None
+    assert not set(held_out.texts) & set(texts_of(batches_of(labels)))
+    assert len(held_out) + labels.num_train_rows == 400
+    assert set(Counter(held_out.texts).values()) == {10}
+
+
+def test_pairs_come_with_their_texts(tmp_path: Path):
+    write_labels(str(tmp_path), train_shards(30), with_pair=True)
+    labels = SoftLabels.open(str(tmp_path))
+    assert labels.has_pairs
+    for batch in batches_of(labels):
+        assert batch.text_pairs == [f"pair of {text}" for text in batch.texts]
+
+
+def test_what_the_manifest_says(tmp_path: Path):
+    write_labels(str(tmp_path), train_shards(30))
+    labels = SoftLabels.open(str(tmp_path))
+    assert (labels.labels, labels.max_length, labels.has_pairs) == (("a", "b"), 9, False)
+
+
+@pytest.mark.parametrize("splits", [[[]], [["calibration"] * 3], [[], ["calibration"]]])
+def test_without_rows_to_train_on_it_is_an_error(tmp_path: Path, splits: Splits):
+    write_labels(str(tmp_path), splits)
+    with pytest.raises(InputError, match=r"has no rows to train on.*--calibration-fraction"):
+        SoftLabels.open(str(tmp_path)).check_trainable()
+
+
+def test_what_is_not_finished_is_refused(tmp_path: Path):
+    write_labels(str(tmp_path), train_shards(3))
+    (tmp_path / "_MANIFEST.json").unlink()
+    with pytest.raises(
+        OutputError, match="is not finished; run its `fastbert-jobs label-teacher` command again"
+    ):
+        SoftLabels.open(str(tmp_path))
+
+
+def test_a_shard_that_the_manifest_does_not_list_is_not_read(tmp_path: Path):
+    write_labels(str(tmp_path), train_shards(30))
+    before = texts_of(batches_of(SoftLabels.open(str(tmp_path))))
+    shard = tmp_path / "part-00000-of-00001.parquet"
+    (tmp_path / "part-00000-of-00002.parquet").write_bytes(shard.read_bytes())
+    assert texts_of(batches_of(SoftLabels.open(str(tmp_path)))) == before
+
+
+@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), max_size=12), st.integers(1, 40))
+def test_windows_are_as_long_as_their_tokens_allow(lengths, max_tokens):
+    batches = [
+        SoftLabelledTexts(
+            texts=["x"] * len(tokens),
+            text_pairs=None,
+            logits=np.zeros((len(tokens), 2), dtype=np.float32),
+            num_tokens=np.array(tokens),
+        )
+        for tokens in lengths
+    ]
+    found = list(windows(batches, max_tokens))
+    assert [batch for window in found for batch in window] == batches
+    sizes = [[int(batch.num_tokens.sum()) for batch in window] for window in found]
+    assert all(sum(window) <= max_tokens or len(window) == 1 for window in sizes)
+    assert all(sum(window) + following[0] > max_tokens for window, following in pairwise(sizes))
