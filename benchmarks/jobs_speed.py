@@ -162,7 +162,7 @@ def training(args: argparse.Namespace, texts: list[str]) -> Sides:
         train(
             model.branches, TrainingConfig(epochs=1, learning_rate=1e-4, batch_size=BATCH_SIZE),
             batches=epoch, steps_per_epoch=len(batches), gradients=learn,
-            on_step=lambda _: None, on_epoch=lambda _: None, drive=engine.drive,
+            on_step=lambda _: None, on_epoch=lambda _: None, drive=engine.run_on_driver_thread,
         )  # fmt: skip
         return len(texts) / (time.perf_counter() - started)
 

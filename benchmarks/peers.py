@@ -25,7 +25,7 @@ from contestant import Answers, Rows
 from jobs.driver.runner import RunnerConfig, make_pipeline
 from measurements import HF_PIPELINE, OPENVINO_BEST, OPENVINO_DEFAULT
 from model.checkpoints.loading import label_names, load_classifier, load_config
-from model.tokens.packing import MicroBatch, longest_first, micro_batches
+from model.tokens.packing import MicroBatch, argsort_by_length, micro_batches
 
 BATCH_SIZE = 32
 TOKEN_BUDGET = 1024
@@ -152,7 +152,7 @@ def _example() -> tuple[Tensor, Tensor]:
 
 def _padded(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield which rows, their token ids and their attention mask, longest first."""
-    order = longest_first(rows.tokenized.lengths)
+    order = argsort_by_length(rows.tokenized.lengths)
     texts = rows.tokenized.take(order)
     for batch in micro_batches(texts.lengths, TOKEN_BUDGET):
         mask = _mask(batch)

@@ -31,13 +31,13 @@ from model.errors import CheckpointError
 from model.exits.layer_sweep import Predictions, predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.messages import first_line
-from model.network.backbones.adapter import Backbone, adapt
+from model.network.backbones.adapter import BackboneAdapter, adapter_for
 from model.network.branch import BranchClassifier
 from model.network.config import FastBertConfig
 from model.tokens.tokenization import TokenizedTexts, tokenize
 
 # Tokens from which on packing the weights takes less time than it saves.
-_WORTH_PACKING = 4096
+_MIN_TOKENS_TO_PACK = 4096
 
 
 class FastBertForSequenceClassification(PreTrainedModel):
@@ -66,7 +66,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         with torch.device("meta") if hollow else nullcontext():
             self.backbone = AutoModelForSequenceClassification.from_config(config.backbone_config)
-        self.adapter: Backbone = adapt(self.backbone)
+        self.adapter: BackboneAdapter = adapter_for(self.backbone)
         self.branches = nn.ModuleList(
             BranchClassifier(
                 hidden_size=config.backbone_config.hidden_size,
@@ -93,7 +93,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
         Raises:
             CheckpointError: if the family is not supported, or it has a single layer.
         """
-        num_layers = len(adapt(backbone).layers)
+        num_layers = len(adapter_for(backbone).layers)
         if num_layers < 2:
             raise CheckpointError("a model of one layer has no earlier layer to exit at")
         config = FastBertConfig.from_backbone(backbone.config, max_length=max_length)
@@ -101,7 +101,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
             torch.manual_seed(seed)
             model = cls(config, hollow=True)
         model.backbone = backbone
-        model.adapter = adapt(backbone)
+        model.adapter = adapter_for(backbone)
         model.tokenizer = tokenizer
         return cast("FastBertForSequenceClassification", model.eval())
 
@@ -190,12 +190,12 @@ class FastBertForSequenceClassification(PreTrainedModel):
         engine = engine or self._engine_for(tokenized)
         return predict_tokenized(engine, tokenized, policy)
 
-    def engine(self, execution: Execution, *, num_streams: int | None = None) -> Engine:
+    def engine(self, execution: Execution, *, num_cores: int | None = None) -> Engine:
         """Return this model made ready, which is moved to the device and into the dtype of `execution`.
 
         Args:
             execution: what to run on.
-            num_streams: see `Engine`.
+            num_cores: see `Engine`.
         """
         self.to(device=execution.device, dtype=execution.dtype)
         branches: Any = self.branches
@@ -204,12 +204,12 @@ class FastBertForSequenceClassification(PreTrainedModel):
             execution,
             pad_token_id=self.tokenizer.pad_token_id,
             branches=branches,
-            num_streams=num_streams,
+            num_cores=num_cores,
         )
 
     def _engine_for(self, texts: TokenizedTexts) -> Engine:
         execution = resolve_execution(Precision.of(self.dtype), device=self.device.type)
-        if len(texts.input_ids) < _WORTH_PACKING:
+        if len(texts.input_ids) < _MIN_TOKENS_TO_PACK:
             execution = replace(execution, backend=Backend.HUGGING_FACE)
         return self.engine(execution)
 

@@ -186,7 +186,7 @@ def make_engine() -> Callable[..., Engine]:
 
     def make(model: FastBertForSequenceClassification, **options) -> Engine:
         execution = resolve_execution(Precision.FP32, device="cpu")
-        return model.engine(replace(execution, **options), num_streams=1)
+        return model.engine(replace(execution, **options), num_cores=1)
 
     return make
 

@@ -95,7 +95,7 @@ def run(config: CalibrateConfig) -> Calibration:
             f"{num_texts:,} distinct texts",
             "rows": f"{len(rows):,} of these texts, half to find thresholds with and half to test them",
             "training": training,
-            "runs on": engine.execution.describe(),
+            "runs on": engine.execution.summary(),
         },
     )
     calibration = _calibrate(config, directory, model, engine, rows)
@@ -199,7 +199,7 @@ def _calibrate(
         flops=flops,
         cost=measure_cost(engine, texts.take(np.arange(0, len(texts), step)), flops),
         model=checkpoint_hash(directory),
-        execution=engine.execution.settings,
+        execution=engine.execution.fingerprint_fields,
         max_length=model.config.max_length,
     )
     return replace(calibration, facts=_facts(config, calibration))

@@ -161,7 +161,7 @@ def _show(
             "backbone": f"{config.backbone}, {model.num_layers} layers, frozen",
             "labels": f"{labels.num_train_rows:,} rows to train on, cut to {labels.max_length} tokens",
             "branches": f"{len(model.branches)}, KL {config.kl_direction}",
-            "runs on": execution.describe(),
+            "runs on": execution.summary(),
         },
     )
 
@@ -222,7 +222,7 @@ class _Distillation:
                 on_step=on_step,
                 on_epoch=on_epoch,
                 state=self._state,
-                drive=self.engine.drive,
+                drive=self.engine.run_on_driver_thread,
             )
 
     def _describe(self) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome:
             overwrite=config.overwrite,
             settings={
                 "model": checkpoint_hash(Path(task.teacher)),
-                **task.execution.settings,
+                **task.execution.fingerprint_fields,
                 "max_length": task.max_length,
                 "calibration_fraction": config.calibration_fraction,
                 "columns": vars(columns),
@@ -115,7 +115,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome:
                 "input": describe_input(inputs),
                 "texts": f"cut to {task.max_length} tokens, "
                 f"{config.calibration_fraction:.0%} for calibration",
-                "runs on": f"{task.execution.describe()}, {config.runner.runner}",
+                "runs on": f"{task.execution.summary()}, {config.runner.runner}",
             },
             max_rejected=config.max_rejected,
         )

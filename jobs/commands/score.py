@@ -182,7 +182,7 @@ def run(config: ScoreConfig) -> JobOutcome:
         calibration.check_fits(
             config.calibration or config.model,
             model=settings["model"],
-            execution=task.execution.settings,
+            execution=task.execution.fingerprint_fields,
             max_length=task.max_length,
         )
     outcome = run_beam_job(
@@ -200,7 +200,7 @@ def run(config: ScoreConfig) -> JobOutcome:
                 "model": f"{config.model}, {flops.num_layers} layers, {len(task.labels)} labels",
                 "input": describe_input(inputs),
                 "policy": describe_policy(policy),
-                "runs on": f"{task.execution.describe()}, {config.runner.runner}",
+                "runs on": f"{task.execution.summary()}, {config.runner.runner}",
             },
             max_rejected=config.max_rejected,
         )
@@ -262,7 +262,7 @@ def _settings(config: ScoreConfig, task: ScoreTask) -> dict[str, Any]:
         "policy": task.policy.name,
         "thresholds": list(task.policy.thresholds),
         "temperatures": list(task.policy.temperatures),
-        **task.execution.settings,
+        **task.execution.fingerprint_fields,
         "max_length": task.max_length,
         "columns": vars(task.reading.columns),
         "rows_per_shard": config.rows_per_shard,

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
 from model.exits.policy import ExitPolicy
-from model.network.backbones.adapter import adapt
+from model.network.backbones.adapter import adapter_for
 from model.network.config import BRANCH_HEADS, BRANCH_SIZE, FastBertConfig
 from model.tokens.packing import Lengths
 
@@ -95,16 +95,16 @@ class FlopsModel:
     # -- the honest count ----------------------------------------------------------------------------
 
     @cached_property
-    def _branch_a_token(self) -> int:
+    def _branch_flops_per_token(self) -> int:
         # narrow; then every head's query against the token, and the sum that it enters
         return 2 * self.branch_size * self.hidden_size + 4 * self.branch_heads * self.branch_size
 
     @cached_property
-    def _branch_a_text(self) -> int:
+    def _branch_flops_per_text(self) -> int:
         # query and key, value and attention output, each a matrix a head; dense; then the labels
         return 2 * self.branch_size * ((2 * self.branch_heads + 1) * self.branch_size + self.num_labels)
 
-    def _unfinished(self, num_tokens: Lengths) -> Flops:
+    def _skipped_in_last_layer(self, num_tokens: Lengths) -> Flops:
         """Return what the last layer does not do for the tokens after the first, (rows,)."""
         others = num_tokens - 1
         left: Flops = (self.first_token_linears + 4 * self.first_token_attention * num_tokens) * others
@@ -132,12 +132,12 @@ class FlopsModel:
         layers = np.arange(1, self.num_layers + 1)
         attention = 4 * self.attention_width * num_tokens[:, None] ** 2 * layers
         flops: Flops = linears * num_tokens[:, None] + attention
-        flops[:, -1] += self.head_linears - self._unfinished(num_tokens)
+        flops[:, -1] += self.head_linears - self._skipped_in_last_layer(num_tokens)
         return flops
 
     def branch(self, num_tokens: Lengths) -> Flops:
         """Return the FLOPs of one branch, (rows,)."""
-        flops: Flops = self._branch_a_token * num_tokens + self._branch_a_text
+        flops: Flops = self._branch_flops_per_token * num_tokens + self._branch_flops_per_text
         return flops
 
     def with_exits(self, num_tokens: Lengths, exit_layer: npt.NDArray[np.int16], policy: ExitPolicy) -> Flops:
@@ -175,7 +175,7 @@ def flops_model(
     """
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(config)
-    backbone = adapt(model)
+    backbone = adapter_for(model)
     layers = tuple(_linear_flops(layer) for layer in backbone.layers)
     embedding = sum(map(_linear_flops, backbone.embedding_modules))
     last = backbone.blocks(len(layers) - 1)[-1:]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from model.cost.flops import FlopsModel
 from model.engine.engine import Engine
-from model.tokens.packing import MicroBatch, longest_first
+from model.tokens.packing import MicroBatch, argsort_by_length
 from model.tokens.tokenization import TokenizedTexts
 
 
@@ -29,7 +29,7 @@ class RunCost:
     branch_flops: float
 
     @property
-    def branch_price(self) -> float:
+    def branch_to_layer_time_per_flop(self) -> float:
         """Time of a branch's FLOP as a multiple of that of a layer's: its products are small ones."""
         branch, layer = self.branch_seconds / self.branch_flops, self.layer_seconds / self.layer_flops
         return branch / layer
@@ -44,7 +44,7 @@ def measure_cost(engine: Engine, texts: TokenizedTexts, flops: FlopsModel) -> Ru
         texts: at least one, in any order; some thousand tokens are enough.
         flops: of the model.
     """
-    ordered = texts.take(longest_first(texts.lengths))
+    ordered = texts.take(argsort_by_length(texts.lengths))
     batches = engine.micro_batches(ordered.lengths)
 
     def run(batch: MicroBatch) -> Tensor:
@@ -53,14 +53,16 @@ def measure_cost(engine: Engine, texts: TokenizedTexts, flops: FlopsModel) -> Ru
         for layer in range(1, engine.num_layers):
             states = engine.run_layer(layer, states, batch)
             times.append(_now(engine))
-            engine.answer(layer, engine.run_branch(layer, states, batch))
+            engine.branch_logits(layer, engine.branch_features(layer, states, batch))
             times.append(_now(engine))
         steps = torch.tensor(times, dtype=torch.float64).diff()
         return torch.stack([steps[0::2].sum(), steps[1::2].sum()])[None]
 
     # The first time kernels are compiled.
-    engine.drive(lambda: engine.each(run, batches))
-    seconds = torch.cat(engine.drive(lambda: engine.each(run, batches))).sum(dim=0)
+    engine.run_on_driver_thread(lambda: engine.map_micro_batches(run, batches))
+    seconds = torch.cat(engine.run_on_driver_thread(lambda: engine.map_micro_batches(run, batches))).sum(
+        dim=0
+    )
     layers, tokens = engine.num_layers - 1, int(texts.lengths.sum())
     layer_flops = flops.to_layers(texts.lengths)
     return RunCost(

@@ -23,12 +23,12 @@ from model.tokens.packing import MicroBatch
 Bias = Callable[[int], Tensor | None]
 
 # From here on oneDNN's float32 products, one head of one text at a time, beat torch's own of many at once.
-_ONE_HEAD_LENGTH = 256
+_MIN_LENGTH_PER_HEAD = 256
 # Tokens of padding that take as long as the operators of another group, and in formats of 16 bits as the
 # kernels that oneDNN then compiles for its shapes.
-_WORTH_A_GROUP = {torch.float32: 0, torch.bfloat16: 128, torch.float16: 128}
+_MAX_BUCKET_PADDING = {torch.float32: 0, torch.bfloat16: 128, torch.float16: 128}
 # Scores that are held at once: more than this leaves the cache.
-_SCORES = 1 << 19
+_MAX_SCORES_IN_CACHE = 1 << 19
 
 
 def query_scale(size: int) -> float:
@@ -57,15 +57,15 @@ def attend(projected: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor
         return _attend_varlen(query, key, value, batch, batch).view(rows, heads * size)
     attended = projected.new_empty(rows, heads * size)
     attended[batch.num_real_tokens :] = 0
-    for group in batch.groups(_WORTH_A_GROUP[projected.dtype]):
+    for group in batch.length_buckets(_MAX_BUCKET_PADDING[projected.dtype]):
         part = group.pad(projected[group.tokens]).permute(2, 0, 3, 1, 4)
-        is_long = group.width >= _ONE_HEAD_LENGTH and part.dtype is torch.float32
-        form = _by_head if is_long and has_onednn(torch.float32) else _together
-        _put(attended, group, form(part, _mask(group, bias)).transpose(1, 2))
+        is_long = group.max_seqlen >= _MIN_LENGTH_PER_HEAD and part.dtype is torch.float32
+        form = _per_head_attention if is_long and has_onednn(torch.float32) else _batched_attention
+        _scatter(attended, group, form(part, _mask(group, bias)).transpose(1, 2))
     return attended
 
 
-def _put(packed: Tensor, group: MicroBatch, states: Tensor) -> None:
+def _scatter(packed: Tensor, group: MicroBatch, states: Tensor) -> None:
     """Write (texts, width, heads, size) where the group's tokens stand in (tokens, heads * size)."""
     part = packed[group.tokens]
     if group.is_padded:
@@ -76,7 +76,7 @@ def _put(packed: Tensor, group: MicroBatch, states: Tensor) -> None:
 
 def _mask(group: MicroBatch, bias: Bias) -> Tensor | None:
     """Return what is added to a group's scores, (texts, heads or 1, width or 1, width) float32."""
-    added, padding = bias(group.width), group.padding(torch.device("cpu"))
+    added, padding = bias(group.max_seqlen), group.attention_mask(torch.device("cpu"))
     if added is not None:
         added = added.float() * math.log2(math.e)
     if padding is None:
@@ -85,24 +85,24 @@ def _mask(group: MicroBatch, bias: Bias) -> Tensor | None:
     return hidden if added is None else hidden + added
 
 
-def _together(projected: Tensor, mask: Tensor | None) -> Tensor:
+def _batched_attention(projected: Tensor, mask: Tensor | None) -> Tensor:
     """Return (texts, heads, length, size) from (3, texts, heads, length, size), texts multiplied at once."""
     _, texts, heads, length, size = projected.shape
     attended = projected.new_empty(texts, heads, length, size)
-    for part in _slices(texts, max(1, _SCORES // (heads * length * length))):
+    for part in _slices(texts, max(1, _MAX_SCORES_IN_CACHE // (heads * length * length))):
         count = part.stop - part.start
         # What is behind the texts is there only for their number to be one that was met before.
-        room = projected.new_empty(3, _familiar(count, projected.dtype), heads, length, size)
+        room = projected.new_empty(3, _round_up_batch_count(count, projected.dtype), heads, length, size)
         room[:, :count].copy_(projected[:, part])
         query, key, value = room.flatten(1, 2)
-        scores = _SCRATCH.take((len(query), length, length), projected.dtype)
+        scores = _SCRATCH.get((len(query), length, length), projected.dtype)
         torch.bmm(query, key.transpose(1, 2), out=scores)
         _softmax_in_place(scores.unflatten(0, (-1, heads))[:count], None if mask is None else mask[part])
         attended[part] = torch.bmm(scores, value).unflatten(0, (-1, heads))[:count]
     return attended
 
 
-def _by_head(projected: Tensor, mask: Tensor | None) -> Tensor:
+def _per_head_attention(projected: Tensor, mask: Tensor | None) -> Tensor:
     """Return the same for float32, one head of one text at a time."""
     _, texts, heads, length, size = projected.shape
     query, key = projected[:2].contiguous()
@@ -126,7 +126,7 @@ def _softmax_in_place(scores: Tensor, mask: Tensor | None) -> None:
     """Replace `scores` by softmax(scores + mask) over the last axis, to base 2, computed in float32."""
     exact = scores
     if scores.dtype is not torch.float32:
-        exact = _SCRATCH.take(tuple(scores.shape), torch.float32).copy_(scores)
+        exact = _SCRATCH.get(tuple(scores.shape), torch.float32).copy_(scores)
     if mask is not None:
         exact += mask
     exact.sub_(exact.amax(-1, keepdim=True)).exp2_()
@@ -135,31 +135,31 @@ def _softmax_in_place(scores: Tensor, mask: Tensor | None) -> None:
         scores.copy_(exact)
 
 
-class _Scratch(threading.local):
+class ScratchBuffers(threading.local):
     """Memory of each thread's own that is taken again and again: new memory costs as much as a product."""
 
     def __init__(self) -> None:
-        self._rooms: dict[torch.dtype, Tensor] = {}
+        self._buffers: dict[torch.dtype, Tensor] = {}
 
-    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    def get(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Return memory that nobody else uses until the next call for `dtype`, with anything in it."""
         size = math.prod(shape)
-        if dtype not in self._rooms or len(self._rooms[dtype]) < size:
+        if dtype not in self._buffers or len(self._buffers[dtype]) < size:
             # What is made in inference mode could not be written to outside of it.
             with torch.inference_mode(False):
-                self._rooms[dtype] = torch.empty(size, dtype=dtype)
-        return self._rooms[dtype][:size].view(shape)
+                self._buffers[dtype] = torch.empty(size, dtype=dtype)
+        return self._buffers[dtype][:size].view(shape)
 
 
-_SCRATCH = _Scratch()
+_SCRATCH = ScratchBuffers()
 
 
-def _familiar(count: int, dtype: torch.dtype) -> int:
+def _round_up_batch_count(count: int, dtype: torch.dtype) -> int:
     """Return a number of texts, `count` or a little more, for which there may be a kernel already.
 
     oneDNN, which multiplies formats of 16 bits, compiles one for every number of matrices that it meets.
 
-    >>> [_familiar(count, torch.bfloat16) for count in (1, 7, 9, 33, 100)]
+    >>> [_round_up_batch_count(count, torch.bfloat16) for count in (1, 7, 9, 33, 100)]
     [1, 7, 10, 40, 112]
     """
     if dtype is torch.float32:
@@ -185,7 +185,7 @@ def attend_first(query: Tensor, projected: Tensor, batch: MicroBatch, bias: Bias
         key, value = projected.unbind(1)
         return _attend_varlen(query, key, value, None, batch).view(-1, heads * size)
     attended = torch.empty_like(query)
-    for group in batch.groups(_WORTH_A_GROUP[projected.dtype]):
+    for group in batch.length_buckets(_MAX_BUCKET_PADDING[projected.dtype]):
         # One query a text leaves no product worth the name: sums over what lies in the cache.
         key, value = group.pad(projected[group.tokens]).unbind(2)
         scores = (key * query[group.rows, None]).sum(-1, dtype=torch.float32)
@@ -210,8 +210,8 @@ def _attend_varlen(
         value,
         ones if queries is None else offsets,
         offsets,
-        1 if queries is None else keys.width,
-        keys.width,
+        1 if queries is None else keys.max_seqlen,
+        keys.max_seqlen,
         scale=math.log(2),
     )
     states: Tensor = attended

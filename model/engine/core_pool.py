@@ -17,36 +17,36 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Streams:
+class CorePool:
     """As many threads as torch would use, each of which computes alone."""
 
     def __init__(self, count: int) -> None:
         """Start `count` threads and one that drives them; of 1, work is done in the caller's own."""
         self.count = count
-        self._driver = _lone_threads(1) if count > 1 else None
+        self._driver = _single_threaded_pool(1) if count > 1 else None
         self._driver_id = self._driver.submit(threading.get_ident).result() if self._driver else None
-        self._pool = _lone_threads(count) if count > 1 else None
+        self._pool = _single_threaded_pool(count) if count > 1 else None
 
-    def drive(self, function: Callable[[], Result]) -> Result:
+    def run_on_driver_thread(self, function: Callable[[], Result]) -> Result:
         """Return `function()`, computed under the caller's gradient mode in a thread of one core.
 
-        It may call `map`, and `drive` again.
+        It may call `map`, and `run_on_driver_thread` again.
 
         In a thread of many cores, operators between two calls of `map` would wake helpers, which go on
-        looking for work for a while and take the streams' cores.
+        looking for work for a while and take the cores' cores.
         """
         if self._driver is None or threading.get_ident() == self._driver_id:
             return function()
-        return self._driver.submit(_in_mode(function)).result()
+        return self._driver.submit(_with_grad_mode(function)).result()
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return `function` of each item, in order, computed under the caller's gradient mode."""
         if self._pool is None:
             return [function(item) for item in items]
-        return list(self._pool.map(_in_mode(function), items))
+        return list(self._pool.map(_with_grad_mode(function), items))
 
 
-def _in_mode(function: Callable[Given, Result]) -> Callable[Given, Result]:
+def _with_grad_mode(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """Return `function` under the gradient mode of now, in whatever thread it is called."""
     inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
 
@@ -57,7 +57,7 @@ def _in_mode(function: Callable[Given, Result]) -> Callable[Given, Result]:
     return run
 
 
-def _lone_threads(count: int) -> ThreadPoolExecutor:
+def _single_threaded_pool(count: int) -> ThreadPoolExecutor:
     """Return running threads whose operators take one core each."""
     pool, everyone, before = ThreadPoolExecutor(count), Barrier(count), torch.get_num_threads()
 

@@ -19,28 +19,28 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from model.checkpoints.loading import label_names
-from model.engine.core_pool import Streams
+from model.engine.core_pool import CorePool
 from model.engine.execution import Backend, Execution
-from model.engine.fused_linear import ROWS_MULTIPLE, filled_up
-from model.engine.malloc import keep_freed_memory
+from model.engine.fused_linear import ROW_MULTIPLE, round_up_rows
+from model.engine.malloc import disable_malloc_trim
 from model.engine.packed_block import PackedBlock
 from model.engine.packed_branch import PackedBranch
 from model.engine.packed_layers import linear_of, pack_layers
-from model.network.backbones.adapter import Backbone, adapt
+from model.network.backbones.adapter import BackboneAdapter, adapter_for
 from model.network.branch import BranchClassifier
-from model.tokens.packing import Lengths, MicroBatch, even_budget, micro_batches
+from model.tokens.packing import Lengths, MicroBatch, balanced_token_budget, micro_batches
 from model.tokens.tokenization import TokenizedTexts
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# What a function that `each` calls returns where it has nothing to tell.
+# What a function that `map_micro_batches` calls returns where it has nothing to tell.
 NOTHING = torch.empty(0)
 
 _LOGGER = logging.getLogger(__name__)
 # What a layer holds of a token at once, in its hidden states: queries, keys and values, what lies between the
 # two linear layers, residuals, and what the allocator keeps.
-_STATES_A_TOKEN = 16
+_STATES_PER_TOKEN = 16
 
 
 class Engine:
@@ -57,12 +57,12 @@ class Engine:
 
     def __init__(
         self,
-        adapter: Backbone,
+        adapter: BackboneAdapter,
         execution: Execution,
         *,
         pad_token_id: int,
         branches: Iterable[BranchClassifier] = (),
-        num_streams: int | None = None,
+        num_cores: int | None = None,
     ) -> None:
         """Make ready a model that stands on the device and in the dtype of `execution`, in eval mode.
 
@@ -71,7 +71,7 @@ class Engine:
             execution: what to run on; a backend that does not fit the model is replaced.
             pad_token_id: what texts are padded with.
             branches: one a layer but the last; none for a backbone alone.
-            num_streams: micro-batches that are computed side by side, each on one core; None for as many as
+            num_cores: micro-batches that are computed side by side, each on one core; None for as many as
                 torch uses threads. Of 1, every operator uses all threads.
         """
         self.adapter = adapter
@@ -82,14 +82,14 @@ class Engine:
         self._branches = [PackedBranch(branch, linear) for branch in branches]
         is_cpu = execution.device == "cpu"
         if is_cpu:
-            keep_freed_memory()
-        self._streams = Streams((num_streams or torch.get_num_threads()) if is_cpu else 1)
+            disable_malloc_trim()
+        self._cores = CorePool((num_cores or torch.get_num_threads()) if is_cpu else 1)
         token_bytes = self.hidden_size * execution.dtype.itemsize
         self.chunk_tokens = max(1, execution.chunk_bytes // token_bytes)
         self.token_budget = execution.token_budget
         if not is_cpu:
             free_bytes, _ = torch.cuda.mem_get_info()
-            self.token_budget = min(self.token_budget, tokens_within(free_bytes, token_bytes))
+            self.token_budget = min(self.token_budget, max_tokens_for_memory(free_bytes, token_bytes))
         self.attention_bias = cache(adapter.attention_bias)
 
     @classmethod
@@ -99,7 +99,7 @@ class Engine:
         execution: Execution,
         *,
         pad_token_id: int,
-        num_streams: int | None = None,
+        num_cores: int | None = None,
     ) -> Engine:
         """Return the engine of a Hugging Face classifier, which is moved likewise.
 
@@ -107,7 +107,7 @@ class Engine:
             CheckpointError: if its family is not supported.
         """
         model.to(device=execution.device, dtype=execution.dtype)
-        return cls(adapt(model), execution, pad_token_id=pad_token_id, num_streams=num_streams)
+        return cls(adapter_for(model), execution, pad_token_id=pad_token_id, num_cores=num_cores)
 
     @property
     def device(self) -> torch.device:
@@ -131,44 +131,46 @@ class Engine:
 
     def micro_batches(self, lengths: Lengths) -> list[MicroBatch]:
         """Cut texts, longest first, into micro-batches."""
-        return list(micro_batches(lengths, even_budget(int(lengths.sum()), self.token_budget)))
+        return list(micro_batches(lengths, balanced_token_budget(int(lengths.sum()), self.token_budget)))
 
     def num_processed_tokens(self, batch: MicroBatch) -> int:
         """Return how many tokens a layer works on, padding included."""
         if self.execution.backend is Backend.HUGGING_FACE:
             return batch.num_padded_tokens
         rows = batch.num_real_tokens
-        return filled_up(rows) if self.execution.backend is Backend.ONEDNN else rows
+        return round_up_rows(rows) if self.execution.backend is Backend.ONEDNN else rows
 
-    def drive(self, function: Callable[[], Result]) -> Result:
-        """Return `function()`, which calls `each`, computed on one core where micro-batches are."""
-        return self._streams.drive(function)
+    def run_on_driver_thread(self, function: Callable[[], Result]) -> Result:
+        """Return `function()`, which maps micro-batches, computed on one core where they are."""
+        return self._cores.run_on_driver_thread(function)
 
-    def new_states(self, num_tokens: int) -> Tensor:
-        """Return room for the packed states of `num_tokens` tokens, and for what `rows_of` adds."""
+    def allocate_states(self, num_tokens: int) -> Tensor:
+        """Return room for the packed states of `num_tokens` tokens, and for what `slice_states` adds."""
         # Zeros behind, since what stands there is computed with, if for nothing.
         room = torch.empty(
-            num_tokens + ROWS_MULTIPLE, self.hidden_size, dtype=self.execution.dtype, device=self.device
+            num_tokens + ROW_MULTIPLE, self.hidden_size, dtype=self.execution.dtype, device=self.device
         )
         room[num_tokens:] = 0
         return room
 
-    def rows_of(self, states: Tensor, batch: MicroBatch) -> Tensor:
+    def slice_states(self, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return a micro-batch's part of `states`, filled up by its neighbour's where that is faster."""
         if self.execution.backend is not Backend.ONEDNN:
             return states[batch.tokens]
         return states[batch.tokens.start : batch.tokens.start + self.num_processed_tokens(batch)]
 
-    def keep_rows(self, packed: Tensor, lengths: Lengths, keep: npt.NDArray[np.bool_]) -> Tensor:
-        """Return packed states, made by `new_states`, without the tokens of the rows that `keep` drops."""
+    def compact(self, packed: Tensor, lengths: Lengths, keep: npt.NDArray[np.bool_]) -> Tensor:
+        """Return packed states, from `allocate_states`, without the tokens of the rows that `keep` drops."""
         tokens = torch.from_numpy(np.flatnonzero(np.repeat(keep, lengths))).to(packed.device)
-        room = self.new_states(len(tokens))
+        room = self.allocate_states(len(tokens))
         kept = room[: len(tokens)]
-        parts = zip(tokens.chunk(self._streams.count), kept.chunk(self._streams.count), strict=True)
-        self._streams.map(lambda part: torch.index_select(packed, 0, part[0], out=part[1]), parts)
+        parts = zip(tokens.chunk(self._cores.count), kept.chunk(self._cores.count), strict=True)
+        self._cores.map(lambda part: torch.index_select(packed, 0, part[0], out=part[1]), parts)
         return room
 
-    def each(self, function: Callable[[MicroBatch], Tensor], batches: Iterable[MicroBatch]) -> list[Tensor]:
+    def map_micro_batches(
+        self, function: Callable[[MicroBatch], Tensor], batches: Iterable[MicroBatch]
+    ) -> list[Tensor]:
         """Return `function` of each micro-batch, in order; side by side where there are cores for it.
 
         Args:
@@ -176,13 +178,13 @@ class Engine:
                 fit into memory, so it must leave nothing half-done.
             batches: micro-batches that share no text.
         """
-        return self.side_by_side(lambda batch: self._within_memory(function, batch), batches)
+        return self.parallel_map(lambda batch: self._retry_in_halves_on_oom(function, batch), batches)
 
-    def side_by_side(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    def parallel_map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return `function` of each item, in order, each computed on one core where there are cores."""
-        return self._streams.map(function, items)
+        return self._cores.map(function, items)
 
-    def _within_memory(self, function: Callable[[MicroBatch], Tensor], batch: MicroBatch) -> Tensor:
+    def _retry_in_halves_on_oom(self, function: Callable[[MicroBatch], Tensor], batch: MicroBatch) -> Tensor:
         try:
             return function(batch)
         except torch.OutOfMemoryError:
@@ -192,7 +194,7 @@ class Engine:
         torch.cuda.empty_cache()
         self.token_budget = max(1, min(self.token_budget, batch.num_padded_tokens) // 2)
         _LOGGER.warning("out of memory: micro-batches of %d tokens from here on", self.token_budget)
-        return torch.cat([self._within_memory(function, half) for half in batch.halves()])
+        return torch.cat([self._retry_in_halves_on_oom(function, half) for half in batch.halves()])
 
     def embed(self, texts: TokenizedTexts, batch: MicroBatch) -> Tensor:
         """Return the states that the first layer takes, (tokens, hidden_size).
@@ -201,7 +203,7 @@ class Engine:
             texts: longest first.
             batch: which of them.
         """
-        real = batch.padding(torch.device("cpu"))
+        real = batch.attention_mask(torch.device("cpu"))
 
         def padded(values: np.ndarray[Any, np.dtype[np.int32]], fill: int) -> Tensor:
             ids = batch.pad(torch.from_numpy(values[batch.tokens]))
@@ -225,7 +227,7 @@ class Engine:
 
         Args:
             layer: any but the last.
-            states: (tokens or more, hidden_size) of the micro-batch, contiguous; see `rows_of`.
+            states: (tokens or more, hidden_size) of the micro-batch, contiguous; see `slice_states`.
             batch: its texts.
 
         Returns:
@@ -249,30 +251,30 @@ class Engine:
     def _run_padded(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return (rows, width, hidden_size), by the Hugging Face layer."""
         padded = batch.pad(states[: batch.num_real_tokens])
-        inputs = self.adapter.layer_inputs(padded, batch.padding(states.device))
+        inputs = self.adapter.layer_inputs(padded, batch.attention_mask(states.device))
         return self.adapter.run_layer(layer - 1, padded, inputs)
 
-    def run_branch(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
-        """Return what the branch after `layer` sees of each text, (rows, width), for `answer`."""
-        return self._branches[layer - 1].gather(states, batch)
+    def branch_features(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
+        """Return what the branch after `layer` sees of each text, (rows, width), for `branch_logits`."""
+        return self._branches[layer - 1].attend(states, batch)
 
-    def answer(self, layer: int, seen: Tensor) -> Tensor:
-        """Return the logits of the branch after `layer`, (rows, num_labels) float32, from `run_branch`."""
-        return self._branches[layer - 1].answer(seen)
+    def branch_logits(self, layer: int, features: Tensor) -> Tensor:
+        """Return a branch's logits, (rows, num_labels) float32, from its `branch_features`."""
+        return self._branches[layer - 1].classify(features)
 
     def classify(self, first: Tensor) -> Tensor:
         """Return the teacher classifier's logits, (rows, num_labels) float32, from `run_last_layer`."""
         return self.adapter.classify(first[:, None]).float()
 
 
-def tokens_within(free_bytes: int, token_bytes: int) -> int:
+def max_tokens_for_memory(free_bytes: int, token_bytes: int) -> int:
     """Return how many tokens of a micro-batch fit into half of what a device has free, at least one.
 
     Args:
         free_bytes: of the device.
         token_bytes: of a token's hidden states.
 
-    >>> tokens_within(2 << 30, 768 * 2)
+    >>> max_tokens_for_memory(2 << 30, 768 * 2)
     43690
     """
-    return max(1, free_bytes // 2 // (_STATES_A_TOKEN * token_bytes))
+    return max(1, free_bytes // 2 // (_STATES_PER_TOKEN * token_bytes))

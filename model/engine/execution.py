@@ -64,11 +64,11 @@ class Execution:
         return _DTYPES[self.precision]
 
     @property
-    def settings(self) -> dict[str, str]:
+    def fingerprint_fields(self) -> dict[str, str]:
         """What of it changes results, for a job's manifest."""
         return {"device": self.device, "precision": str(self.precision), "backend": str(self.backend)}
 
-    def describe(self) -> str:
+    def summary(self) -> str:
         """Return one line for the user.
 
         >>> resolve_execution(Precision.FP32, device="cpu").describe()
@@ -104,7 +104,7 @@ def check_same_execution(found: Execution, asked: Execution) -> None:
     """
     if found != asked:
         raise CheckpointError(
-            f"this job runs on {asked.describe()}, but a worker has {found.describe()}; "
+            f"this job runs on {asked.summary()}, but a worker has {found.summary()}; "
             "workers of one job must have the same processors and libraries"
         )
 
@@ -120,7 +120,7 @@ def resolve_execution(precision: Precision = Precision.AUTO, *, device: str | No
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if precision is Precision.AUTO:
-        precision = _automatic(device)
+        precision = _default_precision(device)
     is_cpu = device == "cpu"
     packs = is_cpu and has_onednn(_DTYPES[precision])
     # A CPU's caches like small micro-batches; a GPU wants enough work to hide its launches.
@@ -134,7 +134,7 @@ def resolve_execution(precision: Precision = Precision.AUTO, *, device: str | No
     )
 
 
-def _automatic(device: str) -> Precision:
+def _default_precision(device: str) -> Precision:
     if device != "cpu":
         return Precision.BF16 if torch.cuda.is_bf16_supported() else Precision.FP16
     found = torch.cpu.get_capabilities()

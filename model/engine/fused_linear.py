@@ -17,7 +17,7 @@ from transformers.activations import GELUActivation, GELUTanh, NewGELUActivation
 Activation = Callable[[Tensor], Tensor]
 
 # How oneDNN spells the activations that it computes while a product is still in registers.
-_FUSED: dict[type, tuple[str, str]] = {
+_FUSED_ACTIVATIONS: dict[type, tuple[str, str]] = {
     GELUActivation: ("gelu", "none"),
     NewGELUActivation: ("gelu", "tanh"),
     GELUTanh: ("gelu", "tanh"),
@@ -27,7 +27,7 @@ _FUSED: dict[type, tuple[str, str]] = {
 
 
 # See `OneDnnLinear`.
-ROWS_MULTIPLE = 32
+ROW_MULTIPLE = 32
 
 
 class Linear(Protocol):
@@ -62,7 +62,7 @@ class OneDnnLinear:
     """oneDNN's product of packed weights; activation or residual cost nearly nothing.
 
     A kernel is compiled for every number of rows that is met, which takes about as long as a product. So rows
-    come in multiples of `ROWS_MULTIPLE`; others are copied and filled up.
+    come in multiples of `ROW_MULTIPLE`; others are copied and filled up.
     """
 
     # What a product will have, about: oneDNN chooses the order of the weights by it.
@@ -72,13 +72,13 @@ class OneDnnLinear:
         """Pack (out_features, in_features); the bias is (out_features,)."""
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), self._ROWS)
         self._bias = None if bias is None else bias.detach()
-        self._fused, self._algorithm = _FUSED.get(type(activation), ("none", ""))
+        self._fused, self._algorithm = _FUSED_ACTIVATIONS.get(type(activation), ("none", ""))
         self._activation = activation if self._fused == "none" else None
 
     def __call__(self, states: Tensor, residual: Tensor | None = None) -> Tensor:
         """See `Linear`."""
         rows = len(states)
-        missing = filled_up(rows) - rows
+        missing = round_up_rows(rows) - rows
         if missing:
             states = functional.pad(states, (0, 0, 0, missing))
             residual = None if residual is None else functional.pad(residual, (0, 0, 0, missing))
@@ -105,13 +105,13 @@ def onednn_product(left: Tensor, right: Tensor) -> Tensor:
 LinearType = type[TorchLinear] | type[OneDnnLinear]
 
 
-def filled_up(rows: int) -> int:
+def round_up_rows(rows: int) -> int:
     """Return the rows that `OneDnnLinear` computes for `rows`.
 
-    >>> [filled_up(rows) for rows in (1, 32, 33)]
+    >>> [round_up_rows(rows) for rows in (1, 32, 33)]
     [32, 32, 64]
     """
-    return rows + -rows % ROWS_MULTIPLE
+    return rows + -rows % ROW_MULTIPLE
 
 
 @cache

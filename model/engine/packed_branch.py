@@ -41,8 +41,8 @@ class PackedBranch:
         self._dense = linear(branch.dense.weight, branch.dense.bias, nn.Tanh())
         self._classifier = linear(branch.classifier.weight, branch.classifier.bias)
 
-    def gather(self, states: Tensor, batch: MicroBatch) -> Tensor:
-        """Return what every head sees of its text, (rows, heads * width); see `BranchClassifier.gather`.
+    def attend(self, states: Tensor, batch: MicroBatch) -> Tensor:
+        """Return what every head sees of its text, (rows, heads * width); see `BranchClassifier.attend`.
 
         Args:
             states: (tokens or more, hidden_size) of the micro-batch, contiguous.
@@ -50,12 +50,12 @@ class PackedBranch:
         """
         narrow = self._narrow(states)[: batch.num_real_tokens]
         first = narrow.index_select(0, batch.first_tokens(narrow.device))
-        asked = self._ask(first).view(len(first), self._heads, -1)
+        query = self._ask(first).view(len(first), self._heads, -1)
         # In float32: for products as small as these a format of 16 bits pays on no device.
         padded = batch.pad(narrow.float())
-        seen = BranchClassifier.gather(asked.float(), padded, batch.padding(narrow.device))
-        return seen.flatten(1).to(states.dtype)
+        context = BranchClassifier.attend(query.float(), padded, batch.attention_mask(narrow.device))
+        return context.flatten(1).to(states.dtype)
 
-    def answer(self, gathered: Tensor) -> Tensor:
-        """Return (rows, num_labels) float32 logits from what `gather` returned."""
-        return self._classifier(self._dense(self._read(gathered))).float()
+    def classify(self, context: Tensor) -> Tensor:
+        """Return (rows, num_labels) float32 logits from what `attend` returned."""
+        return self._classifier(self._dense(self._read(context))).float()

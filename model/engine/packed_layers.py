@@ -10,7 +10,7 @@ import torch
 from model.engine.execution import Backend, Execution
 from model.engine.fused_linear import LinearType, OneDnnLinear, TorchLinear
 from model.engine.packed_block import LastPackedBlock, PackedBlock
-from model.network.backbones.adapter import Backbone
+from model.network.backbones.adapter import BackboneAdapter
 from model.tokens.packing import micro_batches
 
 _LOGGER = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def linear_of(backend: Backend) -> LinearType:
 
 
 @torch.no_grad()
-def pack_layers(adapter: Backbone, execution: Execution) -> list[list[PackedBlock]]:
+def pack_layers(adapter: BackboneAdapter, execution: Execution) -> list[list[PackedBlock]]:
     """Return each layer's packed blocks; none at all where the backend is not for such a model.
 
     Args:
@@ -53,7 +53,9 @@ def pack_layers(adapter: Backbone, execution: Execution) -> list[list[PackedBloc
     return layers
 
 
-def _difference(adapter: Backbone, layers: list[list[PackedBlock]], execution: Execution) -> str | None:
+def _difference(
+    adapter: BackboneAdapter, layers: list[list[PackedBlock]], execution: Execution
+) -> str | None:
     """Return how packed layers differ from the plain ones on a few random states; None if they do not."""
     lengths = np.array([7, 4, 4, 1])
     (batch,) = micro_batches(lengths, 100)
@@ -61,7 +63,7 @@ def _difference(adapter: Backbone, layers: list[list[PackedBlock]], execution: E
     hidden = torch.randn(int(lengths.sum()), adapter.model.config.hidden_size, generator=generator)
     states = hidden.to(execution.device, execution.dtype)
     padded = batch.pad(states)
-    inputs = adapter.layer_inputs(padded, batch.padding(states.device))
+    inputs = adapter.layer_inputs(padded, batch.attention_mask(states.device))
     for index, blocks in enumerate(layers):
         plain = adapter.run_layer(index, padded, inputs)
         expected = batch.unpad(plain) if index < len(layers) - 1 else plain[:, 0]

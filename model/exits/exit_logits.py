@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from model.engine.engine import NOTHING, Engine
-from model.tokens.packing import MicroBatch, longest_first, padded_places
+from model.tokens.packing import MicroBatch, argsort_by_length, padded_token_indices
 from model.tokens.tokenization import TokenizedTexts
 
 
@@ -16,13 +16,13 @@ class LayerStates:
     @torch.no_grad()
     def __init__(self, engine: Engine, texts: TokenizedTexts) -> None:
         """Run `texts`, in any order, through the backbone that `engine` is of."""
-        order = longest_first(texts.lengths)
+        order = argsort_by_length(texts.lengths)
         ordered = texts.take(order)
         self._lengths = texts.lengths
         self._starts = np.empty_like(texts.lengths)
         self._starts[order] = np.cumsum(ordered.lengths) - ordered.lengths
         num_tokens = len(ordered.input_ids)
-        self._layers = [engine.new_states(num_tokens) for _ in range(1, engine.num_layers)]
+        self._layers = [engine.allocate_states(num_tokens) for _ in range(1, engine.num_layers)]
 
         def run(batch: MicroBatch) -> Tensor:
             states = engine.embed(ordered, batch)
@@ -32,22 +32,22 @@ class LayerStates:
             return NOTHING
 
         batches = engine.micro_batches(ordered.lengths)
-        engine.drive(lambda: engine.each(run, batches))
+        engine.run_on_driver_thread(lambda: engine.map_micro_batches(run, batches))
 
-    def places(self, rows: slice) -> tuple[Tensor, Tensor | None]:
+    def batch_indices(self, rows: slice) -> tuple[Tensor, Tensor | None]:
         """Return how some texts are padded to one batch.
 
         Returns:
-            (rows, width) int64, where the tokens stand, for `after`; and which of them are real ones,
+            (rows, width) int64, where the tokens stand, for `hidden_states`; and which of them are real ones,
             (rows, width) bool, None where all are.
         """
         lengths, device = self._lengths[rows], self._layers[0].device
-        slots = torch.from_numpy(padded_places(self._starts[rows], lengths)).to(device)
+        slots = torch.from_numpy(padded_token_indices(self._starts[rows], lengths)).to(device)
         real = torch.from_numpy(np.arange(slots.shape[1]) < lengths[:, None]).to(device)
         return slots, None if (lengths == lengths[0]).all() else real
 
-    def after(self, layer: int, places: Tensor) -> Tensor:
-        """Return the states after `layer`, from 1, of the tokens at `places`, (rows, width, hidden_size)."""
+    def hidden_states(self, layer: int, places: Tensor) -> Tensor:
+        """Return the states after `layer`, from 1, of the tokens at `indices`, (rows, width, hidden_size)."""
         return self._layers[layer - 1].index_select(0, places.flatten()).view(*places.shape, -1)
 
 
@@ -63,7 +63,7 @@ def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.flo
         (rows, num_layers, num_labels) float32 logits, in the order of `texts`; the last layer's are the
         teacher classifier's.
     """
-    order = longest_first(texts.lengths)
+    order = argsort_by_length(texts.lengths)
     ordered = texts.take(order)
 
     def run(batch: MicroBatch) -> Tensor:
@@ -71,11 +71,15 @@ def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.flo
         states = engine.embed(ordered, batch)
         for layer in range(1, engine.num_layers):
             states = engine.run_layer(layer, states, batch)
-            exits.append(engine.answer(layer, engine.run_branch(layer, states, batch)))
+            exits.append(engine.branch_logits(layer, engine.branch_features(layer, states, batch)))
         return torch.stack([*exits, engine.classify(engine.run_last_layer(states, batch))], dim=1)
 
     logits = np.empty((len(texts), engine.num_layers, len(engine.labels)), dtype=np.float32)
     if len(texts):
         batches = engine.micro_batches(ordered.lengths)
-        logits[order] = torch.cat(engine.drive(lambda: engine.each(run, batches))).cpu().numpy()
+        logits[order] = (
+            torch.cat(engine.run_on_driver_thread(lambda: engine.map_micro_batches(run, batches)))
+            .cpu()
+            .numpy()
+        )
     return logits

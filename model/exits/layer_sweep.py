@@ -20,7 +20,7 @@ from model.engine.engine import NOTHING, Engine
 from model.engine.execution import check_finite
 from model.exits.policy import ExitPolicy
 from model.network.uncertainty import normalised_entropy
-from model.tokens.packing import Lengths, MicroBatch, chunks, longest_first
+from model.tokens.packing import Lengths, MicroBatch, argsort_by_length, chunks
 from model.tokens.tokenization import TokenizedTexts
 
 
@@ -77,7 +77,7 @@ def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 @dataclass
-class _Answers:
+class _ChunkResult:
     """What has been found out about the rows of a chunk so far."""
 
     logits: Tensor
@@ -86,7 +86,7 @@ class _Answers:
     full_depth_logits: Tensor
 
     @classmethod
-    def empty(cls, num_rows: int, num_labels: int, device: torch.device) -> _Answers:
+    def empty(cls, num_rows: int, num_labels: int, device: torch.device) -> _ChunkResult:
         unknown = torch.full((num_rows, num_labels), torch.nan, device=device)
         return cls(
             logits=unknown,
@@ -124,7 +124,7 @@ class _Survivors:
         return _Survivors(
             rows=self.rows[keep],
             lengths=self.lengths[kept],
-            hidden=engine.keep_rows(self.hidden, self.lengths, kept),
+            hidden=engine.compact(self.hidden, self.lengths, kept),
             answered=self.answered[keep],
         )
 
@@ -146,17 +146,17 @@ class LayerSweep:
     num_real_tokens: int = field(default=0, init=False)
 
     @torch.inference_mode()
-    def run(self, chunk: TokenizedTexts, shadow: npt.NDArray[np.bool_]) -> _Answers:
+    def run(self, chunk: TokenizedTexts, full_depth_mask: npt.NDArray[np.bool_]) -> _ChunkResult:
         """Answer the texts of one chunk.
 
         Args:
             chunk: texts, longest first.
-            shadow: (rows,) bool, texts that go on to full depth whatever they answered before.
+            full_depth_mask: (rows,) bool, texts that go on to full depth whatever they answered before.
         """
         device, num_layers = self.engine.device, self.engine.num_layers
-        answers = _Answers.empty(len(chunk), len(self.engine.labels), device)
-        followed = torch.from_numpy(shadow).to(device)
-        left = _Survivors(
+        answers = _ChunkResult.empty(len(chunk), len(self.engine.labels), device)
+        full_depth = torch.from_numpy(full_depth_mask).to(device)
+        survivors = _Survivors(
             rows=torch.arange(len(chunk), device=device),
             lengths=chunk.lengths,
             hidden=self._embed(chunk),
@@ -164,61 +164,63 @@ class LayerSweep:
         )
         for layer in range(1, num_layers):
             threshold = self.policy.threshold(layer)
-            seen = self._run_layer(left, layer, with_branch=threshold > 0)
+            features = self._run_layer(survivors, layer, with_branch=threshold > 0)
             if threshold == 0:
                 continue
-            logits = self.engine.answer(layer, seen)
+            logits = self.engine.branch_logits(layer, features)
             uncertainty = normalised_entropy(logits / self.policy.temperature(layer))
-            leaves = (uncertainty < threshold) & ~left.answered
-            answers.record(left.rows[leaves], logits[leaves], uncertainty[leaves], layer)
-            left.answered |= leaves
-            left = left.keep(~left.answered | followed[left.rows], self.engine)
-            if not len(left.lengths):
+            exits_here = (uncertainty < threshold) & ~survivors.answered
+            answers.record(survivors.rows[exits_here], logits[exits_here], uncertainty[exits_here], layer)
+            survivors.answered |= exits_here
+            survivors = survivors.keep(~survivors.answered | full_depth[survivors.rows], self.engine)
+            if not len(survivors.lengths):
                 return answers
-        logits = self._run_last_layer(left)
-        waiting = ~left.answered
-        answers.record(left.rows[waiting], logits[waiting], normalised_entropy(logits[waiting]), num_layers)
-        answers.full_depth_logits[left.rows] = logits
+        logits = self._run_last_layer(survivors)
+        unanswered = ~survivors.answered
+        answers.record(
+            survivors.rows[unanswered], logits[unanswered], normalised_entropy(logits[unanswered]), num_layers
+        )
+        answers.full_depth_logits[survivors.rows] = logits
         return answers
 
     def _embed(self, chunk: TokenizedTexts) -> Tensor:
         """Return the packed states that the first layer takes, (total_tokens or more, hidden_size)."""
         engine = self.engine
-        hidden = engine.new_states(len(chunk.input_ids))
+        hidden = engine.allocate_states(len(chunk.input_ids))
 
         def embed(batch: MicroBatch) -> Tensor:
             hidden[batch.tokens] = engine.embed(chunk, batch)
             return NOTHING
 
-        engine.each(embed, engine.micro_batches(chunk.lengths))
+        engine.map_micro_batches(embed, engine.micro_batches(chunk.lengths))
         return hidden
 
-    def _run_layer(self, left: _Survivors, layer: int, *, with_branch: bool) -> Tensor:
+    def _run_layer(self, survivors: _Survivors, layer: int, *, with_branch: bool) -> Tensor:
         """Run `layer` in place; return what its branch sees, (rows, width), none if not asked for."""
         engine = self.engine
 
         def run(batch: MicroBatch) -> Tensor:
-            states = engine.run_layer(layer, engine.rows_of(left.hidden, batch), batch)
-            seen = engine.run_branch(layer, states, batch) if with_branch else NOTHING
-            left.hidden[batch.tokens] = states[: batch.num_real_tokens]
-            return seen
+            states = engine.run_layer(layer, engine.slice_states(survivors.hidden, batch), batch)
+            features = engine.branch_features(layer, states, batch) if with_branch else NOTHING
+            survivors.hidden[batch.tokens] = states[: batch.num_real_tokens]
+            return features
 
-        return self._each(run, left)
+        return self._map_survivors(run, survivors)
 
-    def _run_last_layer(self, left: _Survivors) -> Tensor:
+    def _run_last_layer(self, survivors: _Survivors) -> Tensor:
         """Return the teacher classifier's logits, (rows, num_labels) float32."""
         engine = self.engine
 
         def run(batch: MicroBatch) -> Tensor:
-            return engine.classify(engine.run_last_layer(engine.rows_of(left.hidden, batch), batch))
+            return engine.classify(engine.run_last_layer(engine.slice_states(survivors.hidden, batch), batch))
 
-        return self._each(run, left)
+        return self._map_survivors(run, survivors)
 
-    def _each(self, function: Callable[[MicroBatch], Tensor], left: _Survivors) -> Tensor:
-        batches = self.engine.micro_batches(left.lengths)
+    def _map_survivors(self, function: Callable[[MicroBatch], Tensor], survivors: _Survivors) -> Tensor:
+        batches = self.engine.micro_batches(survivors.lengths)
         self.num_processed_tokens += sum(map(self.engine.num_processed_tokens, batches))
-        self.num_real_tokens += int(left.lengths.sum())
-        return torch.cat(self.engine.each(function, batches))
+        self.num_real_tokens += int(survivors.lengths.sum())
+        return torch.cat(self.engine.map_micro_batches(function, batches))
 
 
 def predict_tokenized(
@@ -226,7 +228,7 @@ def predict_tokenized(
     texts: TokenizedTexts,
     policy: ExitPolicy,
     *,
-    shadow: npt.NDArray[np.bool_] | None = None,
+    full_depth_mask: npt.NDArray[np.bool_] | None = None,
 ) -> Predictions:
     """Answer texts of any number and order: sort by length, cut into chunks, sweep, restore the order.
 
@@ -234,11 +236,11 @@ def predict_tokenized(
         engine: the model made ready.
         texts: in the order the answers shall have.
         policy: when a text leaves.
-        shadow: (rows,) bool, texts that go on to full depth in any case; None for none.
+        full_depth_mask: (rows,) bool, texts that go on to full depth in any case; None for none.
     """
     num_rows, num_labels = len(texts), len(engine.labels)
-    order = longest_first(texts.lengths)
-    shadow = np.zeros(num_rows, dtype=np.bool_) if shadow is None else shadow
+    order = argsort_by_length(texts.lengths)
+    full_depth_mask = np.zeros(num_rows, dtype=np.bool_) if full_depth_mask is None else full_depth_mask
     sweep = LayerSweep(engine=engine, policy=policy)
     logits = np.empty((num_rows, num_labels), dtype=np.float32)
     full_depth = np.empty_like(logits)
@@ -246,8 +248,8 @@ def predict_tokenized(
     exit_layer = np.empty(num_rows, dtype=np.int16)
     for part in chunks(texts.lengths[order], engine.chunk_tokens):
         rows = order[part]
-        chunk, followed = texts.take(rows), shadow[rows]
-        answers = engine.drive(partial(sweep.run, chunk, followed))
+        chunk, chunk_mask = texts.take(rows), full_depth_mask[rows]
+        answers = engine.run_on_driver_thread(partial(sweep.run, chunk, chunk_mask))
         logits[rows] = answers.logits.cpu().numpy()
         full_depth[rows] = answers.full_depth_logits.cpu().numpy()
         uncertainty[rows] = answers.uncertainty.cpu().numpy()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from model.errors import OptionError
 
 # Above every uncertainty: all texts leave.
-EVERYTHING_LEAVES = 2.0
+ALWAYS_EXIT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +59,7 @@ class ExitPolicy:
             raise OptionError(
                 f"--fixed-exit-layer {exit_layer} is not a layer of this model (1 to {num_layers})"
             )
-        thresholds = tuple(
-            EVERYTHING_LEAVES if layer == exit_layer else 0.0 for layer in range(1, num_layers)
-        )
+        thresholds = tuple(ALWAYS_EXIT if layer == exit_layer else 0.0 for layer in range(1, num_layers))
         return cls(thresholds=thresholds, name=f"fixed exit layer {exit_layer}")
 
     @property

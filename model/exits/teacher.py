@@ -14,7 +14,7 @@ from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.network.backbones.adapter import SUPPORTED_FAMILIES
 from model.network.config import FastBertConfig
-from model.tokens.packing import longest_first, micro_batches
+from model.tokens.packing import argsort_by_length, micro_batches
 from model.tokens.tokenization import TokenizedTexts
 
 # In these a text's last token sees the embedding of the padding after it, whatever the attention mask says:
@@ -111,7 +111,7 @@ def teacher_logits(
     """
     assert not model.training, "soft labels are made without dropout"
     logits = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
-    order = longest_first(texts.lengths)
+    order = argsort_by_length(texts.lengths)
     ordered = texts.take(order)
     sees_padding = model.config.model_type in _SEE_PADDING
     for batch in micro_batches(ordered.lengths, token_budget):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from model.errors import OptionError
-from model.exits.policy import EVERYTHING_LEAVES
+from model.exits.policy import ALWAYS_EXIT
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
 from model.guarantee.threshold_search import between, candidate_path
 
@@ -17,7 +17,7 @@ def highest_speed_up(outcomes: ExitOutcomes) -> float:
 
 def _leave_first(outcomes: ExitOutcomes) -> Thresholds:
     thresholds = np.zeros(outcomes.num_layers - 1, dtype=np.float32)
-    thresholds[0] = EVERYTHING_LEAVES
+    thresholds[0] = ALWAYS_EXIT
     return thresholds
 
 

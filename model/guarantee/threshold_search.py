@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from model.exits.policy import EVERYTHING_LEAVES
+from model.exits.policy import ALWAYS_EXIT
 from model.guarantee.error_probability import error_curve
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
 
@@ -88,7 +88,7 @@ def between(
         shares: of the way, 0 for one and 1 for the other.
     """
     ordered = np.sort(outcomes.uncertainty, axis=0)
-    places = np.concatenate([ordered, np.full((1, ordered.shape[1]), EVERYTHING_LEAVES, dtype=np.float32)])
+    places = np.concatenate([ordered, np.full((1, ordered.shape[1]), ALWAYS_EXIT, dtype=np.float32)])
     layers = np.arange(ordered.shape[1])
 
     def rank(thresholds: Thresholds) -> npt.NDArray[np.int64]:
@@ -132,7 +132,7 @@ class _Search:
         # By layer: rows in the order of their uncertainty, and after which of them a threshold may stand.
         self._order = outcomes.uncertainty.argsort(axis=0, kind="stable").T
         self._sorted = np.take_along_axis(outcomes.uncertainty.T, self._order, axis=1)
-        beyond = np.full((len(self._sorted), 1), EVERYTHING_LEAVES, dtype=np.float32)
+        beyond = np.full((len(self._sorted), 1), ALWAYS_EXIT, dtype=np.float32)
         self._next = np.concatenate([self._sorted[:, 1:], beyond], axis=1)
         self._is_place = self._sorted < self._next
 

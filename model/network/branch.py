@@ -45,9 +45,9 @@ class BranchClassifier(nn.Module):
             (batch, num_labels) logits in the dtype of `hidden`.
         """
         narrow = torch.tanh(self.narrow(hidden))
-        return self.answer(self.gather(self.ask(narrow[:, 0]), narrow, padding))
+        return self.classify(self.attend(self.project_query(narrow[:, 0]), narrow, padding))
 
-    def ask(self, first: Tensor) -> Tensor:
+    def project_query(self, first: Tensor) -> Tensor:
         """Return what a text looks for in its tokens.
 
         Args:
@@ -56,30 +56,30 @@ class BranchClassifier(nn.Module):
         Returns:
             (batch, heads, width); a token's score is its product with the token's narrow state.
         """
-        query = self.query(first).view(len(first), self.num_heads, -1)
-        asked: Tensor = torch.einsum("bhd,hdw->bhw", query * query.shape[-1] ** -0.5, self._by_head(self.key))
-        return asked
+        heads = self.query(first).view(len(first), self.num_heads, -1)
+        query: Tensor = torch.einsum("bhd,hdw->bhw", heads * heads.shape[-1] ** -0.5, self._by_head(self.key))
+        return query
 
     @staticmethod
-    def gather(asked: Tensor, narrow: Tensor, padding: Tensor | None = None) -> Tensor:
+    def attend(query: Tensor, narrow: Tensor, padding: Tensor | None = None) -> Tensor:
         """Return what every head sees of its text.
 
         Args:
-            asked: (batch, heads, width), from `ask`.
+            query: (batch, heads, width), from `project_query`.
             narrow: (batch, length, width).
             padding: (batch, length) bool, True at real tokens; None where no text is padded.
 
         Returns:
             (batch, heads, width), sums of narrow states whose weights add up to 1.
         """
-        scores = torch.bmm(asked, narrow.transpose(1, 2)).float()
+        scores = torch.bmm(query, narrow.transpose(1, 2)).float()
         if padding is not None:
             scores = scores.masked_fill(~padding[:, None], -torch.inf)
         return torch.bmm(scores.softmax(dim=-1).to(narrow.dtype), narrow)
 
-    def answer(self, gathered: Tensor) -> Tensor:
-        """Return (batch, num_labels) logits from (batch, heads, width) of `gather`."""
-        values = torch.einsum("bhw,hdw->bhd", gathered, self._by_head(self.value)).flatten(1)
+    def classify(self, context: Tensor) -> Tensor:
+        """Return (batch, num_labels) logits from (batch, heads, width) of `attend`."""
+        values = torch.einsum("bhw,hdw->bhd", context, self._by_head(self.value)).flatten(1)
         first = self.attention_output(values + self.value.bias)
         logits: Tensor = self.classifier(torch.tanh(self.dense(first)))
         return logits

@@ -17,7 +17,7 @@ from torch import Tensor
 Lengths = npt.NDArray[np.int64]
 
 # Micro-batches come in multiples of this, whatever the number of cores: results do not depend on it.
-_SIDE_BY_SIDE = 4
+_MICRO_BATCH_MULTIPLE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class MicroBatch:
     lengths: Lengths
 
     @property
-    def width(self) -> int:
+    def max_seqlen(self) -> int:
         """Tokens of the longest text."""
         return int(self.lengths[0])
 
@@ -52,14 +52,14 @@ class MicroBatch:
     @property
     def num_padded_tokens(self) -> int:
         """Tokens that a layer works on where texts are padded to one length."""
-        return len(self.lengths) * self.width
+        return len(self.lengths) * self.max_seqlen
 
     @cached_property
     def ends(self) -> Lengths:
         """(rows,) one past the last token of each text, counted in the micro-batch."""
         return np.cumsum(self.lengths)
 
-    def groups(self, max_padding: int) -> "list[MicroBatch]":
+    def length_buckets(self, max_padding: int) -> "list[MicroBatch]":
         """Cut the texts into neighbours that are nearly of one length.
 
         Args:
@@ -108,21 +108,23 @@ class MicroBatch:
         """Return (rows,) where each text's first token stands in the micro-batch."""
         return torch.from_numpy(self.ends - self.lengths).to(device, non_blocking=True)
 
-    def padding(self, device: torch.device) -> Tensor | None:
+    def attention_mask(self, device: torch.device) -> Tensor | None:
         """Return (rows, width) bool, True at real tokens; None where no text is padded."""
         if not self.is_padded:
             return None
-        return torch.from_numpy(self._is_real).to(device, non_blocking=True)
+        return torch.from_numpy(self._mask).to(device, non_blocking=True)
 
     def pad(self, packed: Tensor) -> Tensor:
         """Return the micro-batch's tokens, (tokens, ...), as (rows, width, ...).
 
-        Behind a text's end stands its last token again, where `padding` is False.
+        Behind a text's end stands its last token again, where `attention_mask` is False.
         """
-        shape = (len(self.lengths), self.width, *packed.shape[1:])
+        shape = (len(self.lengths), self.max_seqlen, *packed.shape[1:])
         if not self.is_padded:
             return packed.view(shape)
-        return packed.index_select(0, torch.from_numpy(self._slots).to(packed.device)).view(shape)
+        return packed.index_select(0, torch.from_numpy(self._padded_token_indices).to(packed.device)).view(
+            shape
+        )
 
     def unpad(self, padded: Tensor) -> Tensor:
         """Return the real tokens of (rows, width, ...), packed, (tokens, ...)."""
@@ -130,18 +132,18 @@ class MicroBatch:
         if not self.is_padded:
             return flat
         # Found on the host: a boolean mask would make it wait for the device.
-        real = torch.from_numpy(np.flatnonzero(self._is_real))
+        real = torch.from_numpy(np.flatnonzero(self._mask))
         return flat.index_select(0, real.to(padded.device, non_blocking=True))
 
     @property
-    def _is_real(self) -> npt.NDArray[np.bool_]:
-        real: npt.NDArray[np.bool_] = np.arange(self.width) < self.lengths[:, None]
+    def _mask(self) -> npt.NDArray[np.bool_]:
+        real: npt.NDArray[np.bool_] = np.arange(self.max_seqlen) < self.lengths[:, None]
         return real
 
     @property
-    def _slots(self) -> Lengths:
+    def _padded_token_indices(self) -> Lengths:
         """(rows * width,) the token that stands in each place of the padded tensor."""
-        return padded_places(self.ends - self.lengths, self.lengths).ravel()
+        return padded_token_indices(self.ends - self.lengths, self.lengths).ravel()
 
 
 def micro_batches(lengths: Lengths, token_budget: int) -> Iterator[MicroBatch]:
@@ -165,12 +167,12 @@ def micro_batches(lengths: Lengths, token_budget: int) -> Iterator[MicroBatch]:
         row, first_token = stop, last_token
 
 
-def longest_first(lengths: Lengths) -> Lengths:
+def argsort_by_length(lengths: Lengths) -> Lengths:
     """Return the places of texts from the longest to the shortest, equal ones as they stood, (rows,)."""
     return np.argsort(-lengths, kind="stable")
 
 
-def padded_places(starts: Lengths, lengths: Lengths) -> Lengths:
+def padded_token_indices(starts: Lengths, lengths: Lengths) -> Lengths:
     """Return which token stands where when texts are padded to one length, (rows, width).
 
     Args:
@@ -182,18 +184,18 @@ def padded_places(starts: Lengths, lengths: Lengths) -> Lengths:
     return slots
 
 
-def even_budget(num_tokens: int, token_budget: int) -> int:
+def balanced_token_budget(num_tokens: int, token_budget: int) -> int:
     """Return a budget at which micro-batches are about equal and fit on a few cores without a rest.
 
     Args:
         num_tokens: of all texts.
         token_budget: the largest; no less than a quarter of it is returned.
 
-    >>> [even_budget(tokens, 1000) for tokens in (100, 900, 2100, 1_000_000)]
+    >>> [balanced_token_budget(tokens, 1000) for tokens in (100, 900, 2100, 1_000_000)]
     [250, 250, 525, 1000]
     """
     count = -(-num_tokens // token_budget)
-    count = -(-count // _SIDE_BY_SIDE) * _SIDE_BY_SIDE
+    count = -(-count // _MICRO_BATCH_MULTIPLE) * _MICRO_BATCH_MULTIPLE
     even = -(-num_tokens // max(count, 1))
     return max(1, token_budget // 4, min(token_budget, even))
 

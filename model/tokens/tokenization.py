@@ -16,7 +16,7 @@ from model.tokens.packing import Lengths
 
 DEFAULT_MAX_LENGTH = 512
 # A tokenizer returns lists of Python integers, some 36 bytes a token; they live only until packed.
-_TEXTS_A_CALL = 2048
+_TEXTS_PER_CALL = 2048
 _LOCK = threading.Lock()
 
 
@@ -63,9 +63,9 @@ def tokenize(
     max_length: int,
 ) -> TokenizedTexts:
     """Tokenise texts, or pairs of texts, cutting each to `max_length` tokens (of a pair the longer part)."""
-    runs = [slice(first, first + _TEXTS_A_CALL) for first in range(0, len(texts), _TEXTS_A_CALL)]
+    runs = [slice(first, first + _TEXTS_PER_CALL) for first in range(0, len(texts), _TEXTS_PER_CALL)]
     # Threads of a worker share the tokenizer, and a call sets its truncation: one at a time.
-    with _LOCK, _left_as_found(tokenizer):
+    with _LOCK, _restore_truncation_and_padding(tokenizer):
         parts = [
             _tokenize_run(
                 tokenizer, texts[run], None if text_pairs is None else text_pairs[run], max_length=max_length
@@ -90,7 +90,7 @@ def tokenize(
 
 
 @contextmanager
-def _left_as_found(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+def _restore_truncation_and_padding(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
     """Undo what a call leaves set in a tokenizer: saved with it, it would change a checkpoint's bytes."""
     if not tokenizer.is_fast:
         yield

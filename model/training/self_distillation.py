@@ -76,11 +76,11 @@ def branch_gradients(
     Returns:
         (num_layers - 1,) float32; their sum is what is minimised.
     """
-    places, padding = states.places(rows)
+    places, padding = states.batch_indices(rows)
 
     def learn(layer: int, branch: nn.Module) -> Tensor:
         loss = self_distillation_loss(
-            branch(states.after(layer, places).float(), padding),
+            branch(states.hidden_states(layer, places).float(), padding),
             teacher_logits,
             direction=direction,
             hard_label_weight=hard_label_weight,
@@ -88,7 +88,7 @@ def branch_gradients(
         loss.backward()
         return loss.detach()
 
-    return torch.stack(engine.side_by_side(lambda item: learn(*item), enumerate(branches, start=1)))
+    return torch.stack(engine.parallel_map(lambda item: learn(*item), enumerate(branches, start=1)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,9 @@ class Calibration:
     @cached_property
     def by_time(self) -> ExitOutcomes:
         """Outcomes whose costs are time: a branch's FLOPs take longer than a layer's."""
-        return replace(self.by_flops, branch_cost=self.by_flops.branch_cost * self.cost.branch_price)
+        return replace(
+            self.by_flops, branch_cost=self.by_flops.branch_cost * self.cost.branch_to_layer_time_per_flop
+        )
 
     def policy(
         self,

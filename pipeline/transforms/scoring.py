@@ -120,7 +120,7 @@ class ScoreTask:
         distinct = DistinctTexts.of(rows)
         tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
         shadow = drawn(distinct.hashes, self.shadow_fraction, Draw.SHADOW)
-        answers = predict_tokenized(loaded.engine, tokenized, self.policy, shadow=shadow)
+        answers = predict_tokenized(loaded.engine, tokenized, self.policy, full_depth_mask=shadow)
         columns = {
             schema.SOURCE: source_column(source, len(rows)),
             **{name: rows[name] for name in rows.column_names},

@@ -36,11 +36,11 @@ class Block:
     output_norm: nn.LayerNorm
 
 
-class Backbone:
+class BackboneAdapter:
     """A sequence classifier, a layer at a time; the bert family's spelling, which most others share."""
 
     families: ClassVar[tuple[str, ...]] = ("bert", "ernie")
-    takes_token_types: ClassVar[bool] = True
+    has_token_types: ClassVar[bool] = True
     # Where a layer keeps the parts of a `Block`, in the order of its fields; none where it is no such block.
     block_parts: ClassVar[tuple[str, ...]] = (
         *("attention.self.query", "attention.self.key", "attention.self.value"),
@@ -69,7 +69,7 @@ class Backbone:
         Returns:
             (batch, length, hidden_size).
         """
-        kinds = {"token_type_ids": token_type_ids} if self.takes_token_types else {}
+        kinds = {"token_type_ids": token_type_ids} if self.has_token_types else {}
         embedded: Tensor = self.base.embeddings(input_ids=input_ids, **kinds)
         return embedded
 
@@ -126,7 +126,7 @@ class Backbone:
         return int(self.model.config.hidden_size)
 
 
-class _UnpooledBackbone(Backbone):
+class _UnpooledBackbone(BackboneAdapter):
     """Families whose classifier takes the sequence and picks the first token itself."""
 
     families: ClassVar[tuple[str, ...]] = ("roberta", "xlm-roberta", "camembert")
@@ -153,9 +153,9 @@ class _ElectraBackbone(_UnpooledBackbone):
         return [self.base.embeddings] if project is None else [self.base.embeddings, project]
 
 
-class _DistilBertBackbone(Backbone):
+class _DistilBertBackbone(BackboneAdapter):
     families: ClassVar[tuple[str, ...]] = ("distilbert",)
-    takes_token_types = False
+    has_token_types = False
     block_parts = (
         *("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "sa_layer_norm"),
         *("ffn.lin1", "ffn.activation", "ffn.lin2", "output_layer_norm"),
@@ -173,7 +173,7 @@ class _DistilBertBackbone(Backbone):
 
 class _MPNetBackbone(_UnpooledBackbone):
     families: ClassVar[tuple[str, ...]] = ("mpnet",)
-    takes_token_types = False
+    has_token_types = False
     block_parts = (
         *("attention.attn.q", "attention.attn.k", "attention.attn.v"),
         *("attention.attn.o", "attention.LayerNorm"),
@@ -189,7 +189,7 @@ class _MPNetBackbone(_UnpooledBackbone):
         return bias
 
 
-class _AlbertBackbone(Backbone):
+class _AlbertBackbone(BackboneAdapter):
     families: ClassVar[tuple[str, ...]] = ("albert",)
     block_parts = (
         *("attention.query", "attention.key", "attention.value", "attention.dense", "attention.LayerNorm"),
@@ -227,7 +227,7 @@ class _AlbertBackbone(Backbone):
         return logits
 
 
-class _MobileBertBackbone(Backbone):
+class _MobileBertBackbone(BackboneAdapter):
     families: ClassVar[tuple[str, ...]] = ("mobilebert",)
     block_parts = ()
 
@@ -244,10 +244,10 @@ class _MobileBertBackbone(Backbone):
         return int(self.model.config.true_hidden_size)
 
 
-_ADAPTERS: dict[str, type[Backbone]] = {
+_ADAPTERS: dict[str, type[BackboneAdapter]] = {
     family: adapter
     for adapter in (
-        Backbone,
+        BackboneAdapter,
         _UnpooledBackbone,
         _ElectraBackbone,
         _DistilBertBackbone,
@@ -261,7 +261,7 @@ _ADAPTERS: dict[str, type[Backbone]] = {
 SUPPORTED_FAMILIES = tuple(sorted(_ADAPTERS))
 
 
-def adapt(model: PreTrainedModel) -> Backbone:
+def adapter_for(model: PreTrainedModel) -> BackboneAdapter:
     """Return the adapter of `model`'s family.
 
     Raises:

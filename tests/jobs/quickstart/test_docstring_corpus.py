@@ -179,7 +179,10 @@ def test_corpus_is_capped_by_package_and_seeded(packages: Path) -> None:
 
 def test_corpus_does_not_depend_on_the_hash_seed(packages: Path) -> None:
     names = ["fruits_for_test", "rich"]
-    program = f"from jobs.quickstart.docstring_corpus import corpus; print(corpus({names}, max_per_package=30, seed=0))"
+    program = (
+        "from jobs.quickstart.docstring_corpus import corpus\n"
+        f"print(corpus({names}, max_per_package=30, seed=0))"
+    )
     printed = set()
     for seed in ("1", "2"):
         environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": f"{packages}:{Path.cwd()}"}

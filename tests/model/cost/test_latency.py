@@ -19,4 +19,4 @@ def test_counts_flops_a_token_and_takes_the_time(fastbert, make_engine, texts):
 
 def test_the_price_of_a_branch_is_its_time_a_flop_over_a_layers():
     cost = RunCost(layer_seconds=10.0, branch_seconds=2.0, layer_flops=100.0, branch_flops=5.0)
-    assert cost.branch_price == 4.0
+    assert cost.branch_to_layer_time_per_flop == 4.0

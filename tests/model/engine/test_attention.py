@@ -90,7 +90,7 @@ def test_which_texts_are_padded_to_one_length_changes_nothing(tokens, bias, leng
     states, batch = projected(lengths), whole(lengths)
     first = batch.first_tokens(states.device)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(attention._WORTH_A_GROUP, torch.float32, tokens)
+        patch.setitem(attention._MAX_BUCKET_PADDING, torch.float32, tokens)
         found = attend(states, batch, bias)
         one = attend_first(states[first, 0], states[:, 1:], batch, bias)
     expected = by_hand(states, lengths, bias)
@@ -101,7 +101,7 @@ def test_which_texts_are_padded_to_one_length_changes_nothing(tokens, bias, leng
 @pytest.mark.parametrize("scores", [1, 50, 400, 1 << 19])
 @pytest.mark.parametrize("bias", [no_bias, some_bias])
 def test_how_many_scores_are_held_at_once_changes_nothing(monkeypatch, scores, bias):
-    monkeypatch.setattr(attention, "_SCORES", scores)
+    monkeypatch.setattr(attention, "_MAX_SCORES_IN_CACHE", scores)
     lengths = np.array([20] * 5 + [7] * 3)
     states = projected(lengths)
     found = attend(states, whole(lengths), bias)

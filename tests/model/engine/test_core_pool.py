@@ -3,35 +3,45 @@ import threading
 import pytest
 import torch
 
-from model.engine.core_pool import Streams
+from model.engine.core_pool import CorePool
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_results_come_in_the_order_of_the_items(count):
-    assert Streams(count).map(lambda item: item * item, range(40)) == [item * item for item in range(40)]
+    assert CorePool(count).map(lambda item: item * item, range(40)) == [item * item for item in range(40)]
 
 
 def test_one_stream_is_the_callers_own_thread():
-    assert Streams(1).map(lambda _: threading.current_thread(), [0]) == [threading.current_thread()]
+    assert CorePool(1).map(lambda _: threading.current_thread(), [0]) == [threading.current_thread()]
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_is_driven_may_map(count):
-    streams = Streams(count)
-    assert streams.drive(lambda: streams.map(lambda item: item + 1, range(5))) == [1, 2, 3, 4, 5]
+    cores = CorePool(count)
+    assert cores.run_on_driver_thread(lambda: cores.map(lambda item: item + 1, range(5))) == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_is_driven_may_drive(count):
-    streams = Streams(count)
-    assert streams.drive(lambda: streams.drive(lambda: streams.map(lambda item: item + 1, [1]))) == [2]
+    cores = CorePool(count)
+    assert cores.run_on_driver_thread(
+        lambda: cores.run_on_driver_thread(lambda: cores.map(lambda item: item + 1, [1]))
+    ) == [2]
 
 
 def test_many_threads_may_drive_at_once():
-    streams, found = Streams(2), []
+    cores, found = CorePool(2), []
     threads = [
         threading.Thread(
-            target=lambda: found.append(streams.drive(lambda: streams.map(lambda item: item, range(20))))
+            target=lambda: found.append(
+                cores.run_on_driver_thread(lambda: cores.map(lambda item: item, range(20)))
+            )
         )
         for _ in range(6)
     ]
@@ -46,9 +56,9 @@ def test_every_stream_computes_on_one_core_and_leaves_others_their_cores():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(5)
-        streams = Streams(3)
-        assert set(streams.map(lambda _: torch.get_num_threads(), range(30))) == {1}
-        assert streams.drive(torch.get_num_threads) == 1
+        cores = CorePool(3)
+        assert set(cores.map(lambda _: torch.get_num_threads(), range(30))) == {1}
+        assert cores.run_on_driver_thread(torch.get_num_threads) == 1
         assert torch.get_num_threads() == 5
         # What a thread that starts now believes.
         found = []
@@ -65,13 +75,13 @@ def test_streams_are_in_the_gradient_mode_of_the_caller(mode):
     def modes(_: int) -> tuple[bool, bool]:
         return torch.is_inference_mode_enabled(), torch.is_grad_enabled()
 
-    streams = Streams(2)
+    cores = CorePool(2)
     with mode():
-        assert set(streams.map(modes, range(6))) == {modes(0)}
-        assert streams.drive(lambda: modes(0)) == modes(0)
-        assert set(streams.drive(lambda: streams.map(modes, range(6)))) == {modes(0)}
+        assert set(cores.map(modes, range(6))) == {modes(0)}
+        assert cores.run_on_driver_thread(lambda: modes(0)) == modes(0)
+        assert set(cores.run_on_driver_thread(lambda: cores.map(modes, range(6)))) == {modes(0)}
 
 
 def test_an_error_reaches_the_caller():
     with pytest.raises(ZeroDivisionError):
-        Streams(2).map(lambda item: 1 // item, [1, 0, 1])
+        CorePool(2).map(lambda item: 1 // item, [1, 0, 1])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from model.engine.attention import no_bias
 from model.engine.engine import Engine
 from model.engine.execution import Backend, Precision, resolve_execution
-from model.engine.fused_linear import ROWS_MULTIPLE
+from model.engine.fused_linear import ROW_MULTIPLE
 from model.engine.packed_block import PackedBlock
 from model.exits.policy import ExitPolicy
 from model.tokens.packing import micro_batches
@@ -28,10 +28,10 @@ def tokenized(model, texts):
 
 @pytest.fixture(scope="module")
 def engines(make_fastbert):
-    """Engines by the number of their streams."""
+    """Engines by the number of their cores."""
     model = make_fastbert("bert")
     execution = resolve_execution(Precision.FP32, device="cpu")
-    return {count: model.engine(execution, num_streams=count) for count in (1, 3)}
+    return {count: model.engine(execution, num_cores=count) for count in (1, 3)}
 
 
 def test_every_family_but_one_is_run_by_the_backend_asked_for(family, backend, make_fastbert, make_engine):
@@ -57,12 +57,12 @@ def test_a_classifier_without_branches_is_run_as_well(model, texts, hugging_face
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("num_streams", [1, 2, 3])
-def test_answers_are_the_same_bits_on_any_number_of_cores(model, texts, num_streams):
+@pytest.mark.parametrize("num_cores", [1, 2, 3])
+def test_answers_are_the_same_bits_on_any_number_of_cores(model, texts, num_cores):
     execution = resolve_execution(Precision.FP32, device="cpu")
     one, several = (
-        model.predict(texts * 3, speed=0.55, engine=model.engine(execution, num_streams=count))
-        for count in (1, num_streams)
+        model.predict(texts * 3, speed=0.55, engine=model.engine(execution, num_cores=count))
+        for count in (1, num_cores)
     )
     np.testing.assert_array_equal(one.logits, several.logits)
     np.testing.assert_array_equal(one.exit_layer, several.exit_layer)
@@ -125,7 +125,7 @@ def test_embeddings_and_layers_are_those_of_hugging_face(model, make_engine, tok
     ordered = tokenized.take(np.argsort(-tokenized.lengths, kind="stable"))
     engine = make_engine(model, backend=backend)
     (batch,) = micro_batches(ordered.lengths, 10_000)
-    padding = batch.padding(torch.device("cpu"))
+    padding = batch.attention_mask(torch.device("cpu"))
     with torch.no_grad():
         output = model.backbone(
             batch.pad(torch.from_numpy(ordered.input_ids)), attention_mask=padding, output_hidden_states=True
@@ -149,22 +149,22 @@ def test_a_backend_counts_the_padding_that_it_needs(model, make_engine, backend,
         == {
             Backend.HUGGING_FACE: len(tokenized) * tokenized.lengths.max(),
             Backend.TORCH: total,
-            Backend.ONEDNN: -(-total // ROWS_MULTIPLE) * ROWS_MULTIPLE,
+            Backend.ONEDNN: -(-total // ROW_MULTIPLE) * ROW_MULTIPLE,
         }[backend]
     )
 
 
-@pytest.mark.parametrize("num_streams", [1, 3])
+@pytest.mark.parametrize("num_cores", [1, 3])
 @given(
     lengths=st.lists(st.integers(1, 9), max_size=12).map(lambda each: np.array(each, dtype=np.int64)),
     data=st.data(),
 )
-def test_keep_rows_drops_the_tokens_of_the_others(engines, num_streams, lengths, data):
+def test_keep_rows_drops_the_tokens_of_the_others(engines, num_cores, lengths, data):
     size = len(lengths)
     keep = np.array(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)), dtype=bool)
     packed = torch.arange(float(lengths.sum()))[:, None].expand(-1, 32).contiguous()
     expected = [part for part, kept in zip(packed.split(lengths.tolist()), keep, strict=True) if kept]
-    kept = engines[num_streams].keep_rows(packed, lengths, keep)
+    kept = engines[num_cores].compact(packed, lengths, keep)
     expected = torch.cat([*expected, packed[:0]])
     torch.testing.assert_close(kept[: len(expected)], expected, rtol=0, atol=0)
     assert not kept[len(expected) :].any()

@@ -49,7 +49,7 @@ def test_it_is_described_in_a_line():
     execution = Execution(
         device="cuda", precision=Precision.BF16, backend=Backend.TORCH, token_budget=99, chunk_bytes=999
     )
-    assert execution.describe() == "cuda, bf16 by torch, micro-batches of 99 tokens"
+    assert execution.summary() == "cuda, bf16 by torch, micro-batches of 99 tokens"
 
 
 @pytest.mark.parametrize("has_kernels", [True, False])

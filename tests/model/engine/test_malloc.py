@@ -2,20 +2,20 @@ import ctypes
 
 import pytest
 
-from model.engine.malloc import keep_freed_memory
+from model.engine.malloc import disable_malloc_trim
 
 
 @pytest.fixture
 def asked_anew():
-    keep_freed_memory.cache_clear()
+    disable_malloc_trim.cache_clear()
     yield
-    keep_freed_memory.cache_clear()
+    disable_malloc_trim.cache_clear()
 
 
 def test_glibc_does_as_told(asked_anew):
     if not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"):
         pytest.skip("another C library")
-    assert keep_freed_memory()
+    assert disable_malloc_trim()
 
 
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
@@ -24,4 +24,4 @@ def test_other_systems_go_without(asked_anew, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    assert not keep_freed_memory()
+    assert not disable_malloc_trim()

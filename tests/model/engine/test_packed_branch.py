@@ -26,9 +26,9 @@ def test_it_answers_as_the_branch_does_to_each_text_alone(dtype, linear, heads, 
     expected = torch.cat([branch(text[None]) for text in states.split(lengths)])
     (batch,) = micro_batches(np.array(lengths), 100)
     packed = PackedBranch(branch.to(dtype), linear)
-    seen = packed.gather(states.to(dtype), batch)
-    assert seen.shape == (len(lengths), heads * WIDTH)
-    found = packed.answer(seen)
+    context = packed.attend(states.to(dtype), batch)
+    assert context.shape == (len(lengths), heads * WIDTH)
+    found = packed.classify(context)
     assert found.dtype is torch.float32
     tolerance = 1e-5 if dtype is torch.float32 else 5e-2
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)

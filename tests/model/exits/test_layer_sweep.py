@@ -60,7 +60,9 @@ def pool(fastbert, texts, plain_exits, plain_uncertainty):
 def predict(fastbert, pool, make_engine):
     engines = {backend: make_engine(fastbert, backend=backend) for backend in Backend}
 
-    def run(rows, policy, *, token_budget=1024, chunk_tokens=1 << 16, shadow=None, backend=Backend.TORCH):
+    def run(
+        rows, policy, *, token_budget=1024, chunk_tokens=1 << 16, full_depth_mask=None, backend=Backend.TORCH
+    ):
         engine = engines[backend]
         engine.token_budget, engine.chunk_tokens = token_budget, chunk_tokens
         tokenized = tokenize(
@@ -69,7 +71,7 @@ def predict(fastbert, pool, make_engine):
             [pool.pairs[row] for row in rows],
             max_length=fastbert.config.max_length,
         )
-        return predict_tokenized(engine, tokenized, policy, shadow=shadow)
+        return predict_tokenized(engine, tokenized, policy, full_depth_mask=full_depth_mask)
 
     return run
 
@@ -102,7 +104,7 @@ def steps(monkeypatch):
         monkeypatch.setattr(Engine, step, watched)
 
     watch("run_layer", lambda inputs: inputs[0])
-    watch("run_branch", lambda inputs: inputs[0])
+    watch("branch_features", lambda inputs: inputs[0])
     watch("run_last_layer", lambda _: NUM_LAYERS)
     return done
 
@@ -115,16 +117,18 @@ def layers_of(steps, step):
 @given(rows=ROWS, policy=POLICY, sizes=SIZES, backend=st.sampled_from(Backend), data=st.data())
 def test_equals_the_plain_early_exit(predict, pool, rows, policy, sizes, backend, data):
     assume(pool.is_clear(rows, policy))
-    shadow = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), dtype=bool)
-    result = predict(rows, policy, shadow=shadow, backend=backend, **sizes)
+    full_depth_mask = np.array(
+        data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), dtype=bool
+    )
+    result = predict(rows, policy, full_depth_mask=full_depth_mask, backend=backend, **sizes)
     layers = pool.exit_layers(policy)[rows]
     assert len(result) == len(rows)
     assert result.exit_layer.tolist() == layers.tolist()
     np.testing.assert_allclose(result.logits, pool.exits[rows, layers - 1], rtol=0, atol=1e-5)
     np.testing.assert_allclose(result.uncertainty, pool.uncertainty[rows, layers - 1], rtol=0, atol=2e-5)
-    full = np.where((shadow | (layers == NUM_LAYERS))[:, None], pool.exits[rows, -1], np.nan)
+    full = np.where((full_depth_mask | (layers == NUM_LAYERS))[:, None], pool.exits[rows, -1], np.nan)
     np.testing.assert_allclose(result.full_depth_logits, full, rtol=0, atol=1e-5)
-    run_layers = np.where(shadow, NUM_LAYERS, layers)
+    run_layers = np.where(full_depth_mask, NUM_LAYERS, layers)
     assert result.num_real_tokens == (run_layers * result.num_tokens).sum()
     if backend is Backend.TORCH:
         assert result.num_processed_tokens == result.num_real_tokens
@@ -168,13 +172,13 @@ def test_all_leave_at_a_fixed_exit_layer(predict, pool, steps, layer):
     np.testing.assert_allclose(result.logits, pool.exits[:, layer - 1], rtol=0, atol=1e-5)
     is_last = layer == NUM_LAYERS
     assert layers_of(steps, "run_layer") == set(range(1, layer if is_last else layer + 1))
-    assert layers_of(steps, "run_branch") == (set() if is_last else {layer})
+    assert layers_of(steps, "branch_features") == (set() if is_last else {layer})
     assert layers_of(steps, "run_last_layer") == ({NUM_LAYERS} if is_last else set())
 
 
 def test_speed_0_runs_no_branch(predict, pool, steps):
     result = predict(list(range(36)), speed(0))
-    assert layers_of(steps, "run_branch") == set()
+    assert layers_of(steps, "branch_features") == set()
     np.testing.assert_allclose(result.logits, pool.exits[:, -1], rtol=0, atol=1e-5)
     np.testing.assert_array_equal(result.full_depth_logits, result.logits)
 
@@ -182,7 +186,7 @@ def test_speed_0_runs_no_branch(predict, pool, steps):
 def test_speed_1_runs_the_first_layer_only(predict, pool, steps):
     assert pool.uncertainty[:, 0].max() < 1
     result = predict(list(range(36)), speed(1))
-    assert {(step, layer) for step, layer, _ in steps} == {("run_layer", 1), ("run_branch", 1)}
+    assert {(step, layer) for step, layer, _ in steps} == {("run_layer", 1), ("branch_features", 1)}
     assert set(result.exit_layer) == {1}
     assert np.isnan(result.full_depth_logits).all()
 
@@ -191,7 +195,7 @@ def test_a_layer_left_out_by_the_policy_runs_no_branch(predict, pool, steps):
     policy = ExitPolicy(thresholds=(0.5, 0.0, 0.7), name="with a hole")
     rows = list(range(36))
     result = predict(rows, policy)
-    assert layers_of(steps, "run_branch") == {1, 3}
+    assert layers_of(steps, "branch_features") == {1, 3}
     assert pool.is_clear(rows, policy)
     assert result.exit_layer.tolist() == pool.exit_layers(policy).tolist()
     assert set(result.exit_layer) == {1, 3, 4}
@@ -207,14 +211,16 @@ def test_only_survivors_go_on(predict, pool, mixed, steps):
 
 def test_being_shadowed_changes_no_answer(predict, mixed, pool):
     rows = list(range(36))
-    shadow = np.arange(36) % 3 == 0
-    plain, shadowed = predict(rows, mixed), predict(rows, mixed, shadow=shadow)
+    full_depth_mask = np.arange(36) % 3 == 0
+    plain, shadowed = predict(rows, mixed), predict(rows, mixed, full_depth_mask=full_depth_mask)
     assert plain.exit_layer.tolist() == shadowed.exit_layer.tolist()
     np.testing.assert_allclose(plain.logits, shadowed.logits, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(shadowed.full_depth_logits[shadow], pool.exits[shadow, -1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        shadowed.full_depth_logits[full_depth_mask], pool.exits[full_depth_mask, -1], rtol=0, atol=1e-5
+    )
     early = shadowed.exit_layer < NUM_LAYERS
-    assert (early & shadow).any()
-    assert (np.isnan(shadowed.full_depth_logits).all(axis=1) == (early & ~shadow)).all()
+    assert (early & full_depth_mask).any()
+    assert (np.isnan(shadowed.full_depth_logits).all(axis=1) == (early & ~full_depth_mask)).all()
 
 
 def test_a_text_leaves_strictly_below_the_threshold(predict):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.tokens.packing import chunks, even_budget, micro_batches
+from model.tokens.packing import balanced_token_budget, chunks, micro_batches
 
 LENGTHS = st.lists(st.integers(1, 40), max_size=60).map(
     lambda lengths: np.array(sorted(lengths, reverse=True), dtype=np.int64)
@@ -31,13 +31,13 @@ def test_micro_batches_are_all_rows_in_order_within_the_budget(lengths, token_bu
         np.testing.assert_array_equal(batch.lengths, lengths[batch.rows])
         assert (batch.tokens.start, batch.tokens.stop) == (token, token + batch.lengths.sum())
         token = batch.tokens.stop
-        assert batch.width == batch.lengths.max()
+        assert batch.max_seqlen == batch.lengths.max()
         assert batch.num_real_tokens == batch.lengths.sum()
-        assert batch.num_padded_tokens == batch.width * len(batch.lengths)
+        assert batch.num_padded_tokens == batch.max_seqlen * len(batch.lengths)
         assert batch.num_padded_tokens <= token_budget or len(batch.lengths) == 1
         # Full: another row would not have fitted.
         is_last = batch.rows.stop == len(lengths)
-        assert is_last or batch.num_padded_tokens + batch.width > token_budget
+        assert is_last or batch.num_padded_tokens + batch.max_seqlen > token_budget
 
 
 @given(LENGTHS, st.integers(1, 200))
@@ -56,7 +56,7 @@ def test_pad_puts_each_text_in_its_row_and_unpad_packs_it_again(lengths, token_b
     for batch in micro_batches(lengths, token_budget):
         own = packed[batch.tokens]
         padded = batch.pad(own)
-        assert padded.shape == (len(batch.lengths), batch.width, *shape)
+        assert padded.shape == (len(batch.lengths), batch.max_seqlen, *shape)
         for row, text in zip(padded, own.split(batch.lengths.tolist()), strict=True):
             torch.testing.assert_close(row[: len(text)], text, rtol=0, atol=0)
             # Behind it stands its own last token: no other text's, and no number out of nowhere.
@@ -68,7 +68,7 @@ def test_pad_puts_each_text_in_its_row_and_unpad_packs_it_again(lengths, token_b
 def test_groups_are_all_texts_in_order_and_pad_little(lengths, token_budget, max_padding):
     packed = packed_tokens(lengths)
     for batch in micro_batches(lengths, token_budget):
-        own, groups = packed[batch.tokens], batch.groups(max_padding)
+        own, groups = packed[batch.tokens], batch.length_buckets(max_padding)
         texts = [
             text for group in groups for text in own[group.tokens].split(batch.lengths[group.rows].tolist())
         ]
@@ -80,8 +80,8 @@ def test_groups_are_all_texts_in_order_and_pad_little(lengths, token_budget, max
         # Full: the texts of the next length would not have fitted.
         for group, following in itertools.pairwise(groups):
             more = batch.lengths[group.rows.start : following.rows.start]
-            more = np.append(more, following.lengths[following.lengths == following.width])
-            assert (group.width - more).sum() > max_padding
+            more = np.append(more, following.lengths[following.lengths == following.max_seqlen])
+            assert (group.max_seqlen - more).sum() > max_padding
 
 
 @given(LENGTHS.filter(len), st.integers(1, 200))
@@ -110,7 +110,7 @@ def test_halves_are_micro_batches_of_the_first_and_the_other_texts(lengths):
 @given(LENGTHS.filter(len))
 def test_padding_is_true_at_real_tokens_and_none_where_all_are(lengths):
     (batch,) = micro_batches(lengths, int(lengths[0]) * len(lengths))
-    padding = batch.padding(CPU)
+    padding = batch.attention_mask(CPU)
     if (lengths == lengths[0]).all():
         assert padding is None
         assert not batch.is_padded
@@ -122,7 +122,7 @@ def test_padding_is_true_at_real_tokens_and_none_where_all_are(lengths):
 
 @given(st.integers(1, 100_000), st.integers(4, 2000))
 def test_an_even_budget_parts_tokens_among_cores(num_tokens, token_budget):
-    even = even_budget(num_tokens, token_budget)
+    even = balanced_token_budget(num_tokens, token_budget)
     assert token_budget // 4 <= even <= token_budget
     count = -(-num_tokens // even)
     # As many as the cores of a small machine, or so few that more would be too small.

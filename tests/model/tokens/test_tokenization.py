@@ -19,7 +19,7 @@ PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=12)
 MAX_LENGTH = st.integers(4, 40)
 
 
-def rows_of(tokenized: TokenizedTexts, values) -> list[list[int]]:
+def slice_states(tokenized: TokenizedTexts, values) -> list[list[int]]:
     return (
         [row.tolist() for row in np.split(values, np.cumsum(tokenized.lengths)[:-1])]
         if len(tokenized)
@@ -32,7 +32,7 @@ def test_equals_the_tokenizers_own_ids_one_by_one(tokenizer, texts, max_length):
     tokenized = tokenize(tokenizer, texts, max_length=max_length)
     whole = [tokenizer(text)["input_ids"] for text in texts]
     cut = [tokenizer(text, truncation=True, max_length=max_length)["input_ids"] for text in texts]
-    assert rows_of(tokenized, tokenized.input_ids) == cut
+    assert slice_states(tokenized, tokenized.input_ids) == cut
     assert tokenized.lengths.tolist() == list(map(len, cut))
     assert tokenized.truncated.tolist() == [len(ids) > max_length for ids in whole]
 
@@ -43,9 +43,9 @@ def test_equals_the_tokenizers_own_ids_for_pairs(tokenizer, pairs, max_length):
     tokenized = tokenize(tokenizer, first, second, max_length=max_length)
     whole = [tokenizer([a], [b]) for a, b in pairs]
     cut = [tokenizer([a], [b], truncation=True, max_length=max_length) for a, b in pairs]
-    assert rows_of(tokenized, tokenized.input_ids) == [one["input_ids"][0] for one in cut]
+    assert slice_states(tokenized, tokenized.input_ids) == [one["input_ids"][0] for one in cut]
     if pairs:
-        assert rows_of(tokenized, tokenized.token_type_ids) == [one["token_type_ids"][0] for one in cut]
+        assert slice_states(tokenized, tokenized.token_type_ids) == [one["token_type_ids"][0] for one in cut]
     assert tokenized.truncated.tolist() == [len(one["input_ids"][0]) > max_length for one in whole]
 
 
@@ -59,7 +59,7 @@ def test_exactly_max_length_tokens_are_not_truncated(tokenizer):
 def test_of_a_pair_the_longer_part_is_cut(tokenizer):
     tokenized = tokenize(tokenizer, ["fox " * 20, "dog"], ["dog", "fox " * 20], max_length=10)
     fox, dog = tokenizer.convert_tokens_to_ids(["fox", "dog"])
-    assert [(row.count(fox), row.count(dog)) for row in rows_of(tokenized, tokenized.input_ids)] == [
+    assert [(row.count(fox), row.count(dog)) for row in slice_states(tokenized, tokenized.input_ids)] == [
         (6, 1)
     ] * 2
     assert tokenized.truncated.all()
@@ -76,7 +76,7 @@ def test_an_empty_second_text_is_still_a_pair(tokenizer):
 def test_many_texts_are_tokenised_in_several_calls(tokenizer, texts, monkeypatch, num_texts):
     first, second = texts[:num_texts], texts[::-1][:num_texts]
     expected = tokenize(tokenizer, first, second, max_length=20)
-    monkeypatch.setattr(tokenization, "_TEXTS_A_CALL", 3)
+    monkeypatch.setattr(tokenization, "_TEXTS_PER_CALL", 3)
     found = tokenize(tokenizer, first, second, max_length=20)
     for name in ("input_ids", "token_type_ids", "lengths", "truncated"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

@@ -112,7 +112,7 @@ def batch(model, texts, make_engine):
 
 
 def losses_of(model, batch, direction=KlDirection.TEACHER_STUDENT, hard_label_weight=0.0):
-    engine = model.engine(resolve_execution(Precision.FP32, device="cpu"), num_streams=1)
+    engine = model.engine(resolve_execution(Precision.FP32, device="cpu"), num_cores=1)
     texts, teacher = batch
     return branch_gradients(
         model.branches,
@@ -156,7 +156,7 @@ def test_each_branch_gets_the_gradients_of_its_own_loss_and_the_backbone_none(mo
     model.zero_grad()
     texts, teacher = batch
     (micro_batch,) = micro_batches(texts.lengths, 10_000)
-    padding = micro_batch.padding(torch.device("cpu"))
+    padding = micro_batch.attention_mask(torch.device("cpu"))
     ids = micro_batch.pad(torch.from_numpy(texts.input_ids))
     with torch.no_grad():
         states = model.backbone(ids, attention_mask=padding, output_hidden_states=True).hidden_states[1:-1]

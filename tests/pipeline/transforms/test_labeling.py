@@ -35,13 +35,13 @@ def loaded(task: LabelTask) -> Teacher:
     return task.load()
 
 
-def rows_of(texts: Sequence[str], pairs: Sequence[str] | None = None) -> pa.Table:
+def slice_states(texts: Sequence[str], pairs: Sequence[str] | None = None) -> pa.Table:
     columns = {schema.ROW: pa.array(range(100, 100 + len(texts))), schema.INPUT_TEXT: pa.array(texts)}
     return pa.table(columns if pairs is None else {**columns, schema.INPUT_TEXT_PAIR: pa.array(pairs)})
 
 
 def test_logits_are_the_teachers_own(task: LabelTask, loaded: Teacher, teacher: Path):
-    table, counts = task.process(rows_of(TEXTS), "a.csv", loaded)
+    table, counts = task.process(slice_states(TEXTS), "a.csv", loaded)
     assert table.schema == task.schema
     expected = plain_logits(teacher, TEXTS)
     np.testing.assert_allclose(np.stack(table["teacher_logits"].to_numpy()), expected, atol=1e-5)
@@ -57,7 +57,7 @@ def test_logits_are_the_teachers_own(task: LabelTask, loaded: Teacher, teacher: 
 
 
 def test_equal_texts_get_equal_answers_and_are_run_once(task: LabelTask, loaded: Teacher):
-    table, counts = task.process(rows_of(["a b", "echo", "a b", "a b", "echo"]), "a.csv", loaded)
+    table, counts = task.process(slice_states(["a b", "echo", "a b", "a b", "echo"]), "a.csv", loaded)
     assert counts["distinct_texts"] == 2
     for column in ("text_hash", "split", "teacher_logits", "teacher_prediction", "num_tokens"):
         one, two, three, four, five = table[column].to_pylist()
@@ -66,22 +66,22 @@ def test_equal_texts_get_equal_answers_and_are_run_once(task: LabelTask, loaded:
 
 
 def test_the_split_goes_by_the_text_alone(task: LabelTask, loaded: Teacher):
-    forwards, _ = task.process(rows_of(TEXTS), "a.csv", loaded)
-    backwards, _ = task.process(rows_of(TEXTS[::-1]), "b.csv", loaded)
+    forwards, _ = task.process(slice_states(TEXTS), "a.csv", loaded)
+    backwards, _ = task.process(slice_states(TEXTS[::-1]), "b.csv", loaded)
     assert forwards["split"].to_pylist() == backwards["split"].to_pylist()[::-1]
     assert set(forwards["split"].to_pylist()) == {"train", "calibration"}
 
 
 @pytest.mark.parametrize(("fraction", "split"), [(0.0, "train"), (1.0, "calibration")])
 def test_all_rows_can_be_of_one_split(task: LabelTask, loaded: Teacher, fraction: float, split: str):
-    table, counts = replace(task, calibration_fraction=fraction).process(rows_of(TEXTS), "a.csv", loaded)
+    table, counts = replace(task, calibration_fraction=fraction).process(slice_states(TEXTS), "a.csv", loaded)
     assert set(table["split"].to_pylist()) == {split}
     assert counts[split] == 60
 
 
 def test_a_row_is_answered_alike_in_any_company(task: LabelTask, loaded: Teacher):
-    together, _ = task.process(rows_of(TEXTS[:10]), "a.csv", loaded)
-    alone = pa.concat_tables(task.process(rows_of([text]), "a.csv", loaded)[0] for text in TEXTS[:10])
+    together, _ = task.process(slice_states(TEXTS[:10]), "a.csv", loaded)
+    alone = pa.concat_tables(task.process(slice_states([text]), "a.csv", loaded)[0] for text in TEXTS[:10])
     np.testing.assert_allclose(
         np.stack(together["teacher_logits"].to_numpy()),
         np.stack(alone["teacher_logits"].to_numpy()),
@@ -92,7 +92,7 @@ def test_a_row_is_answered_alike_in_any_company(task: LabelTask, loaded: Teacher
 def test_pairs_are_encoded_as_pairs(task: LabelTask, loaded: Teacher, teacher: Path):
     task = replace(task, reading=RowReading(columns=Columns(text="t", text_pair="p"), id_type=None))
     pairs = TEXTS[::-1]
-    table, _ = task.process(rows_of(TEXTS, pairs), "a.csv", loaded)
+    table, _ = task.process(slice_states(TEXTS, pairs), "a.csv", loaded)
     assert table["text_pair"].to_pylist() == pairs
     np.testing.assert_allclose(
         np.stack(table["teacher_logits"].to_numpy()), plain_logits(teacher, TEXTS, pairs), atol=1e-5

@@ -47,12 +47,12 @@ def loaded(task: ScoreTask) -> Scorer:
     return task.load()
 
 
-def rows_of(texts: Sequence[str]) -> pa.Table:
+def slice_states(texts: Sequence[str]) -> pa.Table:
     return pa.table({schema.ROW: pa.array(range(len(texts))), schema.INPUT_TEXT: pa.array(texts)})
 
 
 def test_answers_are_those_of_predict(task: ScoreTask, loaded: Scorer, fastbert: Path):
-    table, counts = task.process(rows_of(TEXTS), "a.csv", loaded)
+    table, counts = task.process(slice_states(TEXTS), "a.csv", loaded)
     assert table.schema == task.schema
     expected = FastBertForSequenceClassification.from_pretrained(fastbert).predict(TEXTS, speed=0.7)
     assert table["prediction"].to_pylist() == expected.predictions
@@ -68,7 +68,7 @@ def test_answers_are_those_of_predict(task: ScoreTask, loaded: Scorer, fastbert:
 
 
 def test_a_row_that_left_early_was_sure_and_one_that_stayed_was_not(task: ScoreTask, loaded: Scorer):
-    table, _ = task.process(rows_of(TEXTS), "a.csv", loaded)
+    table, _ = task.process(slice_states(TEXTS), "a.csv", loaded)
     uncertainty = table["uncertainty"].to_numpy()
     early = table["exit_layer"].to_numpy() < NUM_LAYERS
     assert (uncertainty[early] < 0.7).all()
@@ -76,8 +76,8 @@ def test_a_row_that_left_early_was_sure_and_one_that_stayed_was_not(task: ScoreT
 
 
 def test_the_shadow_sample_is_answered_at_full_depth(task: ScoreTask, loaded: Scorer, teacher: Path):
-    table, _ = task.process(rows_of(TEXTS), "a.csv", loaded)
-    without, _ = replace(task, shadow_fraction=0.0).process(rows_of(TEXTS), "a.csv", loaded)
+    table, _ = task.process(slice_states(TEXTS), "a.csv", loaded)
+    without, _ = replace(task, shadow_fraction=0.0).process(slice_states(TEXTS), "a.csv", loaded)
     is_shadow = table["teacher_prediction"].is_valid().to_numpy()
     assert 0 < is_shadow.sum() < len(TEXTS)
     assert (table["teacher_probabilities"].is_valid().to_numpy() == is_shadow).all()
@@ -97,14 +97,14 @@ def test_the_shadow_sample_is_answered_at_full_depth(task: ScoreTask, loaded: Sc
 
 
 def test_the_shadow_sample_goes_by_the_text_alone(task: ScoreTask, loaded: Scorer):
-    forwards, _ = task.process(rows_of(TEXTS), "a.csv", loaded)
-    backwards, _ = task.process(rows_of(TEXTS[::-1]), "a.csv", loaded)
+    forwards, _ = task.process(slice_states(TEXTS), "a.csv", loaded)
+    backwards, _ = task.process(slice_states(TEXTS[::-1]), "a.csv", loaded)
     assert forwards["teacher_prediction"].to_pylist() == backwards["teacher_prediction"].to_pylist()[::-1]
 
 
 def test_equal_texts_are_run_once_and_counted_each(task: ScoreTask, loaded: Scorer):
-    once, counts_once = task.process(rows_of(TEXTS[:5]), "a.csv", loaded)
-    thrice, counts = task.process(rows_of(TEXTS[:5] * 3), "a.csv", loaded)
+    once, counts_once = task.process(slice_states(TEXTS[:5]), "a.csv", loaded)
+    thrice, counts = task.process(slice_states(TEXTS[:5] * 3), "a.csv", loaded)
     assert counts["distinct_texts"] == counts_once["distinct_texts"] <= 5
     assert counts["processed_token_layers"] == counts_once["processed_token_layers"]
     for layer in (1, 2, 3):
@@ -115,7 +115,7 @@ def test_equal_texts_are_run_once_and_counted_each(task: ScoreTask, loaded: Scor
 @pytest.mark.parametrize("layer", [1, 2, 3])
 def test_all_texts_can_leave_at_one_layer(task: ScoreTask, loaded: Scorer, layer: int):
     policy = ExitPolicy.from_exit_layer(layer, num_layers=NUM_LAYERS)
-    table, counts = replace(task, policy=policy).process(rows_of(TEXTS), "a.csv", loaded)
+    table, counts = replace(task, policy=policy).process(slice_states(TEXTS), "a.csv", loaded)
     assert set(table["exit_layer"].to_pylist()) == {layer}
     assert counts[f"exit_layer_{layer}"] == len(TEXTS)
 

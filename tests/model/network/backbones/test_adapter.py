@@ -9,7 +9,7 @@ from model.errors import CheckpointError
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
-from model.network.backbones.adapter import SUPPORTED_FAMILIES, adapt
+from model.network.backbones.adapter import SUPPORTED_FAMILIES, adapter_for
 from model.tokens.tokenization import tokenize
 
 EXACT = {"rtol": 0, "atol": 1e-5}
@@ -41,7 +41,7 @@ def test_speed_0_gives_the_logits_for_pairs(model, texts, hugging_face_logits):
 
 def test_token_types_reach_the_families_that_know_them(model, texts):
     kinds = tokenize(model.tokenizer, texts, texts, max_length=48).token_type_ids
-    assert model.adapter.takes_token_types == (kinds is not None)
+    assert model.adapter.has_token_types == (kinds is not None)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_every_supported_family_is_tried(families):
 def test_an_unsupported_family_is_refused_with_the_supported_ones():
     config = AutoConfig.for_model("gpt2", n_embd=8, n_layer=2, n_head=2, vocab_size=9)
     with pytest.raises(CheckpointError, match="gpt2") as caught:
-        adapt(AutoModelForSequenceClassification.from_config(config))
+        adapter_for(AutoModelForSequenceClassification.from_config(config))
     for family in SUPPORTED_FAMILIES:
         assert family in str(caught.value)
 
@@ -113,12 +113,12 @@ def test_an_unsupported_family_is_refused_with_the_supported_ones():
 def test_a_decoder_is_refused():
     config = AutoConfig.for_model("bert", is_decoder=True, vocab_size=9, **TINY)
     with pytest.raises(CheckpointError, match="decoder"):
-        adapt(AutoModelForSequenceClassification.from_config(config))
+        adapter_for(AutoModelForSequenceClassification.from_config(config))
 
 
 def test_a_fastbert_is_no_backbone(fastbert):
     with pytest.raises(CheckpointError, match="FastBERT already"):
-        adapt(fastbert)
+        adapter_for(fastbert)
 
 
 def test_an_adapter_holds_no_weights_of_its_own(fastbert):
