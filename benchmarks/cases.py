@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from contestant import Rows
 from jobs.commands.label_teacher import LabelTeacherConfig
-from pipeline.sampling.hash_sampling import Draw, drawn, text_hashes
+from pipeline.sampling.hash_sampling import HashStream, in_hash_sample, text_hashes
 
 
 def read_case(case: str, data: Path, num_rows: int, tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -19,7 +19,7 @@ def read_case(case: str, data: Path, num_rows: int, tokenizer: PreTrainedTokeniz
     if case == "dev":
         return distinct_texts(data / "sst2_glue/dev.tsv")[:num_rows]
     news = distinct_texts(data / "ag_news/test.tsv")
-    return news[:num_rows] if case == "ag" else joined(news, num_rows, tokenizer)
+    return news[:num_rows] if case == "ag" else concatenate(news, num_rows, tokenizer)
 
 
 def distinct_texts(path: Path) -> list[str]:
@@ -32,11 +32,13 @@ def distinct_texts(path: Path) -> list[str]:
 
 def unseen(texts: list[str]) -> list[str]:
     """Return the texts that `label-teacher`, with its defaults, sets aside for calibration."""
-    is_unseen = drawn(text_hashes(texts), LabelTeacherConfig.calibration_fraction, Draw.CALIBRATION)
+    is_unseen = in_hash_sample(
+        text_hashes(texts), LabelTeacherConfig.calibration_fraction, HashStream.CALIBRATION
+    )
     return [text for text, keep in zip(texts, is_unseen, strict=True) if keep]
 
 
-def joined(texts: list[str], num_rows: int, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def concatenate(texts: list[str], num_rows: int, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Return long texts: one after another of `texts` until there are enough tokens, 256 or more."""
     lengths = Rows(texts, tokenizer, 512).tokenized.lengths
     rng = np.random.default_rng(0)

@@ -40,9 +40,9 @@ from jobs.terminal.options import (
     Workers,
 )
 
-_MISUSE = 2
-_INTERRUPTED = 130
-_GO_ON = {
+_EXIT_USAGE = 2
+_EXIT_INTERRUPTED = 130
+_RESUME_HINTS = {
     "label-teacher": "; run the same command again to go on",
     "score": "; run the same command again to go on",
     "distill": "; run it again with --resume to go on",
@@ -342,10 +342,10 @@ def execute(words: Sequence[str]) -> Any:
     return command.main(list(words), standalone_mode=False)
 
 
-def spread(args: Sequence[str]) -> list[str]:
+def expand_repeated_options(args: Sequence[str]) -> list[str]:
     """Let an option that may be repeated take several values, as a shell makes of an unquoted glob.
 
-    >>> spread(["score", "--input", "a.tsv", "b.tsv", "--speed", "0.5"])
+    >>> expand_repeated_options(["score", "--input", "a.tsv", "b.tsv", "--speed", "0.5"])
     ['score', '--input', 'a.tsv', '--input', 'b.tsv', '--speed', '0.5']
     """
     spread_out: list[str] = []
@@ -375,21 +375,21 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     quieten_beam()
     command: Any = typer.main.get_command(app)
-    args = spread(sys.argv[1:] if args is None else args) or ["--help"]
+    args = expand_repeated_options(sys.argv[1:] if args is None else args) or ["--help"]
     try:
         status = command.main(args, prog_name=_PROGRAM, standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
-        status = _INTERRUPTED
+        status = _EXIT_INTERRUPTED
     except _UsageError as error:
-        _fail(error.format_message(), _MISUSE)
+        _fail(error.format_message(), _EXIT_USAGE)
     except ValueError as error:
         from model.errors import FastBertJobsError
 
         if not isinstance(error, FastBertJobsError):
             raise
-        _fail(_BEAM_STEP.sub("", str(error)), _MISUSE)
-    if status == _INTERRUPTED:  # typer catches some interrupts itself, and returns this
-        _fail("interrupted" + _GO_ON.get(args[0], ""), _INTERRUPTED)
+        _fail(_BEAM_STEP.sub("", str(error)), _EXIT_USAGE)
+    if status == _EXIT_INTERRUPTED:  # typer catches some interrupts itself, and returns this
+        _fail("interrupted" + _RESUME_HINTS.get(args[0], ""), _EXIT_INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from jobs.cli import app, spread
+from jobs.cli import app, expand_repeated_options
 from jobs.commands.calibrate import CalibrateConfig
 from jobs.commands.calibrate import run as calibrate
 from jobs.commands.label_teacher import LabelTeacherConfig
@@ -42,7 +42,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory, teacher: Path, fastbert
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_parse(line: str) -> None:
-    words = spread(shlex.split(line))
+    words = expand_repeated_options(shlex.split(line))
     group = typer.main.get_command(app)
     name, command, rest = group.resolve_command(group.make_context("fastbert-jobs", words), words)
     context = command.make_context(name, rest)

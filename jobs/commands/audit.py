@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobs.terminal.console import results, table
+from jobs.terminal.console import stdout_console, table
 from jobs.terminal.options import FormatName
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SPEED_PLOT_FILE = "speed_up.png"
 # So unlikely must a shadow sample be under a promise to speak against it.
-_DOUBT = 0.001
+_CONTRADICTION_P = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def run(config: AuditConfig) -> ExitStats:
         plot = _speed_plot(certificate, stats)
         paths.append(_write(directory, SPEED_PLOT_FILE, lambda file: file.write(plot)))
     show(stats, manifest)
-    results().print(f"wrote {', '.join(paths)}", markup=False, soft_wrap=True)
+    stdout_console().print(f"wrote {', '.join(paths)}", markup=False, soft_wrap=True)
     return stats
 
 
@@ -116,12 +116,12 @@ def _write(directory: str, name: str, write: Callable[[Any], object]) -> str:
     from apache_beam.io.filesystems import FileSystems
 
     from model.errors import OutputError
-    from pipeline.contract.storage import make_directory, write_whole
+    from pipeline.contract.storage import make_directory, write_atomically
 
     path = str(FileSystems.join(directory, name))
     try:
         make_directory(directory)
-        write_whole(path, write)
+        write_atomically(path, write)
     except OSError as error:
         reason = " ".join(str(error).split())
         raise OutputError(f"{directory!r} cannot be written: {reason}; choose another --output") from error
@@ -132,7 +132,7 @@ def show(stats: ExitStats, manifest: Manifest) -> None:
     """Print exit statistics as a table and a few lines."""
     from model.guarantee.calibrated_policy import CERTIFICATE
 
-    console, with_labels = results(), any(layer.labelled for layer in stats.layers)
+    console, with_labels = stdout_console(), any(layer.labelled for layer in stats.layers)
     total_flops = max(sum(layer.flops for layer in stats.layers), 1)
     rows = []
     for number, layer in enumerate(stats.layers, start=1):
@@ -169,16 +169,16 @@ def show(stats: ExitStats, manifest: Manifest) -> None:
 def _show_certificate(certificate: dict[str, Any], stats: ExitStats) -> None:
     """Print what was promised, and what was expected against what came."""
     kind = "certified" if certificate["is_certified"] else "not certified"
-    results().print(
+    stdout_console().print(
         f"{kind} on {certificate['num_rows']:,} test rows, of which {certificate['num_wrong']:,} differ: "
         f"at most {certificate['wrong_bound']:.2%} at {certificate['confidence']:.0%}; saved compute "
         f"expected {certificate['speed_up']:.2f}x, found {stats.saved_compute_speed_up:.2f}x",
         soft_wrap=True,
     )
-    _show_doubt(certificate, stats)
+    _warn_if_contradicted(certificate, stats)
 
 
-def _show_doubt(certificate: dict[str, Any], stats: ExitStats) -> None:
+def _warn_if_contradicted(certificate: dict[str, Any], stats: ExitStats) -> None:
     """Say so if the shadow sample differs from full depth more often than a kept promise would let it."""
     from model.guarantee.binomial import p_value
 
@@ -187,8 +187,8 @@ def _show_doubt(certificate: dict[str, Any], stats: ExitStats) -> None:
         return
     shadowed = sum(layer.shadowed for layer in stats.layers)
     differing = shadowed - sum(layer.agreeing for layer in stats.layers)
-    if differing and 1 - p_value(differing - 1, shadowed, promised) < _DOUBT:
-        results().print(
+    if differing and 1 - p_value(differing - 1, shadowed, promised) < _CONTRADICTION_P:
+        stdout_console().print(
             f"the certificate does not hold here: {differing:,} of {shadowed:,} shadow rows differ, more "
             f"than {promised:.2%}; these texts are not like the calibration's: calibrate with some of them",
             style="bold red",
@@ -197,7 +197,7 @@ def _show_doubt(certificate: dict[str, Any], stats: ExitStats) -> None:
 
 
 def _show_shares(stats: ExitStats) -> None:
-    console = results()
+    console = stdout_console()
     accuracy = stats.share("correct", "labelled")
     if accuracy is not None:
         labelled = sum(layer.labelled for layer in stats.layers)

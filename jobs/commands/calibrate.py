@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.driver.compatibility import check_partners
-from jobs.terminal.console import next_command, progress_bar, results, show_decisions, table
+from jobs.driver.compatibility import check_labels_match_model
+from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
 from jobs.terminal.options import PrecisionName
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ DISAGREEMENTS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05)
 SPEED_UPS = (1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 # Of fewer, neither half says anything.
 MIN_ROWS = 100
-_ROWS_A_STEP = 2048
+_ROWS_PER_STEP = 2048
 _COST_TOKENS = 1 << 15
 # Rounding in 16 bits moves logits by some hundredths of their spread, another fine-tuning by some tenths.
-_SAME_MODEL = 0.15
+_MAX_RELATIVE_LOGIT_ERROR = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +87,8 @@ def run(config: CalibrateConfig) -> Calibration:
     rows, num_texts = labels.calibration(config.rows)
     training = _check_rows(config, directory, rows)
     engine = model.engine(resolve_execution(Precision(config.precision)))
-    show_decisions(
-        results(),
+    print_settings(
+        stdout_console(),
         {
             "model": f"{config.model}, {model.num_layers} layers, {len(model.labels)} labels",
             "labels": f"{config.labels}, {labels.num_calibration_rows:,} rows for calibration, "
@@ -102,10 +102,10 @@ def run(config: CalibrateConfig) -> Calibration:
     output = config.output or str(directory)
     calibration.save(output)
     _show(config, calibration)
-    console = results()
+    console = stdout_console()
     console.print(f"wrote {output}/calibration.json and calibration.parquet", markup=False, soft_wrap=True)
     elsewhere = f" --calibration {config.output}" if config.output else ""
-    next_command(
+    print_next_step(
         console,
         f"fastbert-jobs score --input CORPUS --text-column text --model {config.model} "
         f"--output scores --max-disagreement 0.01{elsewhere}",
@@ -118,7 +118,7 @@ def _check_labels(
 ) -> None:
     from model.errors import CheckpointError
 
-    check_partners(model, config.model, labels, config.labels)
+    check_labels_match_model(model, config.model, labels, config.labels)
     if labels.max_length != model.config.max_length:
         raise CheckpointError(
             f"{config.model!r} cuts texts to {model.config.max_length} tokens, but {config.labels!r} to "
@@ -130,16 +130,19 @@ def _check_rows(config: CalibrateConfig, directory: Path, rows: pa.Table) -> str
     """Refuse too few rows, and rows that training has seen; say in a line what could be told of that."""
     from model.errors import InputError
     from pipeline.contract import schema
-    from pipeline.sampling.training_hashes import SEEN_FILE, seen_rows
+    from pipeline.sampling.training_hashes import TRAINING_HASHES_FILE, overlapping_rows
 
     if len(rows) < MIN_ROWS:
         raise InputError(
             f"{config.labels!r} holds {len(rows)} distinct texts for calibration, and at least {MIN_ROWS} "
             "are needed (1 % at 95 % takes 598); label more, or with a larger --calibration-fraction"
         )
-    seen = seen_rows(directory, rows[schema.TEXT_HASH].to_pylist())
+    seen = overlapping_rows(directory, rows[schema.TEXT_HASH].to_pylist())
     if seen is None:
-        return f"{config.model!r} has no {SEEN_FILE}: whether it was trained on these texts is not known"
+        return (
+            f"{config.model!r} has no {TRAINING_HASHES_FILE}: "
+            "whether it was trained on these texts is not known"
+        )
     if seen:
         source, row = rows[schema.SOURCE][seen[0]].as_py(), rows[schema.ROW][seen[0]].as_py()
         raise InputError(
@@ -214,8 +217,8 @@ def _run_all_exits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.floa
     logits = np.empty((len(texts), engine.num_layers, len(engine.labels)), dtype=np.float32)
     with progress_bar(rate="rate") as progress:
         bar = progress.add_task("calibrate", total=len(texts), rate="")
-        for first in range(0, len(texts), _ROWS_A_STEP):
-            part = np.arange(first, min(first + _ROWS_A_STEP, len(texts)))
+        for first in range(0, len(texts), _ROWS_PER_STEP):
+            part = np.arange(first, min(first + _ROWS_PER_STEP, len(texts)))
             logits[part] = all_exit_logits(engine, texts.take(part))
             progress.update(bar, completed=int(part[-1]) + 1)
     check_finite(logits.reshape(len(texts), -1))
@@ -234,7 +237,7 @@ def _check_same_model(
     check_finite(soft)
     spread = float(np.sqrt(np.mean((soft - soft.mean(axis=0)) ** 2)))
     apart = float(np.sqrt(np.mean((full_depth - soft) ** 2)))
-    if apart > _SAME_MODEL * max(spread, 1e-6):
+    if apart > _MAX_RELATIVE_LOGIT_ERROR * max(spread, 1e-6):
         differ = float(np.mean(full_depth.argmax(axis=1) != soft.argmax(axis=1)))
         raise CheckpointError(
             f"{config.labels!r} holds another model's answers: {config.model!r} at full depth gives other "
@@ -312,7 +315,7 @@ def _describe(policy: CalibratedPolicy) -> dict[str, Any]:
 
 
 def _show(config: CalibrateConfig, calibration: Calibration) -> None:
-    console, facts = results(), calibration.facts
+    console, facts = stdout_console(), calibration.facts
     num_test = facts["max_disagreement"][0]["num_rows"]
     exits = [
         (

@@ -7,9 +7,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, WorkingDirectory
-from jobs.driver.compatibility import check_partners
-from jobs.terminal.console import next_command, progress_bar, results, show_decisions, table
+from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
+from jobs.driver.compatibility import check_labels_match_model
+from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
 from jobs.terminal.options import KlDirectionName, PrecisionName
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def run(config: DistillConfig) -> DistillSummary:
     from pipeline.results.soft_labels import SoftLabels
 
     training = config.training()
-    working = WorkingDirectory(
+    working = AtomicOutputDirectory(
         config.output,
         overwrite=config.overwrite,
         resume=config.resume,
@@ -125,9 +125,9 @@ def run(config: DistillConfig) -> DistillSummary:
     distillation.train()
     distillation.save()
     working.finish()
-    console = results()
+    console = stdout_console()
     console.print(f"{labels.num_train_rows:,} rows, {config.epochs} epochs; wrote {config.output}")
-    next_command(
+    print_next_step(
         console,
         f"fastbert-jobs calibrate --model {config.output} --labels {config.labels}",
     )
@@ -147,7 +147,7 @@ def _load(config: DistillConfig, labels: SoftLabels) -> FastBertForSequenceClass
     model = FastBertForSequenceClassification.from_backbone(
         backbone, tokenizer, max_length=labels.max_length, seed=config.seed
     )
-    check_partners(model, config.backbone, labels, config.labels)
+    check_labels_match_model(model, config.backbone, labels, config.labels)
     return model
 
 
@@ -155,8 +155,8 @@ def _show(
     config: DistillConfig, model: FastBertForSequenceClassification, labels: SoftLabels, execution: Execution
 ) -> None:
     """Print what was decided."""
-    show_decisions(
-        results(),
+    print_settings(
+        stdout_console(),
         {
             "backbone": f"{config.backbone}, {model.num_layers} layers, frozen",
             "labels": f"{labels.num_train_rows:,} rows to train on, cut to {labels.max_length} tokens",
@@ -175,7 +175,7 @@ class _Distillation:
         training: TrainingConfig,
         model: FastBertForSequenceClassification,
         labels: SoftLabels,
-        working: WorkingDirectory,
+        working: AtomicOutputDirectory,
         execution: Execution,
     ) -> None:
         from copy import deepcopy
@@ -211,14 +211,14 @@ class _Distillation:
 
             def on_epoch(epoch: int) -> None:
                 if held_out is not None:
-                    self._judge(epoch, held_out)
+                    self._evaluate(epoch, held_out)
 
             train(
                 self._model.branches,
                 self._training,
                 batches=self._batches,
                 steps_per_epoch=self._labels.steps_per_epoch(self._training.batch_size),
-                gradients=self._learn,
+                gradients=self._backward,
                 on_step=on_step,
                 on_epoch=on_epoch,
                 state=self._state,
@@ -266,11 +266,11 @@ class _Distillation:
         """Yield each batch of an epoch, and where its states stand among those that were computed with it."""
         from functools import cache, partial
 
-        from pipeline.results.soft_labels import windows
+        from pipeline.results.soft_labels import token_windows
 
         batches = self._labels.batches(epoch, batch_size=self._training.batch_size, seed=self._training.seed)
         # The backbone is frozen, so the states of many batches can be computed at once.
-        for window in windows(batches, self.engine.chunk_tokens // (self.engine.num_layers - 1)):
+        for window in token_windows(batches, self.engine.chunk_tokens // (self.engine.num_layers - 1)):
             # Not before they are asked for: a resumed run skips what was done.
             states = cache(partial(self._states, window))
             first = 0
@@ -280,11 +280,11 @@ class _Distillation:
 
     def _states(self, window: list[SoftLabelledTexts]) -> LayerStates:
         from model.exits.exit_logits import LayerStates
-        from pipeline.results.soft_labels import joined
+        from pipeline.results.soft_labels import concatenate
 
-        return LayerStates(self.engine, self._tokenize(joined(window)))
+        return LayerStates(self.engine, self._tokenize(concatenate(window)))
 
-    def _learn(self, batch: tuple[SoftLabelledTexts, slice, Callable[[], LayerStates]]) -> float:
+    def _backward(self, batch: tuple[SoftLabelledTexts, slice, Callable[[], LayerStates]]) -> float:
         import torch
 
         from model.training.self_distillation import KlDirection, branch_gradients
@@ -311,7 +311,7 @@ class _Distillation:
             max_length=self._model.config.max_length,
         )
 
-    def _judge(self, epoch: int, held_out: SoftLabelledTexts) -> None:
+    def _evaluate(self, epoch: int, held_out: SoftLabelledTexts) -> None:
         """Report every branch's KL and agreement with the teacher on the held-out texts."""
         from copy import deepcopy
 
@@ -323,7 +323,7 @@ class _Distillation:
         self.write_metrics()
         rows = [(f"{q.layer}", f"{q.kl:.4f}", f"{q.agreement:.2%}") for q in qualities]
         title = f"epoch {epoch} of {self._config.epochs}, {len(held_out):,} held-out rows"
-        results().print(table(title, ("branch after layer", "KL to teacher", "agreement"), rows))
+        stdout_console().print(table(title, ("branch after layer", "KL to teacher", "agreement"), rows))
 
     def _read_metrics(self) -> list[list[BranchQuality]]:
         from model.training.self_distillation import BranchQuality
@@ -336,10 +336,10 @@ class _Distillation:
 
     def save(self) -> None:
         """Write the FastBERT, its metrics, and what it was trained on."""
-        from pipeline.sampling.training_hashes import write_seen
+        from pipeline.sampling.training_hashes import write_training_hashes
 
         self._model.cpu().save_pretrained(self._working.partial)
-        write_seen(self._working.partial, self._labels.train_hashes())
+        write_training_hashes(self._working.partial, self._labels.train_hashes())
         self.write_metrics()
 
     def write_metrics(self) -> None:

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobs.driver.atomic_directory import METRICS_FILE, WorkingDirectory
-from jobs.terminal.console import next_command, progress_bar, results, show_decisions
+from jobs.driver.atomic_directory import METRICS_FILE, AtomicOutputDirectory
+from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console
 from jobs.terminal.options import FormatName
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
     from pipeline.reading.labeled_texts import sorted_labels
 
     training = config.training()
-    working = WorkingDirectory(config.output, overwrite=config.overwrite, sources=(config.model,))
+    working = AtomicOutputDirectory(config.output, overwrite=config.overwrite, sources=(config.model,))
     rows = _read(config, config.input)
     eval_rows = _read(config, config.eval_input) if config.eval_input else None
     labels = sorted_labels(rows.labels)
@@ -120,10 +120,10 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
     finetuning = _Finetuning(config, model, tokenizer, labels, execution)
     finetuning.train(rows, eval_rows, training)
     _save(config, working, rows, finetuning)
-    console = results()
+    console = stdout_console()
     console.print(f"wrote {config.output}", markup=False)
     text = f"--text-column {config.text_column}"
-    next_command(
+    print_next_step(
         console,
         f"fastbert-jobs label-teacher --input CORPUS {text} --teacher {config.output} --output labels",
     )
@@ -134,8 +134,8 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
 
 def _show(config: FinetuneConfig, model: PreTrainedModel, rows: LabelledTexts, execution: Execution) -> None:
     """Print what was decided."""
-    show_decisions(
-        results(),
+    print_settings(
+        stdout_console(),
         {
             "model": f"{config.model}, {model.config.model_type}, {model.config.num_labels} labels",
             "input": f"{len(rows):,} rows, {rows.num_rejected:,} without text or label left out",
@@ -222,7 +222,7 @@ class _Finetuning:
                 )
 
             def on_epoch(epoch: int) -> None:
-                self._judge(epoch, sum(losses) / len(losses), evaluation)
+                self._evaluate(epoch, sum(losses) / len(losses), evaluation)
                 losses.clear()
                 self._model.train()
 
@@ -232,7 +232,7 @@ class _Finetuning:
                 training,
                 batches=batches,
                 steps_per_epoch=-(-len(rows) // training.batch_size),
-                gradients=lambda batch: self._learn(texts, places, batch),
+                gradients=lambda batch: self._backward(texts, places, batch),
                 on_step=on_step,
                 on_epoch=on_epoch,
             )
@@ -256,7 +256,7 @@ class _Finetuning:
         texts = tokenize(self._tokenizer, rows.texts, rows.text_pairs, max_length=self._config.max_length)
         return texts, torch.tensor([self._places[label] for label in rows.labels])
 
-    def _learn(self, texts: Any, places: Tensor, batch: list[int]) -> float:
+    def _backward(self, texts: Any, places: Tensor, batch: list[int]) -> float:
         import numpy as np
         from torch.nn import functional
 
@@ -268,7 +268,7 @@ class _Finetuning:
         loss.backward()
         return loss.item()
 
-    def _judge(self, epoch: int, loss: float, evaluation: tuple[Any, Tensor] | None) -> None:
+    def _evaluate(self, epoch: int, loss: float, evaluation: tuple[Any, Tensor] | None) -> None:
         """Report an epoch, and remember its weights if they are the best so far."""
         from model.exits.teacher import teacher_logits
 
@@ -288,11 +288,11 @@ class _Finetuning:
                 state = self._model.state_dict()
                 self._best = {name: value.clone() for name, value in state.items()}
         self.epochs.append(report)
-        results().print(line)
+        stdout_console().print(line)
 
 
 def _save(
-    config: FinetuneConfig, working: WorkingDirectory, rows: LabelledTexts, finetuning: _Finetuning
+    config: FinetuneConfig, working: AtomicOutputDirectory, rows: LabelledTexts, finetuning: _Finetuning
 ) -> None:
     """Write the classifier and how it was made, and give both their final name."""
     finetuning.save(working.partial)

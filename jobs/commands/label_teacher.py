@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from jobs.driver.beam_driver import BeamJob, JobOutcome, describe_input, run_beam_job
 from jobs.driver.runner import DEFAULT_ROWS_PER_SHARD, RunnerConfig
-from jobs.terminal.console import next_command, results
+from jobs.terminal.console import print_next_step, stdout_console
 from jobs.terminal.options import FormatName, PrecisionName
 
 COMMAND = "label-teacher"
@@ -128,14 +128,14 @@ def _summarise(config: LabelTeacherConfig, outcome: JobOutcome) -> None:
     from pipeline.contract.schema import CALIBRATION_SPLIT, TRAIN_SPLIT
     from pipeline.transforms.write_shards import DISTINCT_TEXTS
 
-    console, counts = results(), outcome.manifest.counts
+    console, counts = stdout_console(), outcome.manifest.counts
     console.print(outcome.describe_rows())
     console.print(
         f"{counts.get(TRAIN_SPLIT, 0):,} rows to train on, "
         f"{counts.get(CALIBRATION_SPLIT, 0):,} for calibration; "
         f"{counts.get(DISTINCT_TEXTS, 0):,} texts were run"
     )
-    next_command(
+    print_next_step(
         console,
         f"fastbert-jobs distill --labels {config.output} --backbone {config.teacher} --output fastbert",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.commands.label_teacher import check_share
 from jobs.driver.beam_driver import BeamJob, JobOutcome, describe_input, run_beam_job
 from jobs.driver.runner import DEFAULT_ROWS_PER_SHARD, RunnerConfig
-from jobs.terminal.console import next_command, results, table
+from jobs.terminal.console import print_next_step, stdout_console, table
 from jobs.terminal.options import FormatName, PrecisionName
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def _settings(config: ScoreConfig, task: ScoreTask) -> dict[str, Any]:
 def _summarise(config: ScoreConfig, outcome: JobOutcome, flops: FlopsModel) -> None:
     from pipeline.transforms.scoring import EXIT_COUNT, PROCESSED_TOKENS, REAL_TOKENS
 
-    console, counts = results(), outcome.manifest.counts
+    console, counts = stdout_console(), outcome.manifest.counts
     console.print(outcome.describe_rows())
     if not outcome.num_rows:
         return
@@ -287,4 +287,4 @@ def _summarise(config: ScoreConfig, outcome: JobOutcome, flops: FlopsModel) -> N
     mean = sum(layer * count for layer, count in enumerate(exits, start=1)) / outcome.num_rows
     padding = counts[PROCESSED_TOKENS] / max(counts[REAL_TOKENS], 1) - 1
     console.print(f"mean exit layer {mean:.2f} of {flops.num_layers}, padding {padding:.1%}")
-    next_command(console, f"fastbert-jobs audit {config.output}")
+    print_next_step(console, f"fastbert-jobs audit {config.output}")

@@ -12,7 +12,7 @@ STATE_FILE = "training_state.safetensors"
 METRICS_FILE = "metrics.json"
 
 
-class WorkingDirectory:
+class AtomicOutputDirectory:
     """Where a checkpoint grows: beside its final name, which it takes when it is whole."""
 
     def __init__(

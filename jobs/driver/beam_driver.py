@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from jobs.driver.runner import RunnerConfig, make_pipeline
-from jobs.terminal.console import progress_bar, results, show_decisions
+from jobs.terminal.console import print_settings, progress_bar, stdout_console
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -122,20 +122,20 @@ def run_beam_job(job: BeamJob) -> JobOutcome:
         OutputError: if the output directory is another job's, or a shard does not fit the plan.
     """
     from pipeline.contract.layout import OutputLayout
-    from pipeline.contract.manifest import REJECTED, JobDescription, begin, finish
+    from pipeline.contract.manifest import REJECTED, JobDescription, claim_output, commit
 
     # Made before anything is written: Beam checks the runner and its options here, and file systems get them.
     pipeline = make_pipeline(job.runner)
     layout, plan = OutputLayout(job.output), job.inputs.plan()
     description = JobDescription(command=job.command, settings=job.settings, inputs=job.inputs.describe())
-    finished = begin(layout, description, overwrite=job.overwrite, versions=_as_metadata(_versions()))
-    show_decisions(results(), job.decisions)
+    finished = claim_output(layout, description, overwrite=job.overwrite, versions=_as_metadata(_versions()))
+    print_settings(stdout_console(), job.decisions)
     started = time.monotonic()
-    with _watched(layout, plan, finished, description=job.command):
+    with _progress(layout, plan, finished, description=job.command):
         items = [item for item in plan.items if item.shard_name not in finished]
         result = _run(job, pipeline, description.fingerprint, items)
     seconds = time.monotonic() - started
-    manifest = finish(
+    manifest = commit(
         layout,
         description,
         plan,
@@ -231,7 +231,7 @@ def _versions() -> dict[str, str]:
 
 
 @contextmanager
-def _watched(layout: OutputLayout, plan: Plan, finished: set[str], *, description: str) -> Iterator[None]:
+def _progress(layout: OutputLayout, plan: Plan, finished: set[str], *, description: str) -> Iterator[None]:
     """Show progress while the job runs, by the shards that have appeared: so it works on any runner."""
     rows = {item.shard_name: max(item.rows.num_rows, 0) for item in plan.items}
     started_with = sum(rows[name] for name in finished if name in rows)
@@ -247,12 +247,12 @@ def _watched(layout: OutputLayout, plan: Plan, finished: set[str], *, descriptio
             text = f"{rate:,.0f} rows/s" if done > started_with else ""
             progress.update(bar, completed=done, rate=text)
 
-        with _repeated(update, seconds=_REMOTE_POLL_SECONDS if "://" in layout.directory else _POLL_SECONDS):
+        with _every(update, seconds=_REMOTE_POLL_SECONDS if "://" in layout.directory else _POLL_SECONDS):
             yield
 
 
 @contextmanager
-def _repeated(action: Callable[[], None], *, seconds: float) -> Iterator[None]:
+def _every(action: Callable[[], None], *, seconds: float) -> Iterator[None]:
     """Do something every so many seconds, and once more at the end; that it fails is logged and no more."""
     stop = threading.Event()
 

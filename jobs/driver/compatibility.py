@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pipeline.results.soft_labels import SoftLabels
 
 
-def check_partners(
+def check_labels_match_model(
     model: FastBertForSequenceClassification, name: str, labels: SoftLabels, labels_name: str
 ) -> None:
     """Refuse soft labels that do not fit a model.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.driver.atomic_directory import check_local
-from jobs.terminal.console import next_command, results, table
+from jobs.terminal.console import print_next_step, stdout_console, table
 
 if TYPE_CHECKING:
     from jobs.driver.beam_driver import JobOutcome
@@ -107,69 +107,69 @@ def run(config: QuickstartConfig, execute: Execute) -> list[PolicyResult]:
 
     started = time.monotonic()
     check_seed(config.seed)
-    home = _fresh_home(config)
-    _write_texts(config, home)
+    work_dir = _fresh_work_dir(config)
+    _write_texts(config, work_dir)
     _command(
-        execute, "finetune", "--input", home / "train.tsv", "--eval-input", home / "eval.tsv",
-        "--text-column", "text", "--label-column", "label", "--model", home / "pretrained",
-        "--output", home / "teacher", "--epochs", config.finetune_epochs, "--learning-rate", 5e-4,
+        execute, "finetune", "--input", work_dir / "train.tsv", "--eval-input", work_dir / "eval.tsv",
+        "--text-column", "text", "--label-column", "label", "--model", work_dir / "pretrained",
+        "--output", work_dir / "teacher", "--epochs", config.finetune_epochs, "--learning-rate", 5e-4,
         "--max-length", config.max_length, "--seed", config.seed,
     )  # fmt: skip
     _command(
-        execute, "label-teacher", "--input", home / "corpus.tsv", "--text-column", "text",
-        "--teacher", home / "teacher", "--output", home / "labels", "--max-length", config.max_length,
+        execute, "label-teacher", "--input", work_dir / "corpus.tsv", "--text-column", "text",
+        "--teacher", work_dir / "teacher", "--output", work_dir / "labels", "--max-length", config.max_length,
     )  # fmt: skip
     _command(
-        execute, "distill", "--labels", home / "labels", "--backbone", home / "teacher",
-        "--output", home / "fastbert", "--epochs", config.distill_epochs, "--seed", config.seed,
+        execute, "distill", "--labels", work_dir / "labels", "--backbone", work_dir / "teacher",
+        "--output", work_dir / "fastbert", "--epochs", config.distill_epochs, "--seed", config.seed,
     )  # fmt: skip
-    _command(execute, "calibrate", "--model", home / "fastbert", "--labels", home / "labels")
-    found = [_score(execute, home, policy, config.policies[0]) for policy in config.policies]
+    _command(execute, "calibrate", "--model", work_dir / "fastbert", "--labels", work_dir / "labels")
+    found = [_score(execute, work_dir, policy, config.policies[0]) for policy in config.policies]
     _show(found, config)
-    results().print(f"{time.monotonic() - started:,.0f} s in all; everything is in {home}/")
-    next_command(
-        results(),
+    stdout_console().print(f"{time.monotonic() - started:,.0f} s in all; everything is in {work_dir}/")
+    print_next_step(
+        stdout_console(),
         "fastbert-jobs label-teacher --input YOUR_FILES --text-column COLUMN --teacher YOUR_MODEL "
         "--output labels",
     )
     return found
 
 
-def _fresh_home(config: QuickstartConfig) -> Path:
+def _fresh_work_dir(config: QuickstartConfig) -> Path:
     import shutil
 
     from model.errors import OutputError
 
     check_local(config.output)
-    home = Path(config.output)
+    work_dir = Path(config.output)
     try:
-        if home.exists():
-            if not (home / MARKER).is_file():
+        if work_dir.exists():
+            if not (work_dir / MARKER).is_file():
                 raise OutputError(f"{config.output!r} exists and is no quickstart's; choose another --output")
-            shutil.rmtree(home)
-        home.mkdir(parents=True)
-        (home / MARKER).touch()
+            shutil.rmtree(work_dir)
+        work_dir.mkdir(parents=True)
+        (work_dir / MARKER).touch()
     except OSError as error:
         raise OutputError(f"{config.output!r} cannot be written: {error}") from error
-    return home
+    return work_dir
 
 
-def _write_texts(config: QuickstartConfig, home: Path) -> None:
+def _write_texts(config: QuickstartConfig, work_dir: Path) -> None:
     """Gather sentences, part them, and make a tokenizer and an untrained BERT from the training part."""
     from jobs.quickstart.docstring_corpus import corpus
     from jobs.quickstart.tiny_bert import write_tiny_bert
 
-    console = results()
+    console = stdout_console()
     with console.status(f"gathering sentences from the docstrings of {', '.join(PACKAGES)}"):
         total = config.train_rows + config.eval_rows + config.test_rows + config.corpus_rows
         rows = corpus(PACKAGES, max_per_package=total, seed=config.seed)
     sizes = {"train": config.train_rows, "eval": config.eval_rows, "test": config.test_rows}
     first = 0
     for name, size in sizes.items():
-        _write_tsv(home / f"{name}.tsv", ("text", "label"), rows[first : first + size])
+        _write_tsv(work_dir / f"{name}.tsv", ("text", "label"), rows[first : first + size])
         first += size
     unlabelled = [(text,) for text, _ in rows[first : first + config.corpus_rows]]
-    _write_tsv(home / "corpus.tsv", ("text",), unlabelled)
+    _write_tsv(work_dir / "corpus.tsv", ("text",), unlabelled)
     console.print(
         f"{len(rows):,} distinct sentences from the docstrings of {', '.join(PACKAGES)}: "
         f"{config.train_rows:,} labelled by their package, {len(unlabelled):,} unlabelled, "
@@ -178,7 +178,7 @@ def _write_texts(config: QuickstartConfig, home: Path) -> None:
     )
     with console.status("training a tokenizer"):
         write_tiny_bert(
-            home / "pretrained",
+            work_dir / "pretrained",
             [text for text, _ in rows[: config.train_rows]],
             vocab_size=config.vocab_size,
             num_layers=config.num_layers,
@@ -197,23 +197,25 @@ def _write_tsv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]])
 def _command(execute: Execute, *args: object) -> Any:
     """Print a command line, run it, and return what its `run` returned."""
     words = [str(arg) for arg in args]
-    results().print(f"\n$ fastbert-jobs {shlex.join(words)}", markup=False, soft_wrap=True, style="bold")
+    stdout_console().print(
+        f"\n$ fastbert-jobs {shlex.join(words)}", markup=False, soft_wrap=True, style="bold"
+    )
     return execute(words)
 
 
-def _score(execute: Execute, home: Path, policy: str, full_depth: str) -> PolicyResult:
+def _score(execute: Execute, work_dir: Path, policy: str, full_depth: str) -> PolicyResult:
     """Score the test rows by one policy, and compare with full depth."""
     import numpy as np
     import pandas as pd
 
-    output = _scores(home, policy)
+    output = _scores(work_dir, policy)
     outcome: JobOutcome = _command(
-        execute, "score", "--input", home / "test.tsv", "--text-column", "text", "--model", home / "fastbert",
-        "--output", output, *policy.split(),
+        execute, "score", "--input", work_dir / "test.tsv", "--text-column", "text",
+        "--model", work_dir / "fastbert", "--output", output, *policy.split(),
     )  # fmt: skip
-    stats: ExitStats = _command(execute, "audit", output, "--labels-input", home / "test.tsv")
+    stats: ExitStats = _command(execute, "audit", output, "--labels-input", work_dir / "test.tsv")
     answers = pd.read_parquet(output, columns=["prediction"])["prediction"].to_numpy()
-    expected = pd.read_parquet(_scores(home, full_depth), columns=["prediction"])["prediction"].to_numpy()
+    expected = pd.read_parquet(_scores(work_dir, full_depth), columns=["prediction"])["prediction"].to_numpy()
     accuracy = stats.share("correct", "labelled")
     assert accuracy is not None, "the test rows have labels"
     return PolicyResult(
@@ -226,9 +228,9 @@ def _score(execute: Execute, home: Path, policy: str, full_depth: str) -> Policy
     )
 
 
-def _scores(home: Path, policy: str) -> Path:
+def _scores(work_dir: Path, policy: str) -> Path:
     """Return the directory of a policy's scores: scores-speed-0 for --speed 0."""
-    return home / f"scores{policy[1:].replace(' ', '-')}"
+    return work_dir / f"scores{policy[1:].replace(' ', '-')}"
 
 
 def _show(found: Sequence[PolicyResult], config: QuickstartConfig) -> None:
@@ -247,7 +249,7 @@ def _show(found: Sequence[PolicyResult], config: QuickstartConfig) -> None:
         for result in found
     ]
     columns = ("score", "mean exit layer", "FLOPs", "wall clock", "rows/s", "agreement", "accuracy")
-    console = results()
+    console = stdout_console()
     console.print()
     console.print(table(f"{config.test_rows:,} rows, {config.num_layers} layers", columns, rows))
     console.print(

@@ -21,10 +21,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-_SECONDS_A_LINE = 60.0
+_SECONDS_PER_LINE = 60.0
 
 
-def results() -> Console:
+def stdout_console() -> Console:
     """Return the console for results; wide enough for a table when it is no terminal."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 110, highlight=False)
 
@@ -32,20 +32,20 @@ def results() -> Console:
 class _SteadyProgress(Progress):
     """A progress bar that, where no terminal shows it, says in a line a minute where it stands."""
 
-    _said = 0.0
+    _last_printed = 0.0
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         """Change a task, as `Progress.update` does."""
         super().update(task_id, **changes)
         now = time.monotonic()
-        if self.console.is_terminal or now - self._said < _SECONDS_A_LINE:
+        if self.console.is_terminal or now - self._last_printed < _SECONDS_PER_LINE:
             return
-        if self._said:
+        if self._last_printed:
             task = self.tasks[task_id]
             total = "" if task.total is None else f" of {task.total:,.0f}"
             parts = [f"{task.description}: {task.completed:,.0f}{total}", *task.fields.values()]
             self.console.print(", ".join(str(part) for part in parts if part), markup=False)
-        self._said = now
+        self._last_printed = now
 
 
 def progress_bar(*, rate: str) -> Progress:
@@ -78,13 +78,13 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     return made
 
 
-def show_decisions(console: Console, decisions: Mapping[str, object]) -> None:
+def print_settings(console: Console, decisions: Mapping[str, object]) -> None:
     """Say what a command decided before it starts."""
     width = max(map(len, decisions))
     for name, value in decisions.items():
         console.print(f"{name:<{width}}  {value}", markup=False, soft_wrap=True)
 
 
-def next_command(console: Console, command: str) -> None:
+def print_next_step(console: Console, command: str) -> None:
     """Say what to run next."""
     console.print(f"next: {command}", markup=False, soft_wrap=True)

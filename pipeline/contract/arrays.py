@@ -11,12 +11,12 @@ def source_column(source: str, num_rows: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(indices, pa.array([source], type=pa.string()))
 
 
-def vectors(values: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
+def fixed_size_list(values: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
     """Return (rows, num_labels) float32 as a column of fixed-size lists."""
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
-def vectors_or_null(values: npt.NDArray[np.float32], is_null: npt.NDArray[np.bool_]) -> pa.ListArray:
+def nullable_list(values: npt.NDArray[np.float32], is_null: npt.NDArray[np.bool_]) -> pa.ListArray:
     """Return (rows, num_labels) float32 as a column of lists, null where `is_null`, (rows,)."""
     sizes = np.where(is_null, 0, values.shape[1])
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)

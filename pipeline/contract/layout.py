@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from apache_beam.io.filesystems import FileSystems
 
 from model.errors import OutputError
-from pipeline.contract.storage import delete_directory, delete_files, list_files, name_of
+from pipeline.contract.storage import basename, delete_directory, delete_files, list_files
 
 SHARD_PATTERN = "part-*-of-*.parquet"
 
@@ -78,7 +78,7 @@ class OutputLayout:
 
     def finished_shards(self) -> list[str]:
         """Return the names of the shards that are there, sorted."""
-        return sorted(name_of(path) for path in list_files(self._join(SHARD_PATTERN)))
+        return sorted(basename(path) for path in list_files(self._join(SHARD_PATTERN)))
 
     def delete(self) -> None:
         """Remove everything that a job wrote, and nothing else."""

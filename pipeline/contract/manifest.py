@@ -73,7 +73,9 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     return ", ".join(named)
 
 
-def begin(layout: OutputLayout, job: JobDescription, *, overwrite: bool, versions: str = "") -> set[str]:
+def claim_output(
+    layout: OutputLayout, job: JobDescription, *, overwrite: bool, versions: str = ""
+) -> set[str]:
     """Claim an output directory, and return the names of the shards that are finished already.
 
     Shards that were made with other library versions are removed, to be made again.
@@ -151,7 +153,7 @@ class Manifest:
         return [shard["name"] for shard in self.shards]
 
 
-def finish(
+def commit(
     layout: OutputLayout,
     job: JobDescription,
     plan: Plan,

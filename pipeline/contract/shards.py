@@ -13,7 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.schema import METADATA_PREFIX
-from pipeline.contract.storage import make_directory, name_of
+from pipeline.contract.storage import basename, make_directory
 
 COMPRESSION = "zstd"
 FINGERPRINT = "fingerprint"
@@ -62,7 +62,7 @@ class ParquetFileWriter:
         self._path = path
         make_directory(layout.temporary)
         make_directory(FileSystems.split(path)[0])
-        self._partial = FileSystems.join(layout.temporary, f"{uuid4().hex}-{name_of(path)}")
+        self._partial = FileSystems.join(layout.temporary, f"{uuid4().hex}-{basename(path)}")
         self._file = FileSystems.create(self._partial, mime_type="application/octet-stream")
         self._writer = pq.ParquetWriter(self._file, schema, compression=COMPRESSION)
 

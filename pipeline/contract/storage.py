@@ -29,7 +29,7 @@ def delete_directory(path: str) -> None:
         FileSystems.delete([path])
 
 
-def name_of(path: str) -> str:
+def basename(path: str) -> str:
     """Return the last part of a path."""
     return str(FileSystems.split(path)[1])
 
@@ -54,10 +54,10 @@ def read_json(path: str) -> dict[str, Any]:
 def write_json(path: str, content: dict[str, Any]) -> None:
     """Write a JSON object whole or not at all, keys sorted, so that equal content is equal bytes."""
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()), mime_type="application/json")
+    write_atomically(path, lambda file: file.write(text.encode()), mime_type="application/json")
 
 
-def write_whole(
+def write_atomically(
     path: str, write: Callable[[Any], object], *, mime_type: str = "application/octet-stream"
 ) -> None:
     """Write a file whole or not at all: `write` is given it under another name, which is then changed."""

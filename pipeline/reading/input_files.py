@@ -45,7 +45,7 @@ class InputFile:
 
 
 @contextmanager
-def naming(path: str) -> Iterator[None]:
+def read_errors_as_input_error(path: str) -> Iterator[None]:
     """Turn whatever goes wrong in reading `path` into one line that names it.
 
     Raises:
@@ -77,7 +77,7 @@ def find_files(patterns: Sequence[str], *, format: str | None = None) -> list[In
         raise OptionError(f"--format {format}: unknown, choose from {', '.join(FORMATS)}")
     found: dict[str, FileMetadata] = {}
     for pattern in patterns:
-        with naming(pattern):
+        with read_errors_as_input_error(pattern):
             matches = _match(pattern, any_extension=format is not None)
         if not matches:
             raise InputError(f"no file matches {pattern!r}")
@@ -96,7 +96,7 @@ def is_compressed(path: str) -> bool:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[BinaryIO]:
+def open_input(path: str) -> Iterator[BinaryIO]:
     """Open a file for reading its uncompressed bytes; seekable.
 
     Beam's own decompression takes a file that breaks off for one that ends; Python's notices.
@@ -104,7 +104,7 @@ def opened(path: str) -> Iterator[BinaryIO]:
     Raises:
         InputError: the file cannot be opened.
     """
-    with naming(path):
+    with read_errors_as_input_error(path):
         raw = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
     with raw as file:
         if not is_compressed(path):
@@ -122,7 +122,7 @@ def checksum(file: InputFile) -> str:
     """
     digest = hashlib.sha256(str(file.size).encode())
     with (
-        naming(file.path),
+        read_errors_as_input_error(file.path),
         FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED) as stream,
     ):
         if file.format == PARQUET:
@@ -153,17 +153,17 @@ def _match(pattern: str, *, any_extension: bool) -> list[FileMetadata]:
     if not pattern:
         return []
     if pattern.endswith("/") or Path(pattern).is_dir():
-        return _children(pattern, any_extension=any_extension)
+        return _list_directory(pattern, any_extension=any_extension)
     if FileSystems.exists(pattern):
-        return [file for file in _listed(_without_wildcards(pattern)) if file.path == pattern]
+        return [file for file in _glob(_without_wildcards(pattern)) if file.path == pattern]
     # On an object store a directory does not exist, but files under its name do.
-    return _listed(pattern) or _children(pattern, any_extension=any_extension)
+    return _glob(pattern) or _list_directory(pattern, any_extension=any_extension)
 
 
-def _children(directory: str, *, any_extension: bool) -> list[FileMetadata]:
+def _list_directory(directory: str, *, any_extension: bool) -> list[FileMetadata]:
     prefix = directory.rstrip("/") + "/"
     children = []
-    for file in _listed(_without_wildcards(prefix) + "*"):
+    for file in _glob(_without_wildcards(prefix) + "*"):
         name = PurePosixPath(file.path).name
         is_known = any_extension or PurePosixPath(name.lower().removesuffix(_GZIP)).suffix in _EXTENSIONS
         if file.path.startswith(prefix) and is_known and not name.startswith(("_", ".")):
@@ -176,5 +176,5 @@ def _without_wildcards(path: str) -> str:
     return re.sub(r"[\[*?]", "?", path)
 
 
-def _listed(pattern: str) -> list[FileMetadata]:
+def _glob(pattern: str) -> list[FileMetadata]:
     return list(FileSystems.match([pattern])[0].metadata_list)

@@ -11,16 +11,16 @@ from pipeline.contract.plan import Plan, RowRange, WorkItem, make_plan
 from pipeline.reading.columns import Columns
 from pipeline.reading.input_files import FORMATS, JSONL, PARQUET, InputFile, checksum, find_files
 from pipeline.reading.parquet_reader import inspect_parquet, read_parquet
-from pipeline.reading.row_validation import RejectReason, RowBatch, accepted_schema, sift
+from pipeline.reading.row_validation import RejectReason, RowBatch, accepted_schema, validate_rows
 from pipeline.reading.text_reader import inspect_text, read_text
 
 __all__ = [
     "FORMATS",
     "Columns",
     "Inputs",
+    "InspectedFile",
     "RejectReason",
     "RowBatch",
-    "Source",
     "accepted_schema",
     "inspect_inputs",
     "read_item",
@@ -30,7 +30,7 @@ _INSPECTORS = 8  # files looked at at once: on an object store, most of it is wa
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class InspectedFile:
     """What the driver found out about one input file.
 
     Attributes:
@@ -60,7 +60,7 @@ class Inputs:
     """
 
     columns: Columns
-    sources: tuple[Source, ...]
+    sources: tuple[InspectedFile, ...]
     id_type: pa.DataType | None
     kept: tuple[pa.Field, ...]
 
@@ -110,10 +110,10 @@ def inspect_inputs(
         raise OptionError(f"--rows-per-shard {rows_per_shard}: must be at least 1")
     files = find_files(patterns, format=format)
 
-    def inspect(file: InputFile) -> tuple[Source, dict[str, pa.DataType]]:
+    def inspect(file: InputFile) -> tuple[InspectedFile, dict[str, pa.DataType]]:
         inspect_file = inspect_parquet if file.format == PARQUET else inspect_text
         ranges, types = inspect_file(file, columns, rows_per_shard=rows_per_shard)
-        source = Source(
+        source = InspectedFile(
             path=file.path, format=file.format, ranges=ranges, size=file.size, checksum=checksum(file)
         )
         return source, types
@@ -123,14 +123,14 @@ def inspect_inputs(
     return Inputs(
         columns=columns,
         sources=tuple(source for source, _ in inspected),
-        id_type=None if columns.id is None else _agreed_type(columns.id, inspected),
-        kept=tuple(pa.field(name, _agreed_type(name, inspected)) for name in columns.keep),
+        id_type=None if columns.id is None else _common_type(columns.id, inspected),
+        kept=tuple(pa.field(name, _common_type(name, inspected)) for name in columns.keep),
     )
 
 
 def read_item(
     item: WorkItem,
-    inputs_columns: Columns,
+    columns_read: Columns,
     id_type: pa.DataType | None,
     kept: Sequence[pa.Field],
     *,
@@ -141,7 +141,7 @@ def read_item(
 
     Args:
         item: which rows of which file.
-        inputs_columns: `Inputs.columns`.
+        columns_read: `Inputs.columns`.
         id_type: `Inputs.id_type`.
         kept: `Inputs.kept`.
         max_rows: the most rows of a batch.
@@ -150,7 +150,7 @@ def read_item(
     Raises:
         InputError: the file cannot be read, or is not the one that the work was planned for.
     """
-    columns = inputs_columns
+    columns = columns_read
     if item.format == PARQUET:
         batches = read_parquet(item, columns, max_rows=max_rows, max_bytes=max_bytes)
     else:
@@ -160,16 +160,18 @@ def read_item(
         batches = read_text(item, columns, types, max_rows=max_rows, max_bytes=max_bytes)
     target = accepted_schema(columns, id_type, kept)
     for raw in batches:
-        yield sift(raw, source=item.path, columns=columns, target=target)
+        yield validate_rows(raw, source=item.path, columns=columns, target=target)
 
 
-def _agreed_type(name: str, inspected: Sequence[tuple[Source, Mapping[str, pa.DataType]]]) -> pa.DataType:
+def _common_type(
+    name: str, inspected: Sequence[tuple[InspectedFile, Mapping[str, pa.DataType]]]
+) -> pa.DataType:
     """Return the type that a column has in all files; string where no file tells.
 
     JSON does not tell 1 from 1.0, so integers in one JSONL file and numbers in another are numbers.
     """
     agreed: pa.DataType | None = None
-    first: Source | None = None
+    first: InspectedFile | None = None
     for source, types in inspected:
         found = types.get(name, pa.null())
         if found == pa.null() or found == agreed:

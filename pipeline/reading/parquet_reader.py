@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.errors import InputError
 from pipeline.contract.plan import RowRange, WorkItem, even_ranges
 from pipeline.reading.columns import Columns, check_present
-from pipeline.reading.input_files import InputFile, naming, opened
+from pipeline.reading.input_files import InputFile, open_input, read_errors_as_input_error
 from pipeline.reading.row_validation import RawRows, is_string
 
 # Column chunks are streamed through buffers of this size; without one, they are read whole.
@@ -28,7 +28,7 @@ def inspect_parquet(
     Raises:
         InputError: the file cannot be read, lacks a column, or its text is of another type.
     """
-    with _opened_parquet(file.path) as parquet:
+    with _open_parquet(file.path) as parquet:
         schema = parquet.schema_arrow
         check_present(file.path, schema.names, columns)
         for name in columns.texts:
@@ -75,7 +75,7 @@ def read_parquet(item: WorkItem, columns: Columns, *, max_rows: int, max_bytes: 
         InputError: the file cannot be read, or is not the one that the work was planned for.
     """
     first_row = item.rows.first_row
-    with _opened_parquet(item.path) as parquet:
+    with _open_parquet(item.path) as parquet:
         check_present(item.path, parquet.schema_arrow.names, columns)
         batches = (_columns_of(batch, columns) for batch in _read_rows(parquet, item, columns, max_bytes))
         for rows in _regroup(batches, len(columns.texts), max_rows=max_rows, max_bytes=max_bytes):
@@ -86,9 +86,9 @@ def read_parquet(item: WorkItem, columns: Columns, *, max_rows: int, max_bytes: 
 
 
 @contextmanager
-def _opened_parquet(path: str) -> Iterator[pq.ParquetFile]:
-    with opened(path) as stream:
-        with naming(path):
+def _open_parquet(path: str) -> Iterator[pq.ParquetFile]:
+    with open_input(path) as stream:
+        with read_errors_as_input_error(path):
             parquet = pq.ParquetFile(
                 pa.PythonFile(stream, mode="r"), buffer_size=_BUFFER_BYTES, pre_buffer=False
             )
@@ -125,7 +125,7 @@ def _read_rows(
         use_threads=False,
     )
     while position < end:
-        with naming(item.path):
+        with read_errors_as_input_error(item.path):
             batch = next(batches, None)
         if batch is None:
             return

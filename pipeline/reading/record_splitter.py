@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model.errors import InputError
 from pipeline.contract.plan import RowRange
-from pipeline.reading.input_files import naming
+from pipeline.reading.input_files import read_errors_as_input_error
 
 SCAN_BLOCK_BYTES = 8 * 1024 * 1024
 READ_BLOCK_BYTES = 1024 * 1024
@@ -21,7 +21,7 @@ MAX_RECORD_BYTES = 256 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 _NEWLINE, _QUOTE, _COMMA = b'\n",'
-_ORDINARY = 0
+_NO_QUOTE = 0
 
 
 class RecordEnds(Protocol):
@@ -45,22 +45,22 @@ class CsvRecordEnds:
 
     def __init__(self) -> None:
         self._inside = False
-        self._last = _NEWLINE  # the byte before the block, _ORDINARY for a quote that is a character
+        self._last = _NEWLINE  # the byte before the block, _NO_QUOTE for a quote that is a character
 
     def __call__(self, block: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Return the positions in `block` of the newlines that end a record."""
         quotes = np.flatnonzero(block == _QUOTE)
-        toggles = self._toggles(block, quotes)
+        toggles = self._quote_toggles(block, quotes)
         newlines = line_ends(block)
         is_inside = (np.searchsorted(toggles, newlines) + self._inside) % 2 == 1
         self._inside = bool((toggles.size + self._inside) % 2)
         if block.size:
             is_character = block[-1] == _QUOTE and not (toggles.size and toggles[-1] == block.size - 1)
-            self._last = _ORDINARY if is_character else int(block[-1])
+            self._last = _NO_QUOTE if is_character else int(block[-1])
         outside: NDArray[np.int64] = newlines[~is_inside]
         return outside
 
-    def _toggles(self, block: NDArray[np.uint8], quotes: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _quote_toggles(self, block: NDArray[np.uint8], quotes: NDArray[np.int64]) -> NDArray[np.int64]:
         if not quotes.size:
             return quotes
         before = block[quotes - 1]
@@ -85,7 +85,7 @@ class CsvRecordEnds:
         return np.array(toggles, dtype=np.int64)
 
 
-def rewind(stream: BinaryIO, *, path: str) -> int:
+def skip_bom(stream: BinaryIO, *, path: str) -> int:
     """Move `stream` to the start of its text, behind a byte order mark if it has one.
 
     Returns:
@@ -94,7 +94,7 @@ def rewind(stream: BinaryIO, *, path: str) -> int:
     Raises:
         InputError: the file cannot be read.
     """
-    with naming(path):
+    with read_errors_as_input_error(path):
         stream.seek(0)
         start = len(_BOM) if stream.read(len(_BOM)) == _BOM else 0
         stream.seek(start)
@@ -109,7 +109,7 @@ def find_ranges(
     Raises:
         InputError: a record is longer than `MAX_RECORD_BYTES`.
     """
-    position = record_start = rewind(stream, path=path)
+    position = record_start = skip_bom(stream, path=path)
     num_records = 0
     starts = [] if has_header else [position]
     for block in _blocks(stream, path, SCAN_BLOCK_BYTES):
@@ -171,7 +171,7 @@ def read_records(stream: BinaryIO, ends: RecordEnds, *, path: str, num_bytes: in
 
 def _blocks(stream: BinaryIO, path: str, block_bytes: int, num_bytes: int = -1) -> Iterator[bytes]:
     while num_bytes:
-        with naming(path):
+        with read_errors_as_input_error(path):
             block = stream.read(min(block_bytes, num_bytes) if num_bytes > 0 else block_bytes)
         if not block:
             return

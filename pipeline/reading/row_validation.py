@@ -1,7 +1,7 @@
 """Which rows can be classified, and why the others cannot.
 
-Readers bring a file's rows as Arrow columns; `sift` parts them, whole columns at a time, into those that
-are accepted and those that are rejected with a reason. Every row ends up on one side.
+Readers bring a file's rows as Arrow columns; `validate_rows` parts them, whole columns at a time, into those
+that are accepted and those that are rejected with a reason. Every row ends up on one side.
 """
 
 from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ def accepted_schema(columns: Columns, id_type: pa.DataType | None, kept: Sequenc
     )
 
 
-def sift(raw: RawRows, *, source: str, columns: Columns, target: pa.Schema) -> RowBatch:
+def validate_rows(raw: RawRows, *, source: str, columns: Columns, target: pa.Schema) -> RowBatch:
     """Part rows into accepted and rejected ones.
 
     The first fault of a row is its reason: of the whole row, then of the text, the pair, the id and the

@@ -10,7 +10,7 @@ from model.errors import InputError
 from pipeline.contract.plan import RowRange, WorkItem
 from pipeline.reading.columns import Columns, check_present
 from pipeline.reading.csv_reader import DelimitedParser, parse_header
-from pipeline.reading.input_files import CSV, JSONL, InputFile, is_compressed, opened
+from pipeline.reading.input_files import CSV, JSONL, InputFile, is_compressed, open_input
 from pipeline.reading.jsonl_reader import JsonParser, infer_types
 from pipeline.reading.record_splitter import (
     CsvRecordEnds,
@@ -18,7 +18,7 @@ from pipeline.reading.record_splitter import (
     find_ranges,
     line_ends,
     read_records,
-    rewind,
+    skip_bom,
 )
 from pipeline.reading.row_validation import RawRows
 
@@ -36,8 +36,8 @@ def inspect_text(
     Raises:
         InputError: the file cannot be read, or lacks a column.
     """
-    with opened(file.path) as stream:
-        rewind(stream, path=file.path)
+    with open_input(file.path) as stream:
+        skip_bom(stream, path=file.path)
         records = read_records(stream, _record_ends(file.format), path=file.path)
         if file.format == JSONL:
             types, has_rows = infer_types(records, columns, path=file.path)
@@ -80,7 +80,7 @@ def read_text(
         InputError: the file cannot be read, or is not the one that the work was planned for.
     """
     first_row = item.rows.first_row
-    with opened(item.path) as stream:
+    with open_input(item.path) as stream:
         parser = _parser(stream, item, columns, types)
         records = _records_of(stream, item)
         for batch in _batched(records, max_rows=max_rows, max_bytes=max_bytes):
@@ -99,7 +99,7 @@ def _parser(
 ) -> JsonParser | DelimitedParser:
     if item.format == JSONL:
         return JsonParser(columns, types)
-    rewind(stream, path=item.path)
+    skip_bom(stream, path=item.path)
     header = next(read_records(stream, _record_ends(item.format), path=item.path), b"")
     names = parse_header(header, format=item.format, path=item.path)
     check_present(item.path, names, columns)
@@ -111,7 +111,7 @@ def _records_of(stream: BinaryIO, item: WorkItem) -> Iterator[bytes]:
     if item.rows.num_bytes >= 0:
         stream.seek(item.rows.first_byte)
         return read_records(stream, ends, path=item.path, num_bytes=item.rows.num_bytes)
-    rewind(stream, path=item.path)
+    skip_bom(stream, path=item.path)
     return islice(read_records(stream, ends, path=item.path), int(item.format != JSONL), None)
 
 

@@ -31,7 +31,7 @@ from model.guarantee.target_speedup import highest_speed_up, thresholds_for
 from model.messages import first_line, shown_labels
 from pipeline.contract.manifest import differences
 from pipeline.contract.shards import COMPRESSION
-from pipeline.contract.storage import make_directory, read_json, write_json, write_whole
+from pipeline.contract.storage import make_directory, read_json, write_atomically, write_json
 from pipeline.results.calibration_table import SEARCH, TEST, CalibrationRows
 
 CALIBRATION_FILE = "calibration.json"
@@ -232,7 +232,7 @@ class Calibration:
         try:
             make_directory(directory)
             table = self.rows.as_table(self.labels)
-            write_whole(path, lambda file: pq.write_table(table, file, compression=COMPRESSION))
+            write_atomically(path, lambda file: pq.write_table(table, file, compression=COMPRESSION))
             write_json(
                 str(FileSystems.join(directory, CALIBRATION_FILE)),
                 {**content, _FINGERPRINT: self._fingerprint},

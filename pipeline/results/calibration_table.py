@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.contract import schema
-from pipeline.contract.arrays import vectors
+from pipeline.contract.arrays import fixed_size_list
 
 # Every second row, since they stand in the order of their hashes.
 SEARCH, TEST = slice(0, None, 2), slice(1, None, 2)
@@ -51,7 +51,7 @@ class CalibrationRows:
         """Return the rows as they are written."""
         num_layers, num_labels = self.logits.shape[1:]
         names = pa.array(labels)
-        logits = vectors(self.logits.reshape(-1, num_labels))
+        logits = fixed_size_list(self.logits.reshape(-1, num_labels))
         exits = names.take(pa.array(self.logits.argmax(axis=2).ravel()))
         columns = {
             schema.SOURCE: pa.array(self.sources).dictionary_encode(),
@@ -60,7 +60,7 @@ class CalibrationRows:
             schema.NUM_TOKENS: pa.array(self.num_tokens.astype(np.int32)),
             schema.TEACHER_PREDICTION: names.take(pa.array(self.teacher_labels)),
             schema.EXIT_PREDICTIONS: pa.FixedSizeListArray.from_arrays(exits, num_layers),
-            schema.EXIT_UNCERTAINTY: vectors(self.uncertainty),
+            schema.EXIT_UNCERTAINTY: fixed_size_list(self.uncertainty),
             schema.EXIT_LOGITS: pa.FixedSizeListArray.from_arrays(logits, num_layers),
         }
         wanted = schema.calibration_schema(num_labels=num_labels, num_layers=num_layers)

@@ -40,26 +40,28 @@ def read_true_labels(
     check_label_name(label_column, id_column)
     columns = Columns(id=id_column, keep=(label_column,))
     inputs = inspect_inputs(patterns, columns, rows_per_shard=ROWS_PER_ITEM, format=format)
-    known: dict[Any, str] = {}
+    label_by_key: dict[Any, str] = {}
     for source, rows, _ in read_rows(inputs):
         keys = _keys(rows[schema.ID]) if id_column else rows[schema.ROW].to_pylist()
         names = as_text(rows[label_column]).to_pylist()
-        known.update(
+        label_by_key.update(
             (key if id_column else (source, key), name)
             for key, name in zip(keys, names, strict=True)
             if key is not None and name is not None
         )
-    ids = _as_ids(set(known.values()), labels)
+    ids = _as_ids(set(label_by_key.values()), labels)
 
-    def find(batch: pa.RecordBatch) -> LabelIds:
+    def lookup(batch: pa.RecordBatch) -> LabelIds:
         keys: Sequence[Any]
         if id_column is None:
             keys = list(zip(batch[schema.SOURCE].to_pylist(), batch[schema.ROW].to_pylist(), strict=True))
         else:
             keys = _keys(batch[schema.ID])
-        return np.array([ids[known[key]] if key in known else NO_LABEL for key in keys], dtype=np.int64)
+        return np.array(
+            [ids[label_by_key[key]] if key in label_by_key else NO_LABEL for key in keys], dtype=np.int64
+        )
 
-    return find
+    return lookup
 
 
 def _keys(ids: pa.Array | pa.ChunkedArray) -> list[str | None]:
@@ -69,13 +71,13 @@ def _keys(ids: pa.Array | pa.ChunkedArray) -> list[str | None]:
 
 def _as_ids(names: set[str], labels: Sequence[str]) -> dict[str, int]:
     """Return the label id of each name that occurs in the labels' file."""
-    places = {label: place for place, label in enumerate(labels)}
-    if names <= places.keys():
-        return {name: places[name] for name in names}
+    label_to_id = {label: place for place, label in enumerate(labels)}
+    if names <= label_to_id.keys():
+        return {name: label_to_id[name] for name in names}
     if all(name.isdecimal() and int(name) < len(labels) for name in names):
         return {name: int(name) for name in names}
-    strange = sorted(names - places.keys())[:5]
+    unknown_labels = sorted(names - label_to_id.keys())[:5]
     raise InputError(
-        f"labels {', '.join(map(repr, strange))} are none of the model's: {', '.join(labels[:8])}"
+        f"labels {', '.join(map(repr, unknown_labels))} are none of the model's: {', '.join(labels[:8])}"
         f"{', ...' if len(labels) > 8 else ''} (or 0 to {len(labels) - 1})"
     )

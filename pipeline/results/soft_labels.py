@@ -18,7 +18,7 @@ from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import Manifest, read_manifest
 from pipeline.contract.shards import read_shard
-from pipeline.sampling.hash_sampling import Draw, drawn
+from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
 
 COMMAND = "label-teacher"
 # Enough rows of different shards at once that an ordered corpus is mixed.
@@ -88,7 +88,7 @@ class SoftLabels:
             int(held_out.sum())
             for name in manifest.shard_names
             for batch in read_shard(layout, name, columns=[schema.SPLIT, schema.TEXT_HASH])
-            for _, held_out in [_parts(batch, share)]
+            for _, held_out in [_split_masks(batch, share)]
         )
         return cls(
             layout=layout,
@@ -141,8 +141,8 @@ class SoftLabels:
         """
         generator = torch.Generator().manual_seed(step_seed(seed, epoch))
         rest: SoftLabelledTexts | None = None
-        for pool, is_last in _with_last(self._pools(generator)):
-            rows = pool if rest is None else joined([rest, pool])
+        for pool, is_last in _mark_last(self._shuffle_buffers(generator)):
+            rows = pool if rest is None else concatenate([rest, pool])
             order = torch.randperm(len(rows), generator=generator).tolist()
             num_rest = 0 if is_last else len(rows) % batch_size
             rest = rows.take(order[len(order) - num_rest :])
@@ -156,13 +156,13 @@ class SoftLabels:
     def held_out(self) -> SoftLabelledTexts | None:
         """Return the rows that branches are judged by, None where the corpus is too small to have any."""
         parts = [part for name in self.manifest.shard_names for part in self._read(name, held_out=True)]
-        return joined(parts) if parts else None
+        return concatenate(parts) if parts else None
 
     def train_hashes(self) -> Iterator[bytes]:
         """Yield the hash of every text to train on."""
         for name in self.manifest.shard_names:
             for batch in read_shard(self.layout, name, columns=[schema.SPLIT, schema.TEXT_HASH]):
-                train_rows, _ = _parts(batch, self.held_out_share)
+                train_rows, _ = _split_masks(batch, self.held_out_share)
                 yield from batch[schema.TEXT_HASH].filter(pa.array(train_rows)).to_pylist()
 
     def calibration(self, max_rows: int) -> tuple[pa.Table, int]:
@@ -193,17 +193,17 @@ class SoftLabels:
         order = np.argsort(np.array(table[schema.TEXT_HASH].to_pylist(), dtype=object), kind="stable")
         return table.take(pa.array(order)), len(hashes)
 
-    def _pools(self, generator: torch.Generator) -> Iterator[SoftLabelledTexts]:
+    def _shuffle_buffers(self, generator: torch.Generator) -> Iterator[SoftLabelledTexts]:
         names = self.manifest.shard_names
         waiting: list[SoftLabelledTexts] = []
         for index in torch.randperm(len(names), generator=generator).tolist():
             for part in self._read(names[index], held_out=False):
                 waiting.append(part)
                 if sum(map(len, waiting)) >= POOL_ROWS:
-                    yield joined(waiting)
+                    yield concatenate(waiting)
                     waiting = []
         if waiting:
-            yield joined(waiting)
+            yield concatenate(waiting)
 
     def _read(self, name: str, *, held_out: bool) -> Iterator[SoftLabelledTexts]:
         columns = [
@@ -215,7 +215,7 @@ class SoftLabels:
             schema.NUM_TOKENS,
         ]
         for batch in read_shard(self.layout, name, columns=columns):
-            train_rows, held_out_rows = _parts(batch, self.held_out_share)
+            train_rows, held_out_rows = _split_masks(batch, self.held_out_share)
             wanted = batch.filter(pa.array(held_out_rows if held_out else train_rows))
             if len(wanted):
                 yield SoftLabelledTexts(
@@ -226,16 +226,16 @@ class SoftLabels:
                 )
 
 
-def _parts(
+def _split_masks(
     batch: pa.RecordBatch, held_out_share: float
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return which rows are to train on and which are held out; the calibration split is neither."""
     is_train = np.asarray(batch[schema.SPLIT].to_pylist(), dtype=object) == schema.TRAIN_SPLIT
-    is_held_out = drawn(batch[schema.TEXT_HASH].to_pylist(), held_out_share, Draw.HELD_OUT)
+    is_held_out = in_hash_sample(batch[schema.TEXT_HASH].to_pylist(), held_out_share, HashStream.HELD_OUT)
     return is_train & ~is_held_out, is_train & is_held_out
 
 
-def windows(batches: Iterable[SoftLabelledTexts], max_tokens: int) -> Iterator[list[SoftLabelledTexts]]:
+def token_windows(batches: Iterable[SoftLabelledTexts], max_tokens: int) -> Iterator[list[SoftLabelledTexts]]:
     """Yield runs of batches that hold at most `max_tokens` tokens together, or are one batch."""
     window: list[SoftLabelledTexts] = []
     num_tokens = 0
@@ -249,7 +249,7 @@ def windows(batches: Iterable[SoftLabelledTexts], max_tokens: int) -> Iterator[l
         yield window
 
 
-def joined(parts: Sequence[SoftLabelledTexts]) -> SoftLabelledTexts:
+def concatenate(parts: Sequence[SoftLabelledTexts]) -> SoftLabelledTexts:
     """Return all texts of the parts."""
     pairs = [part.text_pairs for part in parts if part.text_pairs is not None]
     return SoftLabelledTexts(
@@ -260,7 +260,7 @@ def joined(parts: Sequence[SoftLabelledTexts]) -> SoftLabelledTexts:
     )
 
 
-def _with_last(pools: Iterator[SoftLabelledTexts]) -> Iterator[tuple[SoftLabelledTexts, bool]]:
+def _mark_last(pools: Iterator[SoftLabelledTexts]) -> Iterator[tuple[SoftLabelledTexts, bool]]:
     """Yield each pool and whether it is the last."""
     before = next(pools, None)
     for pool in pools:

@@ -21,13 +21,13 @@ class DistinctTexts:
         texts: the distinct texts.
         text_pairs: the second text of each, None where texts are single.
         hashes: 16 bytes each.
-        row_text: (rows,) for each row, which of the distinct texts it holds.
+        inverse: (rows,) for each row, which of the distinct texts it holds.
     """
 
     texts: Sequence[str]
     text_pairs: Sequence[str] | None
     hashes: Sequence[bytes]
-    row_text: npt.NDArray[np.int64]
+    inverse: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, rows: pa.Table) -> "DistinctTexts":
@@ -37,17 +37,17 @@ class DistinctTexts:
             rows[schema.INPUT_TEXT_PAIR].to_pylist() if schema.INPUT_TEXT_PAIR in rows.column_names else None
         )
         places: dict[bytes, int] = {}
-        row_text = np.fromiter(
+        inverse = np.fromiter(
             (places.setdefault(digest, len(places)) for digest in text_hashes(texts, pairs)),
             dtype=np.int64,
             count=len(texts),
         )
-        _, first_row = np.unique(row_text, return_index=True)
+        _, first_row = np.unique(inverse, return_index=True)
         return cls(
             texts=[texts[row] for row in first_row.tolist()],
             text_pairs=None if pairs is None else [pairs[row] for row in first_row.tolist()],
             hashes=list(places),
-            row_text=row_text,
+            inverse=inverse,
         )
 
     def tokenize(self, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> TokenizedTexts:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from pipeline.contract.schema import TEXT_HASH_BYTES
 
 
-class Draw(IntEnum):
-    """Which 4 bytes of the hash a share is drawn by; different draws are independent."""
+class HashStream(IntEnum):
+    """Which 4 bytes of the hash a fraction is drawn by; different draws are independent."""
 
     CALIBRATION = 0
     HELD_OUT = 1
@@ -39,13 +39,13 @@ def _hash(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=TEXT_HASH_BYTES).digest()
 
 
-def drawn(hashes: Sequence[bytes], share: float, draw: Draw) -> npt.NDArray[np.bool_]:
-    """Return which texts belong to a share of the corpus, (rows,) bool.
+def in_hash_sample(hashes: Sequence[bytes], fraction: float, stream: HashStream) -> npt.NDArray[np.bool_]:
+    """Return which texts belong to a fraction of the corpus, (rows,) bool.
 
     Args:
         hashes: of `text_hashes`.
-        share: in [0, 1]; 0 draws none, 1 all.
-        draw: which of the independent draws.
+        fraction: in [0, 1]; 0 draws none, 1 all.
+        stream: which of the independent draws.
     """
     words = np.frombuffer(b"".join(hashes), dtype=">u4").reshape(-1, TEXT_HASH_BYTES // 4)
-    return words[:, draw] < share * 2.0**32
+    return words[:, stream] < fraction * 2.0**32

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 from pipeline.contract import schema
 from pipeline.contract.shards import COMPRESSION
 
-SEEN_FILE = "seen_texts.parquet"
+TRAINING_HASHES_FILE = "seen_texts.parquet"
 # All texts of a small corpus; of a large one a share, drawn by hash, in which any overlap shows.
 _KEPT = 1 << 16
 
 
-def sample(hashes: Iterable[bytes]) -> list[bytes]:
+def bottom_k_sample(hashes: Iterable[bytes]) -> list[bytes]:
     """Return the distinct hashes that come first by their ends, which no split is drawn by.
 
     Twice as many as are returned are held at once, however many there are.
@@ -26,32 +26,34 @@ def sample(hashes: Iterable[bytes]) -> list[bytes]:
     for text_hash in hashes:
         kept.add(text_hash)
         if len(kept) >= 2 * _KEPT:
-            kept = set(_first(kept))
-    return _first(kept)
+            kept = set(_smallest(kept))
+    return _smallest(kept)
 
 
-def _first(hashes: Iterable[bytes]) -> list[bytes]:
-    return heapq.nsmallest(_KEPT, hashes, key=_end)
+def _smallest(hashes: Iterable[bytes]) -> list[bytes]:
+    return heapq.nsmallest(_KEPT, hashes, key=_reversed)
 
 
-def _end(text_hash: bytes) -> bytes:
+def _reversed(text_hash: bytes) -> bytes:
     return text_hash[::-1]
 
 
-def write_seen(directory: Path, hashes: Iterable[bytes]) -> None:
+def write_training_hashes(directory: Path, hashes: Iterable[bytes]) -> None:
     """Write the hashes of texts that a model was trained on beside it."""
-    kept = pa.array(sample(hashes), pa.binary(schema.TEXT_HASH_BYTES))
-    pq.write_table(pa.table({schema.TEXT_HASH: kept}), directory / SEEN_FILE, compression=COMPRESSION)
+    kept = pa.array(bottom_k_sample(hashes), pa.binary(schema.TEXT_HASH_BYTES))
+    pq.write_table(
+        pa.table({schema.TEXT_HASH: kept}), directory / TRAINING_HASHES_FILE, compression=COMPRESSION
+    )
 
 
-def seen_rows(directory: Path, hashes: Sequence[bytes]) -> list[int] | None:
+def overlapping_rows(directory: Path, hashes: Sequence[bytes]) -> list[int] | None:
     """Return which texts a model is known to have been trained on; None where it does not say.
 
     Args:
         directory: of the model.
         hashes: of the texts.
     """
-    path = directory / SEEN_FILE
+    path = directory / TRAINING_HASHES_FILE
     if not path.is_file():
         return None
     seen = set(pq.read_table(path)[schema.TEXT_HASH].to_pylist())

@@ -11,12 +11,12 @@ from model.engine.execution import Execution, Precision, check_same_execution, r
 from model.exits.teacher import Teacher
 from model.tokens.tokenization import choose_max_length, position_limit
 from pipeline.contract import schema
-from pipeline.contract.arrays import source_column, vectors
+from pipeline.contract.arrays import fixed_size_list, source_column
 from pipeline.contract.shards import Counts
 from pipeline.reading.inputs import Inputs
 from pipeline.sampling.distinct_texts import DistinctTexts
-from pipeline.sampling.hash_sampling import Draw, drawn
-from pipeline.transforms.write_shards import DISTINCT_TEXTS, RowReading, WriteShards
+from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
+from pipeline.transforms.write_shards import DISTINCT_TEXTS, ReadOptions, WriteShards
 
 _OUTPUT_NAMES = {schema.INPUT_TEXT: schema.TEXT, schema.INPUT_TEXT_PAIR: schema.TEXT_PAIR}
 
@@ -34,7 +34,7 @@ class LabelTask:
         execution: device, precision and micro-batches.
     """
 
-    reading: RowReading
+    reading: ReadOptions
     teacher: str
     labels: tuple[str, ...]
     max_length: int
@@ -67,7 +67,7 @@ class LabelTask:
         directory = resolve_checkpoint(str(teacher))
         model, tokenizer = load_classifier(directory), load_tokenizer(directory)
         return cls(
-            reading=RowReading.of(inputs),
+            reading=ReadOptions.of(inputs),
             teacher=str(directory),
             labels=label_names(model.config),
             max_length=choose_max_length(max_length, position_limit(model, tokenizer)),
@@ -96,26 +96,28 @@ class LabelTask:
         distinct = DistinctTexts.of(rows)
         tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
         logits = loaded.logits(tokenized)
-        row_text = distinct.row_text
-        is_calibration = drawn(distinct.hashes, self.calibration_fraction, Draw.CALIBRATION)[row_text]
+        inverse = distinct.inverse
+        is_calibration = in_hash_sample(distinct.hashes, self.calibration_fraction, HashStream.CALIBRATION)[
+            inverse
+        ]
         splits = pa.array([schema.TRAIN_SPLIT, schema.CALIBRATION_SPLIT])
         columns = {
             schema.SOURCE: source_column(source, len(rows)),
             **{_OUTPUT_NAMES.get(name, name): rows[name] for name in rows.column_names},
             schema.TEXT_HASH: pa.array(distinct.hashes, type=pa.binary(schema.TEXT_HASH_BYTES)).take(
-                pa.array(row_text)
+                pa.array(inverse)
             ),
             schema.SPLIT: splits.take(pa.array(is_calibration.astype("int8"))),
-            schema.TEACHER_LOGITS: vectors(logits[row_text]),
-            schema.TEACHER_PREDICTION: pa.array(self.labels).take(pa.array(logits.argmax(axis=1)[row_text])),
-            schema.NUM_TOKENS: pa.array(tokenized.lengths[row_text].astype("int32")),
-            schema.TRUNCATED: pa.array(tokenized.truncated[row_text]),
+            schema.TEACHER_LOGITS: fixed_size_list(logits[inverse]),
+            schema.TEACHER_PREDICTION: pa.array(self.labels).take(pa.array(logits.argmax(axis=1)[inverse])),
+            schema.NUM_TOKENS: pa.array(tokenized.lengths[inverse].astype("int32")),
+            schema.TRUNCATED: pa.array(tokenized.truncated[inverse]),
         }
         counts = {
             DISTINCT_TEXTS: len(distinct.texts),
             schema.CALIBRATION_SPLIT: int(is_calibration.sum()),
             schema.TRAIN_SPLIT: int((~is_calibration).sum()),
-            schema.TRUNCATED: int(tokenized.truncated[row_text].sum()),
+            schema.TRUNCATED: int(tokenized.truncated[inverse].sum()),
         }
         return pa.table([columns[name] for name in self.schema.names], schema=self.schema), counts
 

@@ -15,13 +15,13 @@ from model.exits.layer_sweep import Predictions, predict_tokenized, probabilitie
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from pipeline.contract import schema
-from pipeline.contract.arrays import source_column, vectors, vectors_or_null
+from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column
 from pipeline.contract.shards import Counts
 from pipeline.reading.columns import check_kept_names
 from pipeline.reading.inputs import Inputs
 from pipeline.sampling.distinct_texts import DistinctTexts
-from pipeline.sampling.hash_sampling import Draw, drawn
-from pipeline.transforms.write_shards import DISTINCT_TEXTS, RowReading, WriteShards
+from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
+from pipeline.transforms.write_shards import DISTINCT_TEXTS, ReadOptions, WriteShards
 
 EXIT_COUNT = "exit_layer_{}"
 PROCESSED_TOKENS = "processed_token_layers"
@@ -55,7 +55,7 @@ class ScoreTask:
         execution: device, precision and micro-batches.
     """
 
-    reading: RowReading
+    reading: ReadOptions
     model: str
     labels: tuple[str, ...]
     max_length: int
@@ -92,7 +92,7 @@ class ScoreTask:
         directory = resolve_checkpoint(str(model))
         loaded = FastBertForSequenceClassification.from_pretrained(directory)
         return cls(
-            reading=RowReading.of(inputs),
+            reading=ReadOptions.of(inputs),
             model=str(directory),
             labels=loaded.labels,
             max_length=loaded.config.max_length,
@@ -119,41 +119,41 @@ class ScoreTask:
         """Score accepted rows; equal texts among them are run once."""
         distinct = DistinctTexts.of(rows)
         tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
-        shadow = drawn(distinct.hashes, self.shadow_fraction, Draw.SHADOW)
+        shadow = in_hash_sample(distinct.hashes, self.shadow_fraction, HashStream.SHADOW)
         answers = predict_tokenized(loaded.engine, tokenized, self.policy, full_depth_mask=shadow)
         columns = {
             schema.SOURCE: source_column(source, len(rows)),
             **{name: rows[name] for name in rows.column_names},
-            **self._answer_columns(answers, shadow, distinct.row_text),
+            **self._answer_columns(answers, shadow, distinct.inverse),
         }
         table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
         return table, self._counts(answers, distinct)
 
     def _answer_columns(
-        self, answers: Predictions, shadow: npt.NDArray[np.bool_], row_text: npt.NDArray[np.int64]
+        self, answers: Predictions, shadow: npt.NDArray[np.bool_], inverse: npt.NDArray[np.int64]
     ) -> dict[str, pa.Array]:
-        """Return the columns that the model fills, a row for each entry of `row_text`."""
+        """Return the columns that the model fills, a row for each entry of `inverse`."""
         names = pa.array(self.labels)
         # Texts that went to the last layer by themselves have a full-depth answer too, but telling it would
         # bias the sample towards texts that cannot disagree.
-        unseen = ~shadow[row_text]
-        teacher = np.where(shadow[:, None], answers.full_depth_logits, 0)[row_text]
+        unseen = ~shadow[inverse]
+        teacher = np.where(shadow[:, None], answers.full_depth_logits, 0)[inverse]
         return {
-            schema.PREDICTION: names.take(pa.array(answers.label_ids[row_text])),
-            schema.PROBABILITIES: vectors(answers.probabilities[row_text]),
-            schema.EXIT_LAYER: pa.array(answers.exit_layer[row_text]),
-            schema.UNCERTAINTY: pa.array(answers.uncertainty[row_text]),
-            schema.NUM_TOKENS: pa.array(answers.num_tokens[row_text].astype("int32")),
-            schema.TRUNCATED: pa.array(answers.truncated[row_text]),
+            schema.PREDICTION: names.take(pa.array(answers.label_ids[inverse])),
+            schema.PROBABILITIES: fixed_size_list(answers.probabilities[inverse]),
+            schema.EXIT_LAYER: pa.array(answers.exit_layer[inverse]),
+            schema.UNCERTAINTY: pa.array(answers.uncertainty[inverse]),
+            schema.NUM_TOKENS: pa.array(answers.num_tokens[inverse].astype("int32")),
+            schema.TRUNCATED: pa.array(answers.truncated[inverse]),
             schema.TEACHER_PREDICTION: names.take(pa.array(teacher.argmax(axis=1), mask=unseen)),
-            schema.TEACHER_PROBABILITIES: vectors_or_null(probabilities(teacher), unseen),
+            schema.TEACHER_PROBABILITIES: nullable_list(probabilities(teacher), unseen),
         }
 
     def _counts(self, answers: Predictions, distinct: DistinctTexts) -> Counts:
-        exits = np.bincount(answers.exit_layer[distinct.row_text], minlength=self.policy.num_layers + 1)
+        exits = np.bincount(answers.exit_layer[distinct.inverse], minlength=self.policy.num_layers + 1)
         return {
             DISTINCT_TEXTS: len(distinct.texts),
-            schema.TRUNCATED: int(answers.truncated[distinct.row_text].sum()),
+            schema.TRUNCATED: int(answers.truncated[distinct.inverse].sum()),
             PROCESSED_TOKENS: answers.num_processed_tokens,
             REAL_TOKENS: answers.num_real_tokens,
             **{EXIT_COUNT.format(layer): int(exits[layer]) for layer in range(1, self.policy.num_layers + 1)},

@@ -43,7 +43,7 @@ Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowReading:
+class ReadOptions:
     """How an item's rows are read.
 
     Attributes:
@@ -57,7 +57,7 @@ class RowReading:
     kept: tuple[pa.Field, ...] = ()
 
     @classmethod
-    def of(cls, inputs: Inputs) -> "RowReading":
+    def of(cls, inputs: Inputs) -> "ReadOptions":
         """Return how the rows of some files are read."""
         return cls(columns=inputs.columns, id_type=inputs.id_type, kept=inputs.kept)
 
@@ -66,7 +66,7 @@ class RowTask(Protocol[Loaded]):
     """What a job does with rows; small, picklable, the same on every worker."""
 
     @property
-    def reading(self) -> RowReading:
+    def reading(self) -> ReadOptions:
         """How rows are read."""
 
     @property
@@ -144,7 +144,7 @@ def write_shard(job: ShardJob[Loaded], item: WorkItem, loaded: Loaded) -> ShardR
     return ShardReport(name=item.shard_name, counts=dict(counts))
 
 
-def _windows(reading: RowReading, item: WorkItem) -> Iterator[RowBatch]:
+def _windows(reading: ReadOptions, item: WorkItem) -> Iterator[RowBatch]:
     if item.rows.num_rows == 0:
         return
     yield from read_item(

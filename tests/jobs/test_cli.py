@@ -9,7 +9,7 @@ import pytest
 import typer
 
 import jobs.cli
-from jobs.cli import app, spread
+from jobs.cli import app, expand_repeated_options
 from jobs.commands.calibrate import CalibrateConfig
 from jobs.commands.distill import DistillConfig
 from jobs.commands.finetune import FinetuneConfig
@@ -126,7 +126,7 @@ def test_the_defaults_of_the_command_line_are_those_of_python(name: str, config:
     ],
 )
 def test_an_option_may_take_several_values(args: list[str], expected: list[str]):
-    assert spread(args) == expected
+    assert expand_repeated_options(args) == expected
 
 
 def missing_one(name: str) -> list[tuple[str, str]]:

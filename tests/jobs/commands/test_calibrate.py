@@ -29,7 +29,7 @@ from model.network.uncertainty import normalised_entropy
 from model.tokens.tokenization import tokenize
 from pipeline.results.calibration import Calibration
 from pipeline.sampling.hash_sampling import text_hashes
-from pipeline.sampling.training_hashes import SEEN_FILE
+from pipeline.sampling.training_hashes import TRAINING_HASHES_FILE
 from tests.job_fixtures import (
     LABELS,
     MAX_LENGTH,
@@ -429,8 +429,8 @@ def test_a_model_that_does_not_say_what_it_saw_is_calibrated_all_the_same(
     command: CommandLine, distilled: Path, labels: Path, tmp_path: Path
 ):
     copy = shutil.copytree(distilled, tmp_path / "copy")
-    (copy / SEEN_FILE).unlink()
-    assert f"has no {SEEN_FILE}" in command(*calibrate(copy, labels))
+    (copy / TRAINING_HASHES_FILE).unlink()
+    assert f"has no {TRAINING_HASHES_FILE}" in command(*calibrate(copy, labels))
 
 
 def test_another_models_soft_labels_are_one_line(command: CommandLine, distilled: Path, tmp_path: Path):
@@ -484,7 +484,7 @@ def test_nan_logits_are_one_line(command: CommandLine, distilled: Path, labels: 
     broken = FastBertForSequenceClassification.from_pretrained(distilled)
     broken.branches[0].classifier.bias.data.fill_(torch.nan)
     broken.save_pretrained(tmp_path / "broken")
-    shutil.copy(distilled / SEEN_FILE, tmp_path / "broken")
+    shutil.copy(distilled / TRAINING_HASHES_FILE, tmp_path / "broken")
     line = command.run(*calibrate(tmp_path / "broken", labels))[2].splitlines()[-1]
     assert "the model answers NaN to" in line
     assert not (tmp_path / "broken" / "calibration.json").exists()

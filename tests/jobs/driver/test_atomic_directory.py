@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, WorkingDirectory
+from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
 from model.errors import OutputError
 from tests.job_fixtures import snapshot
 
 
 def claim(
     path: Path, *, resume: bool | None = False, overwrite: bool = False, sources: tuple[Path, ...] = ()
-) -> WorkingDirectory:
-    return WorkingDirectory(
+) -> AtomicOutputDirectory:
+    return AtomicOutputDirectory(
         str(path), resume=resume, overwrite=overwrite, sources=tuple(str(source) for source in sources)
     )
 
@@ -75,7 +75,7 @@ def test_the_working_directory_is_refused_too(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").touch()
     with pytest.raises(OutputError, match=r"'\.' is not empty and holds no checkpoint"):
-        WorkingDirectory(".", resume=False, overwrite=True)
+        AtomicOutputDirectory(".", resume=False, overwrite=True)
 
 
 def test_what_was_killed_is_resumed_or_overwritten(tmp_path: Path):
@@ -105,7 +105,7 @@ def test_there_need_be_nothing_to_resume(tmp_path: Path):
 def test_a_path_may_be_spelt_as_one_likes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()
-    working = WorkingDirectory(name, resume=False, overwrite=False)
+    working = AtomicOutputDirectory(name, resume=False, overwrite=False)
     working.start()
     working.finish()
     assert (tmp_path / "out").is_dir()
@@ -133,7 +133,7 @@ def test_what_is_read_is_never_written_to(
     (tmp_path / "link").symlink_to("model")
     for source in ("model", str(tmp_path / "link")):
         with pytest.raises(OutputError, match="which is read, overlap; choose another --output"):
-            WorkingDirectory(output, overwrite=overwrite, sources=("org/name", source))
+            AtomicOutputDirectory(output, overwrite=overwrite, sources=("org/name", source))
     assert snapshot(tmp_path / "model") == before
 
 
@@ -209,7 +209,7 @@ def test_what_cannot_be_renamed_is_one_line(tmp_path: Path, monkeypatch: pytest.
 def test_a_url_is_refused(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OutputError, match="is no local directory; give a local --output, and copy it"):
-        WorkingDirectory(output, overwrite=True)
+        AtomicOutputDirectory(output, overwrite=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -218,7 +218,7 @@ def test_a_name_that_cannot_be_is_one_line(output: str, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(OutputError) as caught:
-        WorkingDirectory(output, overwrite=True)
+        AtomicOutputDirectory(output, overwrite=True)
     assert "\n" not in str(caught.value)
 
 

@@ -1,11 +1,11 @@
 import pytest
 
 from jobs.terminal import console
-from jobs.terminal.console import next_command, progress_bar, results, show_decisions, table
+from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
 
 
 def test_a_table_shows_every_cell(capsys: pytest.CaptureFixture[str]):
-    results().print(table("a title", ("layer", "rows"), [(1, "1,000"), (12, "7")]))
+    stdout_console().print(table("a title", ("layer", "rows"), [(1, "1,000"), (12, "7")]))
     out = capsys.readouterr().out
     lines = out.splitlines()
     assert lines[0].strip() == "a title"
@@ -13,13 +13,13 @@ def test_a_table_shows_every_cell(capsys: pytest.CaptureFixture[str]):
 
 
 def test_decisions_stand_under_each_other(capsys: pytest.CaptureFixture[str]):
-    show_decisions(results(), {"model": "[red]dir[/red]", "runs on": "cpu"})
+    print_settings(stdout_console(), {"model": "[red]dir[/red]", "runs on": "cpu"})
     assert capsys.readouterr().out == "model    [red]dir[/red]\nruns on  cpu\n"
 
 
 def test_a_command_can_be_copied_however_long_it_is(capsys: pytest.CaptureFixture[str]):
     command = "fastbert-jobs score " + "--input somewhere " * 20
-    next_command(results(), command)
+    print_next_step(stdout_console(), command)
     assert capsys.readouterr().out == f"next: {command}\n"
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from model.errors import OutputError
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.storage import list_files, make_directory, name_of, read_json, write_json
+from pipeline.contract.storage import basename, list_files, make_directory, read_json, write_json
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_finished_shards_are_sorted_and_only_shards(layout: OutputLayout):
 
 def test_what_readers_of_parquet_directories_must_not_see_starts_with_an_underscore(layout: OutputLayout):
     paths = (layout.job, layout.manifest, layout.temporary, layout.audit_directory)
-    assert all(name_of(path).startswith("_") for path in paths)
+    assert all(basename(path).startswith("_") for path in paths)
 
 
 def test_making_a_directory_twice_is_fine(tmp_path: Path):

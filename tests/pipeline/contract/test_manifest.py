@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from model.errors import OutputError
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.manifest import JobDescription, Manifest, begin, finish, read_manifest
+from pipeline.contract.manifest import JobDescription, Manifest, claim_output, commit, read_manifest
 from pipeline.contract.plan import Plan, RowRange, make_plan
 from pipeline.contract.shards import ShardWriter, with_metadata
 from pipeline.contract.storage import make_directory, write_json
@@ -58,7 +58,7 @@ def write_shards(
 def finished(
     layout: OutputLayout, of: JobDescription, *, max_rejected: float = 1.0, plan: Plan = PLAN
 ) -> Manifest:
-    return finish(
+    return commit(
         layout, of, plan, labels=("é", "b"), environment={"device": "cpu"}, max_rejected=max_rejected
     )
 
@@ -103,50 +103,50 @@ def test_an_input_that_changed_is_another_input(tmp_path: Path):
 
 
 def test_a_new_directory_is_claimed(layout: OutputLayout):
-    assert begin(layout, job(), overwrite=False) == set()
+    assert claim_output(layout, job(), overwrite=False) == set()
     assert snapshot(Path(layout.directory)).keys() == {"_JOB.json"}
 
 
 def test_an_empty_directory_is_claimed(layout: OutputLayout):
     Path(layout.directory).mkdir()
-    assert begin(layout, job(), overwrite=False) == set()
+    assert claim_output(layout, job(), overwrite=False) == set()
 
 
 def test_a_rerun_keeps_what_is_finished(layout: OutputLayout):
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     write_shards(layout, rows=(3,), of=job())
-    assert begin(layout, job(), overwrite=False) == {NAMES[0]}
+    assert claim_output(layout, job(), overwrite=False) == {NAMES[0]}
 
 
 def test_a_shard_of_another_job_is_not_finished(layout: OutputLayout):
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     write_shards(layout, rows=(3,), of=job(speed=0.1))
     Path(layout.shard(NAMES[1])).write_bytes(b"broken")
-    assert begin(layout, job(), overwrite=False) == set()
+    assert claim_output(layout, job(), overwrite=False) == set()
 
 
 def test_a_shard_of_other_versions_is_removed_to_be_made_again(layout: OutputLayout):
-    begin(layout, job(), overwrite=False, versions="1")
+    claim_output(layout, job(), overwrite=False, versions="1")
     write_shards(layout, of=job(), versions="1")
     make_directory(layout.rejected_directory)
     for name in NAMES:
         write_json(layout.rejected(name), {})
     finished(layout, job())
     before = snapshot(Path(layout.directory))
-    assert begin(layout, job(), overwrite=False, versions="1") == set(NAMES)
+    assert claim_output(layout, job(), overwrite=False, versions="1") == set(NAMES)
     assert snapshot(Path(layout.directory)) == before
     write_shards(layout, rows=(3,), of=job(), versions="2")
-    assert begin(layout, job(), overwrite=False, versions="2") == {NAMES[0]}
+    assert claim_output(layout, job(), overwrite=False, versions="2") == {NAMES[0]}
     after = snapshot(Path(layout.directory))
     assert after.keys() == {"_JOB.json", NAMES[0], f"rejected/{NAMES[0]}"}
 
 
 def test_another_job_is_refused_naming_what_differs(layout: OutputLayout):
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     write_shards(layout, of=job())
     before = snapshot(Path(layout.directory))
     with pytest.raises(OutputError) as error:
-        begin(layout, job(speed=0.1, new=1), overwrite=False)
+        claim_output(layout, job(speed=0.1, new=1), overwrite=False)
     assert str(error.value) == (
         f"{layout.directory!r} holds another job, which differs in speed (0.5 there, 0.1 asked for), "
         "new (None there, 1 asked for); choose another --output, or --overwrite it"
@@ -155,15 +155,15 @@ def test_another_job_is_refused_naming_what_differs(layout: OutputLayout):
 
 
 def test_overwriting_starts_afresh(layout: OutputLayout):
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     write_shards(layout, of=job())
     finished(layout, job())
     (Path(layout.directory) / "notes.txt").write_text("mine")
-    assert begin(layout, job(speed=0.1), overwrite=True) == set()
+    assert claim_output(layout, job(speed=0.1), overwrite=True) == set()
     assert snapshot(Path(layout.directory)).keys() == {"_JOB.json", "notes.txt"}
     # Its own output is run anew too.
     write_shards(layout, of=job(speed=0.1))
-    assert begin(layout, job(speed=0.1), overwrite=True) == set()
+    assert claim_output(layout, job(speed=0.1), overwrite=True) == set()
 
 
 @pytest.mark.parametrize("foreign", ["notes.txt", "sub/notes.txt", ".hidden", "part-00000-of-00001.parquet"])
@@ -175,12 +175,12 @@ def test_a_directory_that_is_not_ours_is_refused_and_left_alone(
     path.parent.mkdir(parents=True)
     path.write_text("mine")
     with pytest.raises(OutputError, match="is not empty and holds no job of ours; choose another --output"):
-        begin(layout, job(), overwrite=overwrite)
+        claim_output(layout, job(), overwrite=overwrite)
     assert snapshot(Path(layout.directory)) == {foreign: b"mine"}
 
 
 def test_the_manifest_lists_every_shard(layout: OutputLayout):
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     Path(layout.temporary).mkdir()
     (Path(layout.temporary) / "left-over").touch()
     write_shards(layout, of=job())
@@ -196,7 +196,7 @@ def test_equal_jobs_have_equal_manifests(tmp_path: Path):
     contents = []
     for name in ("one", "two"):
         layout = OutputLayout(str(tmp_path / name))
-        begin(layout, job(), overwrite=False)
+        claim_output(layout, job(), overwrite=False)
         write_shards(layout, of=job())
         finished(layout, job())
         contents.append(snapshot(tmp_path / name))
@@ -204,7 +204,7 @@ def test_equal_jobs_have_equal_manifests(tmp_path: Path):
 
 
 def test_finishing_twice_is_fine(layout: OutputLayout):
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     write_shards(layout, of=job())
     assert finished(layout, job()) == finished(layout, job())
 
@@ -220,7 +220,7 @@ def test_finishing_twice_is_fine(layout: OutputLayout):
 def test_a_shard_that_does_not_fit_the_plan_is_named(
     layout: OutputLayout, rows: tuple[int, ...], rejected: tuple[int, ...], message: str
 ):
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     write_shards(layout, rows=rows, rejected=rejected, of=job())
     with pytest.raises(OutputError, match=message):
         finished(layout, job())
@@ -228,7 +228,7 @@ def test_a_shard_that_does_not_fit_the_plan_is_named(
 
 
 def test_a_shard_of_another_job_is_named(layout: OutputLayout):
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     write_shards(layout, of=job(speed=0.1))
     with pytest.raises(OutputError, match=f"shard {NAMES[0]} .* is not this job's"):
         finished(layout, job())
@@ -236,7 +236,7 @@ def test_a_shard_of_another_job_is_named(layout: OutputLayout):
 
 def test_rows_of_a_compressed_file_are_not_planned(layout: OutputLayout):
     plan = make_plan([("a.csv.gz", "csv", [RowRange(first_row=0, num_rows=-1)] * 2)])
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     write_shards(layout, rows=(7, 8), of=job())
     assert finished(layout, job(), plan=plan).counts["rows"] == 15
 
@@ -245,7 +245,7 @@ def test_rows_of_a_compressed_file_are_not_planned(layout: OutputLayout):
     ("max_rejected", "is_too_many"), [(0.0, True), (0.19, True), (0.2, False), (1.0, False)]
 )
 def test_a_job_may_reject_only_so_many(layout: OutputLayout, max_rejected: float, is_too_many: bool):
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     write_shards(layout, of=job())
     if not is_too_many:
         assert finished(layout, job(), max_rejected=max_rejected).counts["rejected"] == 1
@@ -258,7 +258,7 @@ def test_a_job_may_reject_only_so_many(layout: OutputLayout, max_rejected: float
 
 
 def test_what_is_not_finished_is_refused(layout: OutputLayout):
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     write_shards(layout, of=job())
     with pytest.raises(OutputError, match="is not finished; run its `fastbert-jobs score` command again"):
         read_manifest(layout, command="score")
@@ -273,7 +273,7 @@ def test_what_is_no_output_is_refused(layout: OutputLayout, make: bool):
 
 
 def test_the_output_of_another_command_is_refused(layout: OutputLayout):
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     write_shards(layout, of=job())
     finished(layout, job())
     with pytest.raises(OutputError, match="was written by `score`, not by `label-teacher`"):
@@ -361,24 +361,24 @@ def store(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 
 def test_overwriting_on_an_object_store_starts_afresh(store: dict[str, bytes]):
     layout = OutputLayout("teststore://bucket/out")
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     write_shards(layout, of=job())
     finished(layout, job())
     mine = {f"teststore://bucket/{name}": b"" for name in ("out/notes.txt", "out2/_audit/a", "outrejected")}
     others = (layout.rejected(NAMES[0]), f"{layout.audit_directory}/a", f"{layout.temporary}/a/b")
     store.update(dict.fromkeys(others, b"") | mine)
-    assert begin(layout, job(speed=0.1), overwrite=True) == set()
+    assert claim_output(layout, job(speed=0.1), overwrite=True) == set()
     assert store.keys() == {layout.job, *mine}
 
 
 def test_a_job_on_an_object_store_leaves_nothing_temporary(store: dict[str, bytes]):
     layout = OutputLayout("teststore://bucket/out")
-    begin(layout, job(), overwrite=False)
+    claim_output(layout, job(), overwrite=False)
     store[f"{layout.temporary}/left-over"] = b""
     write_shards(layout, of=job())
     manifest = finished(layout, job())
     assert store.keys() == {layout.job, layout.manifest, *map(layout.shard, NAMES)}
-    assert begin(layout, job(), overwrite=False) == set(NAMES)
+    assert claim_output(layout, job(), overwrite=False) == set(NAMES)
     assert read_manifest(layout, command="score") == manifest
 
 
@@ -386,6 +386,6 @@ def test_a_job_on_an_object_store_leaves_nothing_temporary(store: dict[str, byte
 def test_files_of_somebody_else_on_an_object_store_are_left_alone(store: dict[str, bytes], overwrite: bool):
     store["teststore://bucket/out/sub/notes.txt"] = b"mine"
     with pytest.raises(OutputError, match="is not empty and holds no job of ours"):
-        begin(OutputLayout("teststore://bucket/out"), job(), overwrite=overwrite)
+        claim_output(OutputLayout("teststore://bucket/out"), job(), overwrite=overwrite)
     assert store == {"teststore://bucket/out/sub/notes.txt": b"mine"}
-    assert begin(OutputLayout("teststore://bucket/ou"), job(), overwrite=False) == set()
+    assert claim_output(OutputLayout("teststore://bucket/ou"), job(), overwrite=False) == set()

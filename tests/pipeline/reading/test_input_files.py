@@ -9,7 +9,13 @@ import pytest
 from apache_beam.io.filesystems import FileSystems
 
 from model.errors import InputError, OptionError
-from pipeline.reading.input_files import InputFile, checksum, find_files, naming, opened
+from pipeline.reading.input_files import (
+    InputFile,
+    checksum,
+    find_files,
+    open_input,
+    read_errors_as_input_error,
+)
 
 
 def names(*patterns: Path | str, format: str | None = None) -> list[str]:
@@ -156,26 +162,32 @@ def test_an_object_store_has_no_directories_but_names_with_slashes(folder: Path)
     ],
 )
 def test_whatever_goes_wrong_is_one_line_that_names_the_file(error: Exception):
-    with pytest.raises(InputError, match=r"^a.csv: cannot be read: Permission denied$"), naming("a.csv"):
+    with (
+        pytest.raises(InputError, match=r"^a.csv: cannot be read: Permission denied$"),
+        read_errors_as_input_error("a.csv"),
+    ):
         raise error
 
 
 def test_an_error_that_names_its_file_stays_as_it_is():
-    with pytest.raises(InputError, match=r"^b.csv: no$"), naming("a.csv"):
+    with pytest.raises(InputError, match=r"^b.csv: no$"), read_errors_as_input_error("a.csv"):
         raise InputError("b.csv: no")
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path):
-    with pytest.raises(InputError, match=r"cannot be read: Is a directory$"), opened(str(tmp_path)):
+    with pytest.raises(InputError, match=r"cannot be read: Is a directory$"), open_input(str(tmp_path)):
         pass
-    with pytest.raises(InputError, match=r"a.csv: cannot be read: No such file"), opened(f"{tmp_path}/a.csv"):
+    with (
+        pytest.raises(InputError, match=r"a.csv: cannot be read: No such file"),
+        open_input(f"{tmp_path}/a.csv"),
+    ):
         pass
 
 
 def test_gzip_members_are_read_as_one(tmp_path: Path):
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(b"ab") + gzip.compress(b"c"))
-    with opened(str(path)) as stream:
+    with open_input(str(path)) as stream:
         assert stream.read() == b"abc"
         stream.seek(1)
         assert stream.read() == b"bc"

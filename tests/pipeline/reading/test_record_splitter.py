@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from model.errors import InputError
 from pipeline.reading import record_splitter
-from pipeline.reading.record_splitter import CsvRecordEnds, find_ranges, line_ends, read_records, rewind
+from pipeline.reading.record_splitter import CsvRecordEnds, find_ranges, line_ends, read_records, skip_bom
 
 csv_bytes = st.lists(
     st.sampled_from([b'"', b",", b"\n", b"\r\n", b"\r", b"a", "é".encode()]), max_size=40
@@ -57,7 +57,7 @@ def test_ranges_hold_the_records_of_the_whole_file(
         mock.patch.object(record_splitter, "READ_BLOCK_BYTES", block_bytes),
     ):
         ranges = find_ranges(stream, ends(), path="x", has_header=has_header, rows_per_shard=rows_per_shard)
-        rewind(stream, path="x")
+        skip_bom(stream, path="x")
         records = list(read_records(stream, ends(), path="x"))[int(has_header) :]
         for rows in ranges:
             stream.seek(rows.first_byte)
@@ -84,7 +84,7 @@ def test_ranges_hold_the_records_of_the_whole_file(
 )
 def test_only_newlines_end_lines(data: bytes, records: list[bytes]):
     stream = io.BytesIO(data)
-    rewind(stream, path="x")
+    skip_bom(stream, path="x")
     assert list(read_records(stream, line_ends, path="x")) == records
 
 

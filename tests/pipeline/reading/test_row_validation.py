@@ -12,7 +12,7 @@ from pipeline.reading.row_validation import (
     RejectReason,
     RowBatch,
     accepted_schema,
-    sift,
+    validate_rows,
 )
 
 PAIR = Columns(text="t", text_pair="p")
@@ -25,7 +25,7 @@ def binary(*values: bytes | None) -> pa.Array:
 def sift_text(*values: bytes | None) -> RowBatch:
     columns = Columns(text="t")
     raw = RawRows(first_row=0, num_rows=len(values), texts={"t": binary(*values)}, passed={})
-    return sift(raw, source="a.csv", columns=columns, target=accepted_schema(columns, None, ()))
+    return validate_rows(raw, source="a.csv", columns=columns, target=accepted_schema(columns, None, ()))
 
 
 def rejected(batch: RowBatch) -> list[tuple[int, str, bytes | None]]:
@@ -43,7 +43,7 @@ def test_the_columns_stand_in_their_order():
         texts={"t": binary(b"a"), "p": binary(b"b")},
         passed={"k": binary(b"key"), "z": pa.array([1], type=pa.int8()), "t": binary(b"\xff")},
     )
-    batch = sift(raw, source="a.csv", columns=columns, target=target)
+    batch = validate_rows(raw, source="a.csv", columns=columns, target=target)
     assert batch.accepted.schema == target
     assert batch.accepted.to_pylist() == [
         {"row": 5, schema.INPUT_TEXT: "a", schema.INPUT_TEXT_PAIR: "b", "id": "key", "z": 1, "t": b"\xff"}
@@ -90,7 +90,7 @@ def test_the_first_fault_is_the_reason(
     columns = Columns(text="t", text_pair="p", id="k")
     texts = {"t": binary(text), "p": binary(pair)}
     raw = RawRows(first_row=0, num_rows=1, texts=texts, passed={"k": binary(key)})
-    batch = sift(raw, source="a", columns=columns, target=accepted_schema(columns, pa.string(), ()))
+    batch = validate_rows(raw, source="a", columns=columns, target=accepted_schema(columns, pa.string(), ()))
     assert rejected(batch) == [(0, *expected)]
 
 
@@ -107,7 +107,7 @@ def test_what_the_reader_found_goes_before_the_null_that_it_left(
 ):
     texts = {"t": binary(None), "p": binary(None)}
     raw = RawRows(first_row=3, num_rows=1, texts=texts, passed={}, broken=broken, faults=faults)
-    batch = sift(raw, source="a", columns=PAIR, target=accepted_schema(PAIR, None, ()))
+    batch = validate_rows(raw, source="a", columns=PAIR, target=accepted_schema(PAIR, None, ()))
     assert [(row, reason) for row, reason, _ in rejected(batch)] == [(3, expected)]
 
 
@@ -126,7 +126,7 @@ def test_what_is_passed_through_stays_what_it_is(values: Any, kind: pa.DataType)
     columns = Columns(text="t", keep=("k",))
     target = accepted_schema(columns, None, (pa.field("k", kind),))
     raw = RawRows(first_row=0, num_rows=2, texts={"t": binary(b"a", b"b")}, passed={"k": values})
-    batch = sift(raw, source="a", columns=columns, target=target)
+    batch = validate_rows(raw, source="a", columns=columns, target=target)
     assert batch.accepted.column("k").type == kind
     assert batch.accepted.column("k").to_pylist() == values.to_pylist()
     assert batch.rejected.num_rows == 0

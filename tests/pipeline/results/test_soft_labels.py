@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from model.errors import InputError, OutputError
 from pipeline.contract import schema
-from pipeline.contract.arrays import source_column, vectors
+from pipeline.contract.arrays import fixed_size_list, source_column
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import JobDescription, begin, finish
 from pipeline.contract.plan import RowRange, make_plan
 from pipeline.contract.shards import ShardWriter, with_metadata
 from pipeline.results import soft_labels
-from pipeline.results.soft_labels import SoftLabelledTexts, SoftLabels, windows
-from pipeline.sampling.hash_sampling import Draw, drawn, text_hashes
+from pipeline.results.soft_labels import SoftLabelledTexts, SoftLabels, token_windows
+from pipeline.sampling.hash_sampling import HashStream, in_hash_sample, text_hashes
 
 Splits = Sequence[Sequence[str]]
 
@@ -48,7 +48,9 @@ def write_labels(
             "text_pair": pa.array(pairs, pa.string()),
             "text_hash": pa.array(text_hashes(mine, pairs if with_pair else None), pa.binary(16)),
             "split": pa.array(list(split), pa.string()),
-            "teacher_logits": vectors(np.array([[n, -n] for n in numbers], dtype=np.float32).reshape(-1, 2)),
+            "teacher_logits": fixed_size_list(
+                np.array([[n, -n] for n in numbers], dtype=np.float32).reshape(-1, 2)
+            ),
             "teacher_prediction": pa.array(["a"] * len(mine), pa.string()),
             "num_tokens": pa.array([n % 7 + 2 for n in numbers], pa.int32()),
             "truncated": pa.array([False] * len(mine)),
@@ -95,7 +97,7 @@ def test_an_epoch_is_every_train_row_once_and_no_other(
         is_train = np.array([split == "train" for split in in_order], dtype=bool)
         num_train = int(is_train.sum())
         share = min(soft_labels.HELD_OUT_SHARE, soft_labels.MAX_HELD_OUT_ROWS / num_train) if num_train else 0
-        is_held_out = drawn(text_hashes(texts), share, Draw.HELD_OUT)
+        is_held_out = in_hash_sample(text_hashes(texts), share, HashStream.HELD_OUT)
         expected = {
             text for text, train, held in zip(texts, is_train, is_held_out, strict=True) if train and not held
         }
@@ -207,7 +209,7 @@ def test_windows_are_as_long_as_their_tokens_allow(lengths, max_tokens):
         )
         for tokens in lengths
     ]
-    found = list(windows(batches, max_tokens))
+    found = list(token_windows(batches, max_tokens))
     assert [batch for window in found for batch in window] == batches
     sizes = [[int(batch.num_tokens.sum()) for batch in window] for window in found]
     assert all(sum(window) <= max_tokens or len(window) == 1 for window in sizes)

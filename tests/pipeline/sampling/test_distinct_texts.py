@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from pipeline.contract import schema
-from pipeline.contract.arrays import source_column, vectors, vectors_or_null
+from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column
 from pipeline.sampling.distinct_texts import DistinctTexts
 from pipeline.sampling.hash_sampling import text_hashes
 
@@ -29,7 +29,7 @@ def table(texts: list[str], pairs: list[str] | None = None) -> pa.Table:
 def test_every_row_finds_its_text_and_each_text_stands_once(texts: list[str]):
     distinct = DistinctTexts.of(table(texts))
     assert list(distinct.texts) == list(dict.fromkeys(texts))
-    assert [distinct.texts[place] for place in distinct.row_text] == texts
+    assert [distinct.texts[place] for place in distinct.inverse] == texts
     assert distinct.text_pairs is None
     assert list(distinct.hashes) == text_hashes(distinct.texts)
 
@@ -41,7 +41,7 @@ def test_a_pair_is_one_text(texts: list[str]):
     assert distinct.text_pairs is not None
     kept = list(zip(distinct.texts, distinct.text_pairs, strict=True))
     assert kept == list(dict.fromkeys(zip(texts, pairs, strict=True)))
-    assert [kept[place] for place in distinct.row_text] == list(zip(texts, pairs, strict=True))
+    assert [kept[place] for place in distinct.inverse] == list(zip(texts, pairs, strict=True))
     assert list(distinct.hashes) == text_hashes(distinct.texts, distinct.text_pairs)
 
 
@@ -56,7 +56,7 @@ def test_the_source_stands_in_every_row():
 def test_vectors_come_back_from_parquet(tmp_path_factory, values: np.ndarray, data: st.DataObject):
     is_null = data.draw(arrays.arrays(np.bool_, len(values)))
     path: Path = tmp_path_factory.getbasetemp() / "vectors.parquet"
-    pq.write_table(pa.table({"all": vectors(values), "some": vectors_or_null(values, is_null)}), path)
+    pq.write_table(pa.table({"all": fixed_size_list(values), "some": nullable_list(values, is_null)}), path)
     read = pq.read_table(path)
     assert read["all"].to_pylist() == values.tolist()
     expected = [None if null else row for null, row in zip(is_null, values.tolist(), strict=True)]

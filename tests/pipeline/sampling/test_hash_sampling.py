@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sampling.hash_sampling import Draw, drawn, text_hashes
+from pipeline.sampling.hash_sampling import HashStream, in_hash_sample, text_hashes
 
 texts = st.text(st.characters(codec="utf-8"), max_size=6)
 shares = st.floats(0, 1)
@@ -27,23 +27,23 @@ def test_a_text_is_in_the_same_part_of_every_corpus_for_ever():
     assert text_hashes(["a"], ["b"])[0].hex() == "0e81098517bc44e4e765a65e743c0ef7"
 
 
-@given(st.lists(texts), shares, shares, st.sampled_from(Draw))
-def test_a_larger_share_holds_the_smaller_one(rows: list[str], one: float, two: float, draw: Draw):
+@given(st.lists(texts), shares, shares, st.sampled_from(HashStream))
+def test_a_larger_share_holds_the_smaller_one(rows: list[str], one: float, two: float, draw: HashStream):
     hashes = text_hashes(rows)
     few, many = sorted((one, two))
-    assert not (drawn(hashes, few, draw) & ~drawn(hashes, many, draw)).any()
-    assert not drawn(hashes, 0, draw).any()
-    assert drawn(hashes, 1, draw).all()
-    assert len(drawn(hashes, one, draw)) == len(rows)
+    assert not (in_hash_sample(hashes, few, draw) & ~in_hash_sample(hashes, many, draw)).any()
+    assert not in_hash_sample(hashes, 0, draw).any()
+    assert in_hash_sample(hashes, 1, draw).all()
+    assert len(in_hash_sample(hashes, one, draw)) == len(rows)
 
 
-@pytest.mark.parametrize("draw", Draw)
+@pytest.mark.parametrize("draw", HashStream)
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5])
-def test_the_share_is_what_was_asked_for(draw: Draw, share: float):
+def test_the_share_is_what_was_asked_for(draw: HashStream, share: float):
     deviation = (share * (1 - share) / len(MANY)) ** 0.5
-    assert abs(drawn(MANY, share, draw).mean() - share) < 4 * deviation
+    assert abs(in_hash_sample(MANY, share, draw).mean() - share) < 4 * deviation
 
 
 def test_draws_are_independent():
-    one, two, three = (drawn(MANY, 0.5, draw) for draw in Draw)
+    one, two, three = (in_hash_sample(MANY, 0.5, draw) for draw in HashStream)
     assert all(abs(np.mean(a & b) - 0.25) < 0.02 for a, b in ((one, two), (one, three), (two, three)))

@@ -2,25 +2,25 @@ from pathlib import Path
 
 from pipeline.sampling import training_hashes
 from pipeline.sampling.hash_sampling import text_hashes
-from pipeline.sampling.training_hashes import sample, seen_rows, write_seen
+from pipeline.sampling.training_hashes import bottom_k_sample, overlapping_rows, write_training_hashes
 
 HASHES = text_hashes([f"text {number}" for number in range(500)])
 
 
 def test_of_a_small_corpus_every_text_is_remembered(tmp_path: Path):
-    write_seen(tmp_path, HASHES[:300])
-    assert seen_rows(tmp_path, HASHES[250:350]) == list(range(50))
-    assert seen_rows(tmp_path, HASHES[300:]) == []
+    write_training_hashes(tmp_path, HASHES[:300])
+    assert overlapping_rows(tmp_path, HASHES[250:350]) == list(range(50))
+    assert overlapping_rows(tmp_path, HASHES[300:]) == []
 
 
 def test_of_a_large_one_a_share_that_does_not_depend_on_the_order(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(training_hashes, "_KEPT", 40)
-    assert sample(HASHES) == sample(HASHES[::-1] + HASHES[:7])
-    write_seen(tmp_path, HASHES)
-    assert len(seen_rows(tmp_path, HASHES)) == 40
+    assert bottom_k_sample(HASHES) == bottom_k_sample(HASHES[::-1] + HASHES[:7])
+    write_training_hashes(tmp_path, HASHES)
+    assert len(overlapping_rows(tmp_path, HASHES)) == 40
     # What is remembered of a corpus is remembered of every part of it that holds it.
-    assert set(sample(HASHES)) & set(HASHES[:250]) <= set(sample(HASHES[:250]))
+    assert set(bottom_k_sample(HASHES)) & set(HASHES[:250]) <= set(bottom_k_sample(HASHES[:250]))
 
 
 def test_a_model_that_does_not_say(tmp_path: Path):
-    assert seen_rows(tmp_path, HASHES) is None
+    assert overlapping_rows(tmp_path, HASHES) is None

@@ -12,7 +12,7 @@ from model.engine.execution import Precision, resolve_execution
 from pipeline.contract import schema
 from pipeline.reading.inputs import Columns, inspect_inputs
 from pipeline.transforms.labeling import LabelTask, LabelWithTeacher, Teacher
-from pipeline.transforms.write_shards import RowReading, ShardJob
+from pipeline.transforms.write_shards import ReadOptions, ShardJob
 from tests.job_fixtures import LABELS, MAX_LENGTH, make_texts, plain_logits, write_csv
 
 TEXTS = make_texts(60, longest=40)
@@ -21,7 +21,7 @@ TEXTS = make_texts(60, longest=40)
 @pytest.fixture(scope="module")
 def task(teacher: Path) -> LabelTask:
     return LabelTask(
-        reading=RowReading(columns=Columns(text="t"), id_type=None),
+        reading=ReadOptions(columns=Columns(text="t"), id_type=None),
         teacher=str(teacher),
         labels=LABELS,
         max_length=MAX_LENGTH,
@@ -90,7 +90,7 @@ def test_a_row_is_answered_alike_in_any_company(task: LabelTask, loaded: Teacher
 
 
 def test_pairs_are_encoded_as_pairs(task: LabelTask, loaded: Teacher, teacher: Path):
-    task = replace(task, reading=RowReading(columns=Columns(text="t", text_pair="p"), id_type=None))
+    task = replace(task, reading=ReadOptions(columns=Columns(text="t", text_pair="p"), id_type=None))
     pairs = TEXTS[::-1]
     table, _ = task.process(slice_states(TEXTS, pairs), "a.csv", loaded)
     assert table["text_pair"].to_pylist() == pairs

@@ -15,7 +15,7 @@ from model.fastbert import FastBertForSequenceClassification
 from pipeline.contract import schema
 from pipeline.reading.inputs import Columns, inspect_inputs
 from pipeline.transforms.scoring import Scorer, ScoreTask, ScoreWithEarlyExit
-from pipeline.transforms.write_shards import RowReading, ShardJob
+from pipeline.transforms.write_shards import ReadOptions, ShardJob
 from tests.job_fixtures import (
     LABELS,
     MAX_LENGTH,
@@ -32,7 +32,7 @@ TEXTS = make_texts(80, longest=40)
 @pytest.fixture(scope="module")
 def task(fastbert: Path) -> ScoreTask:
     return ScoreTask(
-        reading=RowReading(columns=Columns(text="t"), id_type=None),
+        reading=ReadOptions(columns=Columns(text="t"), id_type=None),
         model=str(fastbert),
         labels=LABELS,
         max_length=MAX_LENGTH,

@@ -16,7 +16,7 @@ from pipeline.contract.plan import WorkItem
 from pipeline.contract.shards import Counts, read_footer
 from pipeline.reading.inputs import Columns, inspect_inputs
 from pipeline.transforms import write_shards
-from pipeline.transforms.write_shards import RowReading, ShardJob, WriteShards, write_shard
+from pipeline.transforms.write_shards import ReadOptions, ShardJob, WriteShards, write_shard
 from tests.job_fixtures import make_texts, read_rejected, snapshot, write_tsv
 
 TEXTS = ["one", "", "three", "four", " ", "six", "seven"]
@@ -26,8 +26,8 @@ TEXTS = ["one", "", "three", "four", " ", "six", "seven"]
 class ShoutTask:
     """A job without a model: texts in capitals."""
 
-    reading: RowReading = field(
-        default_factory=lambda: RowReading(columns=Columns(text="text"), id_type=None)
+    reading: ReadOptions = field(
+        default_factory=lambda: ReadOptions(columns=Columns(text="text"), id_type=None)
     )
     fails_at: str = ""
 
