@@ -52,6 +52,8 @@ _PROGRAM = "fastbert-jobs"
 _UsageError: Any = typer.BadParameter.__bases__[0]
 # Beam appends the step to the message of what a worker raised.
 _BEAM_STEP = re.compile(r" \[while running '.*'\]$", re.DOTALL)
+# Parameters of the library whose option has another name.
+_OPTIONS = {"exit_layer": "--fixed-exit-layer"}
 _REPEATABLE = ("--input", "--eval-input")
 
 app = typer.Typer(
@@ -387,10 +389,26 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
         if not isinstance(error, FastBertJobsError):
             raise
-        _fail(_BEAM_STEP.sub("", str(error)), _EXIT_USAGE)
+        _fail(in_options(_BEAM_STEP.sub("", str(error))), _EXIT_USAGE)
     if status == _EXIT_INTERRUPTED:  # typer catches some interrupts itself, and returns this
         _fail("interrupted" + _RESUME_HINTS.get(args[0], ""), _EXIT_INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def in_options(message: str) -> str:
+    """Return a message of the library with its parameters spelt as options.
+
+    >>> in_options("`max_length` 2 is not between 4 and 512")
+    '--max-length 2 is not between 4 and 512'
+    """
+    command: Any = typer.main.get_command(app)
+    known = {name for each in command.commands.values() for param in each.params for name in param.opts}
+
+    def as_option(found: re.Match[str]) -> str:
+        option = _OPTIONS.get(found[1], f"--{found[1].replace('_', '-')}")
+        return option if option in known else found[0]
+
+    return re.sub(r"`([a-z_]+)`", as_option, message)
 
 
 def _fail(message: str, status: int) -> NoReturn:

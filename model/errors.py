@@ -1,12 +1,16 @@
 """The tree of errors that a user can cause.
 
 FastBertJobsError(ValueError)
-├── CheckpointError      a model directory that cannot be used, and why
-├── OptionError          an option, or two that do not go together
-├── InputError           a file or a column that is missing or unreadable
-└── OutputError          an output directory that holds something else
+├── ParameterError           a value that is not allowed, or two that do not go together
+├── CheckpointError          a model directory that cannot be used, and why
+├── InputError               a file or a column that is missing or unreadable
+├── OutputError              an output directory that holds something else, or cannot be written
+├── ArtifactError            what we wrote and now read: damaged, unfinished, of another version or model
+├── TrainingError            a training that diverged
+└── EnvironmentMismatchError machines of one job that would compute differently
 
 Each message names the thing and the cure in one line: the command line prints it and exits with 2.
+Parameters stand in backquotes, as in `max_length`; the command line turns them into its options.
 Anything else that is raised is a defect of ours and keeps its traceback. The tree stands at the bottom
 of the import order so that all three packages raise from it.
 """
@@ -16,12 +20,12 @@ class FastBertJobsError(ValueError):
     """Base of every error that a user can cause and cure."""
 
 
+class ParameterError(FastBertJobsError):
+    """A parameter whose value is not allowed, or parameters that exclude each other."""
+
+
 class CheckpointError(FastBertJobsError):
     """A model directory that is incomplete, of an unsupported kind, or does not fit its partner."""
-
-
-class OptionError(FastBertJobsError):
-    """An option whose value is not allowed, or options that exclude each other."""
 
 
 class InputError(FastBertJobsError):
@@ -29,4 +33,16 @@ class InputError(FastBertJobsError):
 
 
 class OutputError(FastBertJobsError):
-    """An output directory that belongs to another job, or that is not finished."""
+    """An output directory that belongs to another job, is not finished, or cannot be written."""
+
+
+class ArtifactError(FastBertJobsError):
+    """Labels, scores or a calibration that are read again, and are damaged, unfinished or another's."""
+
+
+class TrainingError(FastBertJobsError):
+    """A training whose loss or gradients are no numbers any more."""
+
+
+class EnvironmentMismatchError(FastBertJobsError):
+    """A worker whose processor or libraries compute otherwise than the job was told."""

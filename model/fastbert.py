@@ -181,7 +181,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
             Answers in the order of `texts`.
 
         Raises:
-            OptionError: if `speed` is outside [0, 1].
+            ParameterError: if `speed` is outside [0, 1].
         """
         if isinstance(texts, str):
             raise TypeError("texts is a sequence of strings, not one string")

@@ -73,13 +73,13 @@ def run(config: AuditConfig) -> ExitStats:
 
 
 def _true_labels(config: AuditConfig, manifest: Manifest) -> TrueLabels | None:
-    from model.errors import OptionError
+    from model.errors import ParameterError
     from pipeline.results.ground_truth import read_true_labels
 
     if not config.labels_input:
         return None
     if config.id_column is not None and manifest.description["columns"]["id"] is None:
-        raise OptionError(
+        raise ParameterError(
             f"--id-column {config.id_column}: {config.scores!r} was scored without an id; "
             "leave it out to join on source and row"
         )

@@ -56,14 +56,14 @@ class CalibrateConfig:
         """Check the numbers.
 
         Raises:
-            OptionError: naming the option and the rule.
+            ParameterError: naming the option and the rule.
         """
-        from model.errors import OptionError
-        from model.guarantee.risk_control import check_confidence
+        from model.checks import check_confidence
+        from model.errors import ParameterError
 
         check_confidence(self.confidence)
         if self.rows < MIN_ROWS:
-            raise OptionError(f"--rows {self.rows} is not at least {MIN_ROWS}")
+            raise ParameterError(f"--rows {self.rows} is not at least {MIN_ROWS}")
 
 
 def run(config: CalibrateConfig) -> Calibration:
@@ -74,12 +74,12 @@ def run(config: CalibrateConfig) -> Calibration:
     """
     from model.checkpoints.hub import resolve_checkpoint
     from model.engine.execution import Precision, resolve_execution
-    from model.errors import OptionError
+    from model.errors import ParameterError
     from model.fastbert import FastBertForSequenceClassification
     from pipeline.results.soft_labels import SoftLabels
 
     if config.output is None and not Path(config.model).is_dir():
-        raise OptionError(f"{config.model!r} is no local directory; give its calibration an --output")
+        raise ParameterError(f"{config.model!r} is no local directory; give its calibration an --output")
     directory = resolve_checkpoint(config.model)
     labels = SoftLabels.open(config.labels)
     model = FastBertForSequenceClassification.from_pretrained(directory)

@@ -59,20 +59,20 @@ class DistillConfig:
         """Check what the training loop does not.
 
         Raises:
-            OptionError: naming the option and the rule.
+            ParameterError: naming the option and the rule.
         """
-        from model.errors import OptionError
+        from model.errors import ParameterError
 
         if not 0 <= self.hard_label_weight < math.inf:
-            raise OptionError(f"--hard-label-weight {self.hard_label_weight} is not 0 or above")
+            raise ParameterError(f"--hard-label-weight {self.hard_label_weight} is not 0 or above")
         if self.resume and self.overwrite:
-            raise OptionError("--resume and --overwrite exclude each other")
+            raise ParameterError("--resume and --overwrite exclude each other")
 
     def training(self) -> TrainingConfig:
         """Return how to train.
 
         Raises:
-            OptionError: naming the option and the rule.
+            ParameterError: naming the option and the rule.
         """
         from model.training.loop import TrainingConfig
 

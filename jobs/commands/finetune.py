@@ -66,7 +66,7 @@ class FinetuneConfig:
         """Return how to train.
 
         Raises:
-            OptionError: naming the option and the rule.
+            ParameterError: naming the option and the rule.
         """
         from model.training.loop import TrainingConfig
 

@@ -8,6 +8,7 @@ from jobs.driver.beam_driver import BeamJob, JobOutcome, describe_input, run_bea
 from jobs.driver.runner import DEFAULT_ROWS_PER_SHARD, RunnerConfig
 from jobs.terminal.console import print_next_step, stdout_console
 from jobs.terminal.options import FormatName, PrecisionName
+from model.checks import check_fraction
 
 COMMAND = "label-teacher"
 
@@ -52,22 +53,10 @@ class LabelTeacherConfig:
         """Check the shares.
 
         Raises:
-            OptionError: naming the option and the rule.
+            ParameterError: naming the option and the rule.
         """
-        check_share("--calibration-fraction", self.calibration_fraction)
-        check_share("--max-rejected", self.max_rejected)
-
-
-def check_share(option: str, value: float) -> None:
-    """Refuse a share outside [0, 1].
-
-    Raises:
-        OptionError: naming the option.
-    """
-    from model.errors import OptionError
-
-    if not 0 <= value <= 1:
-        raise OptionError(f"{option} {value} is not a share, 0 to 1")
+        check_fraction("calibration_fraction", self.calibration_fraction)
+        check_fraction("max_rejected", self.max_rejected)
 
 
 def run(config: LabelTeacherConfig) -> JobOutcome:

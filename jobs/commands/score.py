@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jobs.commands.label_teacher import check_share
 from jobs.driver.beam_driver import BeamJob, JobOutcome, describe_input, run_beam_job
 from jobs.driver.runner import DEFAULT_ROWS_PER_SHARD, RunnerConfig
 from jobs.terminal.console import print_next_step, stdout_console, table
 from jobs.terminal.options import FormatName, PrecisionName
+from model.checks import check_fraction
 
 if TYPE_CHECKING:
     from model.cost.flops import FlopsModel
@@ -75,9 +75,9 @@ class ScoreConfig:
         """Check the shares, and that there is one policy.
 
         Raises:
-            OptionError: naming the option and the rule.
+            ParameterError: naming the option and the rule.
         """
-        from model.errors import OptionError
+        from model.errors import ParameterError
 
         policies = {
             "--max-disagreement": self.max_disagreement,
@@ -86,14 +86,14 @@ class ScoreConfig:
             "--fixed-exit-layer": self.fixed_exit_layer,
         }
         if sum(value is not None for value in policies.values()) != 1:
-            raise OptionError(f"give exactly one of {', '.join(policies)}")
+            raise ParameterError(f"give exactly one of {', '.join(policies)}")
         if self.max_missed and self.max_disagreement is None:
-            raise OptionError("--max-missed goes with --max-disagreement")
+            raise ParameterError("--max-missed goes with --max-disagreement")
         if not self.is_calibrated and (self.confidence is not None or self.calibration is not None):
             name = "--calibration" if self.confidence is None else "--confidence"
-            raise OptionError(f"{name} goes with --max-disagreement or --target-speedup")
-        check_share("--shadow-fraction", self.shadow_fraction)
-        check_share("--max-rejected", self.max_rejected)
+            raise ParameterError(f"{name} goes with --max-disagreement or --target-speedup")
+        check_fraction("shadow_fraction", self.shadow_fraction)
+        check_fraction("max_rejected", self.max_rejected)
 
     @property
     def is_calibrated(self) -> bool:
@@ -108,7 +108,7 @@ class ScoreConfig:
             calibration: the model's, where `is_calibrated`.
 
         Raises:
-            OptionError: if a number is out of range, or there is no such layer or label.
+            ParameterError: if a number is out of range, or there is no such layer or label.
         """
         from model.exits.policy import ExitPolicy
         from model.guarantee.risk_control import DEFAULT_CONFIDENCE
@@ -130,12 +130,12 @@ def parse_max_missed(text: str) -> tuple[str, float]:
     """Return the label and the share of a --max-missed.
 
     Raises:
-        OptionError: if it is not LABEL=SHARE.
+        ParameterError: if it is not LABEL=SHARE.
 
     >>> parse_max_missed("spam=0.01")
     ('spam', 0.01)
     """
-    from model.errors import OptionError
+    from model.errors import ParameterError
 
     label, equals, share = text.rpartition("=")
     try:
@@ -143,7 +143,7 @@ def parse_max_missed(text: str) -> tuple[str, float]:
             raise ValueError
         return label, float(share)
     except ValueError:
-        raise OptionError(f"--max-missed {text!r} is not LABEL=SHARE, as spam=0.01") from None
+        raise ParameterError(f"--max-missed {text!r} is not LABEL=SHARE, as spam=0.01") from None
 
 
 def run(config: ScoreConfig) -> JobOutcome:

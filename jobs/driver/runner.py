@@ -42,17 +42,17 @@ class RunnerConfig:
         """Check the numbers and that every option is known to Beam.
 
         Raises:
-            OptionError: naming the option, and the nearest known one.
+            ParameterError: naming the option, and the nearest known one.
         """
-        from model.errors import OptionError
+        from model.errors import ParameterError
 
         if self.workers < 1:
-            raise OptionError(f"--workers {self.workers} is not at least 1")
+            raise ParameterError(f"--workers {self.workers} is not at least 1")
         if self.threads is not None and self.threads < 1:
-            raise OptionError(f"--threads {self.threads} is not at least 1")
+            raise ParameterError(f"--threads {self.threads} is not at least 1")
         _check_runner(self.runner)
         if self.workers > 1 and self.runner not in IN_PROCESS_RUNNERS:
-            raise OptionError(f"--workers is for the DirectRunner; tell {self.runner} in its own options")
+            raise ParameterError(f"--workers is for the DirectRunner; tell {self.runner} in its own options")
 
     @property
     def torch_threads(self) -> int | None:
@@ -68,19 +68,19 @@ def _check_runner(name: str) -> None:
     """Refuse a runner that Beam does not know; a dotted path is taken as it is.
 
     Raises:
-        OptionError: naming the nearest known one.
+        ParameterError: naming the nearest known one.
     """
     if name in IN_PROCESS_RUNNERS or "." in name:
         return
     from apache_beam.options.pipeline_options import StandardOptions
 
-    from model.errors import OptionError
+    from model.errors import ParameterError
 
     known = StandardOptions.KNOWN_RUNNER_NAMES
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        raise OptionError(f"--runner {name} is not known to Beam; {hint}")
+        raise ParameterError(f"--runner {name} is not known to Beam; {hint}")
 
 
 def check_beam_args(beam_args: Sequence[str], own_options: Sequence[str]) -> None:
@@ -91,24 +91,24 @@ def check_beam_args(beam_args: Sequence[str], own_options: Sequence[str]) -> Non
         own_options: the command's own options, to suggest from.
 
     Raises:
-        OptionError: naming the first unknown option and the nearest known one.
+        ParameterError: naming the first unknown option and the nearest known one.
     """
     if not beam_args:
         return
-    from model.errors import OptionError
+    from model.errors import ParameterError
 
     parser = _beam_parser()
     try:
         _, unknown = parser.parse_known_args(list(beam_args))
     except argparse.ArgumentError as error:
-        raise OptionError(str(error)) from error
+        raise ParameterError(str(error)) from error
     if unknown:
         known = [*own_options, *parser._option_string_actions]
         name = unknown[0].split("=")[0]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         kind = "option" if name.startswith("-") else "argument"
-        raise OptionError(f"there is no {kind} {name}{hint}")
+        raise ParameterError(f"there is no {kind} {name}{hint}")
 
 
 def _beam_parser() -> argparse.ArgumentParser:
@@ -127,11 +127,11 @@ def make_pipeline(config: RunnerConfig) -> Pipeline:
     """Return an empty pipeline on the runner that was asked for.
 
     Raises:
-        OptionError: if the runner lacks an option or a library.
+        ParameterError: if the runner lacks an option or a library.
     """
     import apache_beam as beam
 
-    from model.errors import OptionError
+    from model.errors import ParameterError
 
     options = _make_options(config)
     if config.runner in IN_PROCESS_RUNNERS:
@@ -140,7 +140,7 @@ def make_pipeline(config: RunnerConfig) -> Pipeline:
         return beam.Pipeline(options=options)
     except (ImportError, AttributeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise OptionError(f"--runner {config.runner} cannot be used: {reason}") from error
+        raise ParameterError(f"--runner {config.runner} cannot be used: {reason}") from error
 
 
 def _make_options(config: RunnerConfig) -> PipelineOptions:

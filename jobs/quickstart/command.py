@@ -100,10 +100,10 @@ def run(config: QuickstartConfig, execute: Execute) -> list[PolicyResult]:
         execute: runs the words of a command line, the program's name left out.
 
     Raises:
-        OptionError: if the seed is none.
+        ParameterError: if the seed is none.
         OutputError: if the output directory holds something else, or cannot be written.
     """
-    from model.training.loop import check_seed
+    from model.checks import check_seed
 
     started = time.monotonic()
     check_seed(config.seed)

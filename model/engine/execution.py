@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from model.engine.fused_linear import has_onednn
-from model.errors import CheckpointError
+from model.errors import CheckpointError, EnvironmentMismatchError
 
 
 class Precision(StrEnum):
@@ -92,7 +92,7 @@ def check_finite(logits: npt.NDArray[np.float32]) -> None:
     if bad:
         raise CheckpointError(
             f"the model answers NaN to {bad} of {len(logits)} texts; "
-            "are its weights damaged, or is --precision too coarse for it?"
+            "are its weights damaged, or is `precision` too coarse for it?"
         )
 
 
@@ -100,10 +100,10 @@ def check_same_execution(found: Execution, asked: Execution) -> None:
     """Refuse a worker that would not compute as the job was told.
 
     Raises:
-        CheckpointError: naming both.
+        EnvironmentMismatchError: naming both.
     """
     if found != asked:
-        raise CheckpointError(
+        raise EnvironmentMismatchError(
             f"this job runs on {asked.summary()}, but a worker has {found.summary()}; "
             "workers of one job must have the same processors and libraries"
         )

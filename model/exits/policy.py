@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from model.errors import OptionError
+from model.errors import ParameterError
 
 # Above every uncertainty: all texts leave.
 ALWAYS_EXIT = 2.0
@@ -36,13 +36,13 @@ class ExitPolicy:
         """Return the paper's policy: one threshold for all layers.
 
         Raises:
-            OptionError: if `speed` is outside [0, 1].
+            ParameterError: if `speed` is outside [0, 1].
 
         >>> ExitPolicy.from_speed(0.5, num_layers=3).thresholds
         (0.5, 0.5)
         """
         if not 0 <= speed <= 1:
-            raise OptionError(f"--speed {speed} is outside [0, 1]; 0 is full depth, 1 the earliest exit")
+            raise ParameterError(f"`speed` {speed} is outside [0, 1]; 0 is full depth, 1 the earliest exit")
         return cls(thresholds=(float(speed),) * (num_layers - 1), name=f"speed {speed:g}")
 
     @classmethod
@@ -50,14 +50,14 @@ class ExitPolicy:
         """Return the policy by which every text leaves at `exit_layer`, the paper's ablation.
 
         Raises:
-            OptionError: if there is no such layer.
+            ParameterError: if there is no such layer.
 
         >>> ExitPolicy.from_exit_layer(2, num_layers=3).thresholds
         (0.0, 2.0)
         """
         if not 1 <= exit_layer <= num_layers:
-            raise OptionError(
-                f"--fixed-exit-layer {exit_layer} is not a layer of this model (1 to {num_layers})"
+            raise ParameterError(
+                f"`exit_layer` {exit_layer} is not a layer of this model (1 to {num_layers})"
             )
         thresholds = tuple(ALWAYS_EXIT if layer == exit_layer else 0.0 for layer in range(1, num_layers))
         return cls(thresholds=thresholds, name=f"fixed exit layer {exit_layer}")

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import OptionError
+from model.checks import check_confidence
+from model.errors import ParameterError
 from model.guarantee.binomial import p_value, upper_bound
 from model.guarantee.exit_outcomes import ExitOutcomes
 from model.guarantee.threshold_search import Candidate, candidate_path
@@ -43,15 +44,17 @@ class Promise:
         """Check the shares.
 
         Raises:
-            OptionError: naming the option and the rule.
+            ParameterError: naming the option and the rule.
         """
         check_confidence(self.confidence)
         for option, share in (
-            ("--max-disagreement", self.max_disagreement),
-            *(("--max-missed", share) for share in self.max_missed.values()),
+            ("`max_disagreement`", self.max_disagreement),
+            *(("`max_missed`", share) for share in self.max_missed.values()),
         ):
             if not 0 < share < 1:
-                raise OptionError(f"{option} {share:g} is not a share above 0 and below 1, as 0.01 for 1 %")
+                raise ParameterError(
+                    f"{option} {share:g} is not a share above 0 and below 1, as 0.01 for 1 %"
+                )
 
     def p_value(self, is_wrong: npt.NDArray[np.bool_], teacher_labels: npt.NDArray[np.int64]) -> float:
         """Return how likely so few wrong answers are where any part of the promise is broken.
@@ -88,16 +91,6 @@ class Promise:
             f", max missed {labels[label]}={share:g}" for label, share in self.max_missed.items()
         )
         return f"max disagreement {self.max_disagreement:g}{missed}, confidence {self.confidence:g}"
-
-
-def check_confidence(confidence: float) -> None:
-    """Refuse a confidence that nothing can be said with.
-
-    Raises:
-        OptionError: naming the option.
-    """
-    if not 0.5 <= confidence < 1:
-        raise OptionError(f"--confidence {confidence:g} is not at least 0.5 and below 1, as 0.95 for 95 %")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from model.errors import OptionError
+from model.errors import ParameterError
 from model.exits.policy import ALWAYS_EXIT
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
 from model.guarantee.threshold_search import between, candidate_path
@@ -35,14 +35,14 @@ def thresholds_for(speed_up: float, search: ExitOutcomes, aim: ExitOutcomes) -> 
         (num_layers - 1,) float32.
 
     Raises:
-        OptionError: if `speed_up` is below 1, or above what the first exit gives.
+        ParameterError: if `speed_up` is below 1, or above what the first exit gives.
     """
     if not speed_up >= 1:
-        raise OptionError(f"--target-speedup {speed_up:g} is below 1, which is full depth")
+        raise ParameterError(f"`target_speedup` {speed_up:g} is below 1, which is full depth")
     highest = highest_speed_up(aim)
     if speed_up > highest:
-        raise OptionError(
-            f"--target-speedup {speed_up:g} is out of reach: leaving after the first layer always gives "
+        raise ParameterError(
+            f"`target_speedup` {speed_up:g} is out of reach: leaving after the first layer always gives "
             f"{highest:.2f}"
         )
     slower = np.zeros(search.num_layers - 1, dtype=np.float32)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from model.errors import OptionError
+from model.errors import ParameterError
 from model.tokens.packing import Lengths
 
 DEFAULT_MAX_LENGTH = 512
@@ -171,10 +171,10 @@ def choose_max_length(requested: int | None, limit: int) -> int:
     """Return the length that texts are cut to: what was asked for, else `limit`, at most 512.
 
     Raises:
-        OptionError: if more is asked for than the model takes, or too little to hold a text.
+        ParameterError: if more is asked for than the model takes, or too little to hold a text.
     """
     if requested is None:
         return min(limit, DEFAULT_MAX_LENGTH)
     if not 4 <= requested <= limit:
-        raise OptionError(f"--max-length {requested} is not between 4 and {limit}, the model's limit")
+        raise ParameterError(f"`max_length` {requested} is not between 4 and {limit}, the model's limit")
     return requested

@@ -13,10 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.errors import OptionError
+from model.checks import check_at_least, check_seed
+from model.errors import ParameterError, TrainingError
 
 Batch = TypeVar("Batch")
-MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,29 +45,17 @@ class TrainingConfig:
         """Check each number.
 
         Raises:
-            OptionError: naming the option and the rule.
+            ParameterError: naming the option and the rule.
         """
-        if self.epochs < 1:
-            raise OptionError(f"--epochs {self.epochs} is not at least 1")
-        if self.batch_size < 1:
-            raise OptionError(f"--batch-size {self.batch_size} is not at least 1")
+        check_at_least("epochs", self.epochs, 1)
+        check_at_least("batch_size", self.batch_size, 1)
         if not 0 < self.learning_rate < math.inf:
-            raise OptionError(f"--learning-rate {self.learning_rate} is not above 0")
+            raise ParameterError(f"`learning_rate` {self.learning_rate} is not above 0")
         if not 0 <= self.warmup <= 1:
-            raise OptionError(f"--warmup {self.warmup} is not a share of the steps, 0 to 1")
+            raise ParameterError(f"`warmup` {self.warmup} is not a share of the steps, 0 to 1")
         if not 0 <= self.weight_decay < math.inf:
-            raise OptionError(f"--weight-decay {self.weight_decay} is below 0")
+            raise ParameterError(f"`weight_decay` {self.weight_decay} is below 0")
         check_seed(self.seed)
-
-
-def check_seed(seed: int) -> None:
-    """Refuse a seed that a random generator may not take.
-
-    Raises:
-        OptionError: naming the option and the rule.
-    """
-    if not 0 <= seed <= MAX_SEED:
-        raise OptionError(f"--seed {seed} is not between 0 and {MAX_SEED}")
 
 
 def step_seed(seed: int, n: int) -> int:
@@ -201,7 +189,7 @@ def train(
         drive: calls a step; for who has a thread that steps are best taken in.
 
     Raises:
-        OptionError: if a loss or a gradient is not finite; the step is then not taken.
+        TrainingError: if a loss or a gradient is not finite; the step is then not taken.
     """
     optimizer = make_optimizer(module, config)
     total_steps = config.epochs * steps_per_epoch
@@ -240,8 +228,8 @@ def _take_step(
     norm = float(nn.utils.clip_grad_norm_(trainable, config.max_grad_norm))
     for name, value in (("loss", loss), ("gradient", norm)):
         if not math.isfinite(value):
-            raise OptionError(
-                f"the {name} of step {step} is {value}; lower --learning-rate "
+            raise TrainingError(
+                f"the {name} of step {step} is {value}; lower `learning_rate` "
                 f"{config.learning_rate:g}, or see whether the model's weights and the soft labels are finite"
             )
     optimizer.step()

@@ -15,7 +15,7 @@ from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
-from model.errors import OutputError
+from model.errors import ArtifactError, OutputError
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.plan import Plan
 from pipeline.contract.schema import SCHEMA_VERSION
@@ -90,7 +90,7 @@ def claim_output(
         OutputError: if the directory holds another job's output, or something that is not ours.
     """
     if Path(layout.directory).is_file():
-        raise OutputError(f"{layout.directory!r} is a file; choose another --output")
+        raise OutputError(f"{layout.directory!r} is a file; choose another `output`")
     if FileSystems.exists(layout.job):
         there = read_json(layout.job)
         if overwrite:
@@ -98,11 +98,11 @@ def claim_output(
         elif there != job.as_json():
             raise OutputError(
                 f"{layout.directory!r} holds another job, which differs in "
-                f"{differences(job.as_json(), there)}; choose another --output, or --overwrite it"
+                f"{differences(job.as_json(), there)}; choose another `output`, or `overwrite` it"
             )
     elif list_files(FileSystems.join(layout.directory, "**")):
         raise OutputError(
-            f"{layout.directory!r} is not empty and holds no job of ours; choose another --output"
+            f"{layout.directory!r} is not empty and holds no job of ours; choose another `output`"
         )
     try:
         make_directory(layout.directory)
@@ -196,7 +196,7 @@ def _check_rejected(layout: OutputLayout, counts: Counts, max_rejected: float) -
     rejected, rows = counts.get(REJECTED, 0), counts.get("rows", 0)
     if rejected > max_rejected * (rejected + rows):
         raise OutputError(
-            f"{rejected:,} of {rejected + rows:,} rows were rejected, more than --max-rejected "
+            f"{rejected:,} of {rejected + rows:,} rows were rejected, more than `max_rejected` "
             f"{max_rejected:g} allows; see {layout.rejected_directory!r}"
         )
 
@@ -208,7 +208,7 @@ def _verified(layout: OutputLayout, job: JobDescription, name: str, planned_rows
     if footer is None:
         raise OutputError(f"shard {name} of {layout.directory!r} is damaged; run the same command again")
     if footer.fingerprint != job.fingerprint:
-        raise OutputError(f"shard {name} of {layout.directory!r} is not this job's; run it with --overwrite")
+        raise OutputError(f"shard {name} of {layout.directory!r} is not this job's; run it with `overwrite`")
     num_rows = footer.num_rows + footer.counts[REJECTED]
     if planned_rows >= 0 and num_rows != planned_rows:
         raise OutputError(
@@ -226,17 +226,17 @@ def read_manifest(layout: OutputLayout, *, command: str) -> Manifest:
         command: the command that must have written it.
 
     Raises:
-        OutputError: if the directory is missing, unfinished, or of another command.
+        ArtifactError: if the directory is missing, unfinished, or of another command.
     """
     if not FileSystems.exists(layout.manifest):
         if FileSystems.exists(layout.job):
-            raise OutputError(
+            raise ArtifactError(
                 f"{layout.directory!r} is not finished; run its `fastbert-jobs {command}` command again"
             )
-        raise OutputError(f"{layout.directory!r} is no output of `fastbert-jobs {command}`")
+        raise ArtifactError(f"{layout.directory!r} is no output of `fastbert-jobs {command}`")
     content = read_json(layout.manifest)
     found = content["description"]["command"]
     if found != command:
-        raise OutputError(f"{layout.directory!r} was written by `{found}`, not by `{command}`")
+        raise ArtifactError(f"{layout.directory!r} was written by `{found}`, not by `{command}`")
     content.pop("counts")
     return Manifest(**content)

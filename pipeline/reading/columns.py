@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 import pyarrow as pa
 
-from model.errors import InputError, OptionError
+from model.errors import InputError, ParameterError
 from pipeline.contract import schema
 
 _SHOWN_NAMES = 20
@@ -24,7 +24,7 @@ class Columns:
         keep: columns to pass through under their own names.
 
     Raises:
-        OptionError: a kept column is named twice.
+        ParameterError: a kept column is named twice.
     """
 
     text: str | None = None
@@ -35,7 +35,7 @@ class Columns:
     def __post_init__(self) -> None:
         for index, name in enumerate(self.keep):
             if name in self.keep[:index]:
-                raise OptionError(f"--keep names {name!r} twice: name it once")
+                raise ParameterError(f"`keep` names {name!r} twice: name it once")
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -57,21 +57,21 @@ def check_kept_names(columns: Columns) -> None:
     """Make sure that kept columns can stand in a score shard beside its own.
 
     Raises:
-        OptionError: a kept column has the name of one of the shard's own.
+        ParameterError: a kept column has the name of one of the shard's own.
     """
     for name in columns.keep:
         if name in _SCORE_NAMES:
-            raise OptionError(f"--keep {name}: the output has a column {name!r} of its own: rename yours")
+            raise ParameterError(f"`keep` {name}: the output has a column {name!r} of its own: rename yours")
 
 
 def check_label_name(label_column: str, id_column: str | None = None) -> None:
     """Make sure that a column of labels can be read beside the number of its row and its id.
 
     Raises:
-        OptionError: it has the name of one of these.
+        ParameterError: it has the name of one of these.
     """
     if label_column == schema.ROW or (label_column == schema.ID and id_column is not None):
-        raise OptionError(f"--label-column {label_column}: the name is taken: rename yours")
+        raise ParameterError(f"`label_column` {label_column}: the name is taken: rename yours")
 
 
 def check_present(path: str, names: Sequence[str], columns: Columns) -> None:

@@ -55,11 +55,11 @@ def parse_header(record: bytes, *, format: str, path: str) -> list[str]:
     """
     fields = split_csv(record) if format == CSV else split_tsv(record)
     if fields is None:
-        raise InputError(f"{path}: the quotes of the header do not close: is it {format}? Else say --format")
+        raise InputError(f"{path}: the quotes of the header do not close: is it {format}? Else say `format`")
     try:
         return [field.decode() for field in fields]
     except UnicodeDecodeError:
-        raise InputError(f"{path}: the header is not UTF-8: convert the file, or say --format") from None
+        raise InputError(f"{path}: the header is not UTF-8: convert the file, or say `format`") from None
 
 
 class DelimitedParser:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from model.errors import FastBertJobsError, InputError, OptionError
+from model.errors import FastBertJobsError, InputError, ParameterError
 
 PARQUET = "parquet"
 JSONL = "jsonl"
@@ -70,11 +70,11 @@ def find_files(patterns: Sequence[str], *, format: str | None = None) -> list[In
         format: one of `FORMATS` for all files, whatever their extensions; None to go by these.
 
     Raises:
-        OptionError: there is no such format.
+        ParameterError: there is no such format.
         InputError: a pattern matches nothing, or a file's format is unknown.
     """
     if format is not None and format not in FORMATS:
-        raise OptionError(f"--format {format}: unknown, choose from {', '.join(FORMATS)}")
+        raise ParameterError(f"`format` {format}: unknown, choose from {', '.join(FORMATS)}")
     found: dict[str, FileMetadata] = {}
     for pattern in patterns:
         with read_errors_as_input_error(pattern):
@@ -143,7 +143,7 @@ def _format_of(path: str, override: str | None) -> str:
         override = _EXTENSIONS.get(PurePosixPath(name).suffix)
     if override is None:
         known = ", ".join(_EXTENSIONS)
-        raise InputError(f"{path}: unknown extension, neither {known} nor a text one with .gz: say --format")
+        raise InputError(f"{path}: unknown extension, neither {known} nor a text one with .gz: say `format`")
     if override == PARQUET and is_compressed(path):
         raise InputError(f"{path}: Parquet inside gzip cannot be read: decompress it")
     return override

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from model.errors import InputError, OptionError
+from model.errors import InputError, ParameterError
 from pipeline.contract.plan import Plan, RowRange, WorkItem, make_plan
 from pipeline.reading.columns import Columns
 from pipeline.reading.input_files import FORMATS, JSONL, PARQUET, InputFile, checksum, find_files
@@ -102,12 +102,12 @@ def inspect_inputs(
         format: one of `FORMATS`, for all files; None to go by their extensions.
 
     Raises:
-        OptionError: an option has a value that is not allowed.
+        ParameterError: an option has a value that is not allowed.
         InputError: a file is missing, cannot be read, lacks a column, or has another type in it than the
             files before.
     """
     if rows_per_shard < 1:
-        raise OptionError(f"--rows-per-shard {rows_per_shard}: must be at least 1")
+        raise ParameterError(f"`rows_per_shard` {rows_per_shard}: must be at least 1")
     files = find_files(patterns, format=format)
 
     def inspect(file: InputFile) -> tuple[InspectedFile, dict[str, pa.DataType]]:

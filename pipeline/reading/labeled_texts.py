@@ -51,7 +51,7 @@ def read_labelled_texts(
         format: of the input; None to go by the extensions.
 
     Raises:
-        OptionError: if the label column has a name that is taken.
+        ParameterError: if the label column has a name that is taken.
         InputError: if nothing matches, a column is missing, or no row has both text and label.
     """
     check_label_name(label_column)

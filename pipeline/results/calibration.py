@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
+from model.checks import check_confidence
 from model.cost.flops import FlopsModel
 from model.cost.latency import RunCost
-from model.errors import OptionError, OutputError
+from model.errors import ArtifactError, OutputError, ParameterError
 from model.guarantee.binomial import p_value, rows_needed
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
@@ -25,7 +26,6 @@ from model.guarantee.risk_control import (
     Promise,
     candidates,
     certified,
-    check_confidence,
 )
 from model.guarantee.target_speedup import highest_speed_up, thresholds_for
 from model.messages import first_line, shown_labels
@@ -107,10 +107,10 @@ class Calibration:
             confidence: of the certificate, and of the bounds that are told.
 
         Raises:
-            OptionError: if a number is out of range, a label is unknown, or not exactly one was given.
+            ParameterError: if a number is out of range, a label is unknown, or not exactly one was given.
         """
         if (max_disagreement is None) == (target_speedup is None):
-            raise OptionError("give exactly one of max_disagreement and target_speedup")
+            raise ParameterError("give exactly one of max_disagreement and target_speedup")
         if max_disagreement is not None:
             missed = {self._label_id(label): share for label, share in (max_missed or {}).items()}
             return self._promised(
@@ -118,7 +118,7 @@ class Calibration:
             )
         assert target_speedup is not None
         if max_missed:
-            raise OptionError("--max-missed goes with --max-disagreement")
+            raise ParameterError("`max_missed` goes with `max_disagreement`")
         check_confidence(confidence)
         thresholds = thresholds_for(target_speedup, self.by_flops.take(SEARCH), self.by_flops)
         return self._policy(
@@ -131,8 +131,8 @@ class Calibration:
 
     def _label_id(self, label: str) -> int:
         if label not in self.labels:
-            raise OptionError(
-                f"--max-missed {label}: the model has no such label; it has {shown_labels(self.labels)}"
+            raise ParameterError(
+                f"`max_missed` {label}: the model has no such label; it has {shown_labels(self.labels)}"
             )
         return self.labels.index(label)
 
@@ -240,7 +240,7 @@ class Calibration:
         except OSError as error:
             reason = " ".join(str(error).split())
             raise OutputError(
-                f"the calibration cannot be written to {directory!r}: {reason}; give another --output"
+                f"the calibration cannot be written to {directory!r}: {reason}; give another `output`"
             ) from error
 
     @cached_property
@@ -259,11 +259,11 @@ class Calibration:
         """Read what `calibrate` wrote.
 
         Raises:
-            OutputError: if there is none, or it is damaged.
+            ArtifactError: if there is none, or it is damaged.
         """
         path = str(FileSystems.join(directory, CALIBRATION_FILE))
         if not FileSystems.exists(path):
-            raise OutputError(
+            raise ArtifactError(
                 f"{directory!r} has no {CALIBRATION_FILE}; make it with `fastbert-jobs calibrate`"
             )
         try:
@@ -286,12 +286,12 @@ class Calibration:
             )
         # What a file that was changed by hand, cut short or left out may raise.
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(
+            raise ArtifactError(
                 f"the calibration in {directory!r} cannot be read: {first_line(error)}; "
                 "run `fastbert-jobs calibrate` again"
             ) from error
         if calibration._fingerprint != fingerprint:
-            raise OutputError(
+            raise ArtifactError(
                 f"{CALIBRATION_FILE} and {ROWS_FILE} in {directory!r} do not belong together; "
                 "run `fastbert-jobs calibrate` again"
             )
@@ -309,16 +309,16 @@ class Calibration:
             max_length: tokens that it cuts texts to.
 
         Raises:
-            OutputError: naming what differs.
+            ArtifactError: naming what differs.
         """
         there = {**self.execution, "max_length": self.max_length}
         here = {**execution, "max_length": max_length}
         if self.model != model:
-            raise OutputError(
+            raise ArtifactError(
                 f"the calibration in {directory!r} is another model's; run `fastbert-jobs calibrate`"
             )
         if there != here:
-            raise OutputError(
+            raise ArtifactError(
                 f"the calibration in {directory!r} was made otherwise: {differences(here, there)}; "
                 "run `fastbert-jobs calibrate` as you want to score"
             )

@@ -34,7 +34,7 @@ def read_true_labels(
         format: of the input; None to go by the extensions.
 
     Raises:
-        OptionError: if the label column has a name that is taken.
+        ParameterError: if the label column has a name that is taken.
         InputError: if a label is none of the model's.
     """
     check_label_name(label_column, id_column)

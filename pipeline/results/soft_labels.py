@@ -78,7 +78,7 @@ class SoftLabels:
         """Open a directory, counting its rows.
 
         Raises:
-            OutputError: if it is no finished output of `label-teacher`.
+            ArtifactError: if it is no finished output of `label-teacher`.
         """
         layout = OutputLayout(directory)
         manifest = read_manifest(layout, command=COMMAND)
@@ -126,7 +126,7 @@ class SoftLabels:
         if not self.num_train_rows:
             raise InputError(
                 f"{self.layout.directory!r} has no rows to train on: all of its train split are held out; "
-                "label more rows, or with a smaller --calibration-fraction"
+                "label more rows, or with a smaller `calibration_fraction`"
             )
 
     def steps_per_epoch(self, batch_size: int) -> int:

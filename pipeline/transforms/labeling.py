@@ -62,7 +62,7 @@ class LabelTask:
 
         Raises:
             CheckpointError: if the teacher cannot be used.
-            OptionError: if `max_length` is more than the teacher takes.
+            ParameterError: if `max_length` is more than the teacher takes.
         """
         directory = resolve_checkpoint(str(teacher))
         model, tokenizer = load_classifier(directory), load_tokenizer(directory)

@@ -72,7 +72,7 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
             max_batch_size: texts a batch; large ones are sorted by length and pad little.
 
         Raises:
-            OptionError: if the speed is outside [0, 1].
+            ParameterError: if the speed is outside [0, 1].
         """
         super().__init__()
         ExitPolicy.from_speed(speed, num_layers=2)  # refuses a speed outside [0, 1] here, not on a worker

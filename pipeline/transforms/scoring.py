@@ -86,7 +86,7 @@ class ScoreTask:
 
         Raises:
             CheckpointError: if the model cannot be used.
-            OptionError: if the speed is outside [0, 1], or a kept column has a name of the shard's own.
+            ParameterError: if the speed is outside [0, 1], or a kept column has a name of the shard's own.
         """
         check_kept_names(inputs.columns)
         directory = resolve_checkpoint(str(model))

@@ -17,7 +17,7 @@ from jobs.commands.label_teacher import LabelTeacherConfig
 from jobs.commands.score import ScoreConfig
 from jobs.driver.runner import RunnerConfig
 from jobs.terminal.log_filters import quieten_beam
-from model.errors import CheckpointError, FastBertJobsError, InputError, OptionError, OutputError
+from model.errors import CheckpointError, FastBertJobsError, InputError, OutputError, ParameterError
 from tests.job_fixtures import CommandLine
 
 _BEAM_JOB = {
@@ -200,7 +200,9 @@ def test_a_value_of_the_wrong_kind_is_refused(command: CommandLine, name: str, o
     assert f"'{option}'" in command.refused(name, *GIVEN[name], option, value)
 
 
-@pytest.mark.parametrize("error", [CheckpointError, OptionError, InputError, OutputError, FastBertJobsError])
+@pytest.mark.parametrize(
+    "error", [CheckpointError, ParameterError, InputError, OutputError, FastBertJobsError]
+)
 def test_what_a_user_can_cure_is_one_line(
     command: CommandLine, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ):

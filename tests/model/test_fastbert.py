@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from model.errors import CheckpointError, OptionError
+from model.errors import CheckpointError, ParameterError
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification, check_fastbert
 from model.network.branch import BranchClassifier
@@ -67,7 +67,7 @@ def test_a_single_string_is_no_list_of_texts(fastbert):
 
 @pytest.mark.parametrize("speed", [-0.01, 1.01])
 def test_a_speed_outside_0_to_1_is_refused(fastbert, speed):
-    with pytest.raises(OptionError, match="--speed"):
+    with pytest.raises(ParameterError, match="`speed`"):
         fastbert.predict(["the fox"], speed=speed)
 
 

@@ -110,13 +110,13 @@ def test_a_file_that_changes_meanwhile_fails_the_job(
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
     from pipeline.contract import manifest
 
-    begin = manifest.begin
+    begin = manifest.claim_output
 
     def cut_and_begin(*args: Any, **options: Any) -> Any:
         write_tsv(path, {"text": TEXTS[:50]})
         return begin(*args, **options)
 
-    monkeypatch.setattr(manifest, "begin", cut_and_begin)
+    monkeypatch.setattr(manifest, "claim_output", cut_and_begin)
     with pytest.raises(InputError, match="changed since the job was planned"):
         score(fastbert, path, tmp_path / "out")
     assert not (tmp_path / "out" / "_MANIFEST.json").exists()

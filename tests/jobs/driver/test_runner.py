@@ -8,7 +8,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
 from jobs.driver.runner import RunnerConfig, check_beam_args, make_pipeline
-from model.errors import OptionError
+from model.errors import ParameterError
 
 
 def options_of(config: RunnerConfig) -> PipelineOptions:
@@ -94,20 +94,20 @@ def test_options_of_the_dask_runner_are_known():
     ],
 )
 def test_what_nobody_knows_is_refused(args: list[str], message: str):
-    with pytest.raises(OptionError) as error:
+    with pytest.raises(ParameterError) as error:
         check_beam_args(args, ["--speed", "--input"])
     assert str(error.value) == message
 
 
 def test_a_value_that_beam_does_not_allow_is_refused():
-    with pytest.raises(OptionError, match="direct_running_mode"):
+    with pytest.raises(ParameterError, match="direct_running_mode"):
         check_beam_args(["--direct_running_mode=sideways"], [])
-    with pytest.raises(OptionError, match="direct_num_workers"):
+    with pytest.raises(ParameterError, match="direct_num_workers"):
         check_beam_args(["--direct_num_workers=many"], [])
 
 
 def test_an_option_may_not_be_shortened():
-    with pytest.raises(OptionError, match="no option --direct_num_w"):
+    with pytest.raises(ParameterError, match="no option --direct_num_w"):
         check_beam_args(["--direct_num_w=2"], [])
 
 
@@ -124,13 +124,13 @@ def test_every_runner_that_beam_knows_may_be_named(name: str):
     ],
 )
 def test_a_runner_that_beam_does_not_know_is_refused(runner: str, message: str):
-    with pytest.raises(OptionError) as error:
+    with pytest.raises(ParameterError) as error:
         RunnerConfig(runner=runner)
     assert str(error.value).startswith(message)
 
 
 def test_a_runner_whose_library_is_missing_is_one_line():
-    with pytest.raises(OptionError) as error:
+    with pytest.raises(ParameterError) as error:
         make_pipeline(RunnerConfig(runner="nowhere.to.be.found.Runner"))
     assert "\n" not in str(error.value)
     assert "nowhere.to.be.found.Runner" in str(error.value)

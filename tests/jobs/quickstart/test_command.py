@@ -6,7 +6,7 @@ import pytest
 
 from jobs.cli import execute
 from jobs.quickstart.command import POLICIES, QuickstartConfig, run
-from model.errors import OptionError, OutputError
+from model.errors import OutputError, ParameterError
 from tests.job_fixtures import WORDS, snapshot
 
 
@@ -73,6 +73,6 @@ def test_an_output_that_cannot_be_made_is_one_line(output: str, message: str):
 
 @pytest.mark.parametrize("seed", [-1, 2**31])
 def test_a_seed_that_is_none_is_refused_before_anything_is_made(tmp_path: Path, seed: int):
-    with pytest.raises(OptionError, match=f"--seed {seed} is not between"):
+    with pytest.raises(ParameterError, match=f"--seed {seed} is not between"):
         run(QuickstartConfig(output=str(tmp_path / "quick"), seed=seed), execute)
     assert not list(tmp_path.iterdir())

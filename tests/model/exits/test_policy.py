@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.errors import OptionError
+from model.errors import ParameterError
 from model.exits.policy import ExitPolicy
 
 
@@ -17,7 +17,7 @@ def test_a_speed_is_the_threshold_of_every_layer_but_the_last(speed, num_layers)
 
 @pytest.mark.parametrize("speed", [-0.1, 1.0001, math.nan, math.inf])
 def test_a_speed_outside_0_to_1_is_refused(speed):
-    with pytest.raises(OptionError, match="--speed"):
+    with pytest.raises(ParameterError, match="`speed`"):
         ExitPolicy.from_speed(speed, num_layers=3)
 
 
@@ -33,7 +33,7 @@ def test_all_leave_at_a_fixed_layer_and_none_before():
 
 @pytest.mark.parametrize("layer", [-1, 0, 5])
 def test_a_layer_that_there_is_not_is_refused(layer):
-    with pytest.raises(OptionError, match=r"--fixed-exit-layer .* \(1 to 4\)"):
+    with pytest.raises(ParameterError, match=r"`exit_layer` .* \(1 to 4\)"):
         ExitPolicy.from_exit_layer(layer, num_layers=4)
 
 

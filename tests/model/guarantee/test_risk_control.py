@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from model.errors import OptionError
+from model.errors import ParameterError
 from model.guarantee import threshold_search
 from model.guarantee.binomial import p_value, upper_bound
 from model.guarantee.risk_control import Evidence, Promise, candidates, certified, last_kept
@@ -155,13 +155,13 @@ def test_evidence_is_counts_and_bounds():
 @pytest.mark.parametrize("option", ["max_disagreement", "max_missed"])
 def test_a_share_is_above_0_and_below_1(option, share):
     given = {"max_disagreement": 0.01, option: {0: share} if option == "max_missed" else share}
-    with pytest.raises(OptionError, match=rf"--{option.replace('_', '-')} \S+ is not a share above 0"):
+    with pytest.raises(ParameterError, match=rf"--{option.replace('_', '-')} \S+ is not a share above 0"):
         Promise(**given)
 
 
 @pytest.mark.parametrize("confidence", [0, 0.49, 1, 95, float("nan")])
 def test_a_confidence_is_below_1(confidence):
-    with pytest.raises(OptionError, match=r"--confidence \S+ is not at least 0\.5 and below 1"):
+    with pytest.raises(ParameterError, match=r"`confidence` \S+ is not at least 0\.5 and below 1"):
         Promise(max_disagreement=0.01, confidence=confidence)
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.errors import OptionError
+from model.errors import ParameterError
 from model.guarantee.target_speedup import highest_speed_up, thresholds_for
 from tests.model.exit_populations import population
 
@@ -39,13 +39,13 @@ def test_the_highest_is_leaving_after_the_first_layer():
 @pytest.mark.parametrize("target", [0.99, 0, -1, float("nan")])
 def test_slower_than_full_depth_is_refused(target):
     rows = population("sensible", num_rows=100)
-    with pytest.raises(OptionError, match=r"--target-speedup .* is below 1, which is full depth"):
+    with pytest.raises(ParameterError, match=r"`target_speedup` .* is below 1, which is full depth"):
         thresholds_for(target, rows, rows)
 
 
 def test_faster_than_the_first_exit_is_refused():
     rows = population("sensible", num_rows=100)
-    with pytest.raises(OptionError, match=r"--target-speedup 50 is out of reach: .* gives 3\.7"):
+    with pytest.raises(ParameterError, match=r"`target_speedup` 50 is out of reach: .* gives 3\.7"):
         thresholds_for(50, rows, rows)
 
 

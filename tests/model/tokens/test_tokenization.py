@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, BertTokenizer, CanineTokenizer
 
-from model.errors import OptionError
+from model.errors import ParameterError
 from model.tokens import tokenization
 from model.tokens.tokenization import TokenizedTexts, choose_max_length, position_limit, tokenize
 
@@ -154,7 +154,7 @@ def test_the_longest_length_is_asked_for_or_the_models_but_512_at_most():
 
 @pytest.mark.parametrize("requested", [-1, 0, 3, 49])
 def test_a_length_that_cannot_be_is_refused_with_the_limit(requested):
-    with pytest.raises(OptionError, match=f"--max-length {requested} is not between 4 and 48"):
+    with pytest.raises(ParameterError, match=f"`max_length` {requested} is not between 4 and 48"):
         choose_max_length(requested, 48)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import nn
 
-from model.errors import OptionError
+from model.errors import ParameterError
 from model.training.loop import (
     StepReport,
     TrainingConfig,
@@ -142,7 +142,7 @@ def test_a_loss_that_is_not_finite_ends_training_before_the_step_is_taken(value)
         return module(INPUTS).sum() * (value if step == 3 else 1)
 
     with pytest.raises(
-        OptionError, match=r"the loss of step 4 is .*; lower --learning-rate 0\.01, or see"
+        ParameterError, match=r"the loss of step 4 is .*; lower `learning_rate` 0\.01, or see"
     ) as caught:
         fit(module, config(), loss, on_step=told.append)
     assert "\n" not in str(caught.value)
@@ -154,7 +154,7 @@ def test_gradients_that_are_not_finite_end_training_too():
     module = nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         module.weight.zero_()
-    with pytest.raises(OptionError, match="the gradient of step 1 is inf; lower --learning-rate"):
+    with pytest.raises(ParameterError, match="the gradient of step 1 is inf; lower `learning_rate`"):
         fit(module, config(), lambda _: module.weight.sqrt().sum())
     assert module.weight.item() == 0
 
@@ -357,13 +357,13 @@ def test_a_kill_while_saving_leaves_the_state_before(tmp_path, monkeypatch):
     ],
 )
 def test_an_impossible_option_is_refused_by_its_name(option, value):
-    with pytest.raises(OptionError, match=f"--{option.replace('_', '-')} {value}"):
+    with pytest.raises(ParameterError, match=f"--{option.replace('_', '-')} {value}"):
         config(**{option: value})
 
 
 @pytest.mark.parametrize("seed", [-1, 2**31, 2**70])
 def test_a_seed_that_generators_may_not_take_is_refused(seed):
-    with pytest.raises(OptionError, match=f"--seed {seed} is not between 0 and 2147483647"):
+    with pytest.raises(ParameterError, match=f"`seed` {seed} is not between 0 and 2147483647"):
         config(seed=seed)
 
 

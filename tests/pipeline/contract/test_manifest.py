@@ -149,7 +149,7 @@ def test_another_job_is_refused_naming_what_differs(layout: OutputLayout):
         claim_output(layout, job(speed=0.1, new=1), overwrite=False)
     assert str(error.value) == (
         f"{layout.directory!r} holds another job, which differs in speed (0.5 there, 0.1 asked for), "
-        "new (None there, 1 asked for); choose another --output, or --overwrite it"
+        "new (None there, 1 asked for); choose another `output`, or `overwrite` it"
     )
     assert snapshot(Path(layout.directory)) == before
 
@@ -174,7 +174,7 @@ def test_a_directory_that_is_not_ours_is_refused_and_left_alone(
     path = Path(layout.directory) / foreign
     path.parent.mkdir(parents=True)
     path.write_text("mine")
-    with pytest.raises(OutputError, match="is not empty and holds no job of ours; choose another --output"):
+    with pytest.raises(OutputError, match="is not empty and holds no job of ours; choose another `output`"):
         claim_output(layout, job(), overwrite=overwrite)
     assert snapshot(Path(layout.directory)) == {foreign: b"mine"}
 
@@ -251,7 +251,7 @@ def test_a_job_may_reject_only_so_many(layout: OutputLayout, max_rejected: float
         assert finished(layout, job(), max_rejected=max_rejected).counts["rejected"] == 1
         return
     with pytest.raises(
-        OutputError, match=r"1 of 5 rows were rejected, more than --max-rejected .* see .*rejected"
+        OutputError, match=r"1 of 5 rows were rejected, more than `max_rejected` .* see .*rejected"
     ):
         finished(layout, job(), max_rejected=max_rejected)
     assert not Path(layout.manifest).exists()

@@ -1,6 +1,6 @@
 import pytest
 
-from model.errors import InputError, OptionError
+from model.errors import InputError, ParameterError
 from pipeline.contract.schema import score_schema
 from pipeline.reading.columns import Columns, check_kept_names, check_label_name, check_present
 
@@ -13,13 +13,13 @@ def test_wanted_names_each_column_once():
 
 
 def test_a_column_is_kept_once():
-    with pytest.raises(OptionError, match=r"--keep names 'a' twice"):
+    with pytest.raises(ParameterError, match=r"`keep` names 'a' twice"):
         Columns(text="t", keep=("a", "b", "a"))
 
 
 @pytest.mark.parametrize("name", [*score_schema(num_labels=2).names, "id"])
 def test_names_of_the_score_shard_are_taken(name: str):
-    with pytest.raises(OptionError, match=f"--keep {name}: the output has a column '{name}' of its own"):
+    with pytest.raises(ParameterError, match=f"`keep` {name}: the output has a column '{name}' of its own"):
         check_kept_names(Columns(text="t", keep=("mine", name)))
 
 
@@ -30,7 +30,7 @@ def test_any_other_name_may_be_kept(name: str):
 
 @pytest.mark.parametrize(("name", "id_column"), [("row", None), ("row", "key"), ("id", "key")])
 def test_labels_cannot_have_a_name_that_is_taken(name: str, id_column: str | None):
-    with pytest.raises(OptionError, match=f"--label-column {name}: the name is taken: rename yours"):
+    with pytest.raises(ParameterError, match=f"`label_column` {name}: the name is taken: rename yours"):
         check_label_name(name, id_column)
     check_label_name("id")
     check_label_name("label", id_column)

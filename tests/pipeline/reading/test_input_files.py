@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.filesystems import FileSystems
 
-from model.errors import InputError, OptionError
+from model.errors import InputError, ParameterError
 from pipeline.reading.input_files import (
     InputFile,
     checksum,
@@ -106,7 +106,7 @@ def test_an_unknown_extension_is_an_error(tmp_path: Path, name: str):
         find_files([str(tmp_path / name)])
     assert str(error.value) == (
         f"{tmp_path}/{name}: unknown extension, neither .parquet, .jsonl, .ndjson, .csv, .tsv "
-        "nor a text one with .gz: say --format"
+        "nor a text one with .gz: say `format`"
     )
 
 
@@ -117,7 +117,7 @@ def test_parquet_is_not_read_through_gzip(tmp_path: Path):
 
 
 def test_an_unknown_format_is_an_error():
-    with pytest.raises(OptionError, match=r"--format xml: unknown, choose from parquet, jsonl, csv, tsv"):
+    with pytest.raises(ParameterError, match=r"`format` xml: unknown, choose from parquet, jsonl, csv, tsv"):
         find_files(["a.xml"], format="xml")
 
 

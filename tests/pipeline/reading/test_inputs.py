@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.errors import InputError, OptionError
+from model.errors import InputError, ParameterError
 from pipeline.contract import schema
 from pipeline.reading import record_splitter
 from pipeline.reading.inputs import Columns, Inputs, RowBatch, inspect_inputs, read_item
@@ -292,5 +292,5 @@ def test_a_file_that_changed_after_planning_is_an_error(tmp_path: Path, name: st
 
 
 def test_a_shard_has_at_least_one_row(tmp_path: Path):
-    with pytest.raises(OptionError, match=r"--rows-per-shard 0: must be at least 1"):
+    with pytest.raises(ParameterError, match=r"`rows_per_shard` 0: must be at least 1"):
         inspect_inputs([str(tmp_path)], COLUMNS, rows_per_shard=0)

@@ -7,7 +7,7 @@ from transformers import BertConfig
 
 from model.cost.flops import flops_model
 from model.cost.latency import RunCost
-from model.errors import OptionError, OutputError
+from model.errors import OutputError, ParameterError
 from model.guarantee.binomial import upper_bound
 from pipeline.results.calibration import Calibration
 from pipeline.results.calibration_table import SEARCH, TEST, CalibrationRows
@@ -147,12 +147,12 @@ def test_the_curve_is_found_on_rows_that_thresholds_were_not_set_by(calibration:
 
 @pytest.mark.parametrize("asked", [{}, {"max_disagreement": 0.1, "target_speedup": 2.0}])
 def test_exactly_one_thing_is_asked_for(calibration: Calibration, asked: dict):
-    with pytest.raises(OptionError, match="give exactly one of"):
+    with pytest.raises(ParameterError, match="give exactly one of"):
         calibration.policy(**asked)
 
 
 def test_missed_labels_do_not_go_with_a_target(calibration: Calibration):
-    with pytest.raises(OptionError, match="--max-missed goes with --max-disagreement"):
+    with pytest.raises(ParameterError, match="`max_missed` goes with `max_disagreement`"):
         calibration.policy(target_speedup=2.0, max_missed={"spam": 0.1})
 
 
@@ -176,7 +176,7 @@ def test_the_same_calibration_is_the_same_bytes(calibration: Calibration, tmp_pa
 
 def test_where_nothing_can_be_written(calibration: Calibration, tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"the calibration cannot be written to .*; give another --output"):
+    with pytest.raises(OutputError, match=r"the calibration cannot be written to .*; give another `output`"):
         calibration.save(str(tmp_path / "file" / "below"))
 
 

@@ -16,7 +16,7 @@ from model.errors import InputError, OutputError
 from pipeline.contract import schema
 from pipeline.contract.arrays import fixed_size_list, source_column
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.manifest import JobDescription, begin, finish
+from pipeline.contract.manifest import JobDescription, claim_output, commit
 from pipeline.contract.plan import RowRange, make_plan
 from pipeline.contract.shards import ShardWriter, with_metadata
 from pipeline.results import soft_labels
@@ -34,7 +34,7 @@ def write_labels(
     settings: dict[str, Any] = {"max_length": 9, "columns": {"text_pair": "p" if with_pair else None}}
     job = JobDescription(command="label-teacher", settings=settings, inputs=[])
     plan = make_plan([("a.csv", "csv", [RowRange(first_row=0, num_rows=len(split)) for split in splits])])
-    begin(layout, job, overwrite=False)
+    claim_output(layout, job, overwrite=False)
     label_schema = schema.label_schema(num_labels=2, with_pair=with_pair)
     texts: list[str] = []
     for item, split in zip(plan.items, splits, strict=True):
@@ -63,7 +63,7 @@ def write_labels(
             counts = Counter(split)
             shard.add_counts({"rejected": 0, "train": counts["train"], "calibration": counts["calibration"]})
         texts += mine
-    finish(layout, job, plan, labels=("a", "b"), environment={})
+    commit(layout, job, plan, labels=("a", "b"), environment={})
     return texts
 
 
@@ -177,7 +177,7 @@ def test_what_the_manifest_says(tmp_path: Path):
 @pytest.mark.parametrize("splits", [[[]], [["calibration"] * 3], [[], ["calibration"]]])
 def test_without_rows_to_train_on_it_is_an_error(tmp_path: Path, splits: Splits):
     write_labels(str(tmp_path), splits)
-    with pytest.raises(InputError, match=r"has no rows to train on.*--calibration-fraction"):
+    with pytest.raises(InputError, match=r"has no rows to train on.*`calibration_fraction`"):
         SoftLabels.open(str(tmp_path)).check_trainable()
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from apache_beam.ml.inference.base import PredictionResult, RunInference
 
-from model.errors import OptionError
+from model.errors import ParameterError
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from pipeline.transforms.model_handler import Answer, FastBertModelHandler, Text
@@ -80,5 +80,5 @@ def test_the_size_of_a_batch_is_that_of_its_texts():
 
 
 def test_a_speed_outside_the_unit_interval_is_refused_before_the_pipeline_runs():
-    with pytest.raises(OptionError, match=r"--speed 1.5 is outside \[0, 1\]"):
+    with pytest.raises(ParameterError, match=r"`speed` 1.5 is outside \[0, 1\]"):
         FastBertModelHandler("anywhere", speed=1.5)

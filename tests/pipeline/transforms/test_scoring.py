@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.engine.execution import Precision, resolve_execution
-from model.errors import OptionError
+from model.errors import ParameterError
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from pipeline.contract import schema
@@ -137,5 +137,5 @@ def test_a_kept_column_with_a_name_of_the_shards_own_is_refused(fastbert: Path, 
     (tmp_path / "a.tsv").write_text("text\tprediction\nhello\tx\n")
     columns = Columns(text="text", keep=("prediction",))
     inputs = inspect_inputs([str(tmp_path / "a.tsv")], columns, rows_per_shard=10)
-    with pytest.raises(OptionError, match="--keep prediction"):
+    with pytest.raises(ParameterError, match="`keep` prediction"):
         ScoreTask.for_model(fastbert, inputs)

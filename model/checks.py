@@ -1,0 +1,45 @@
+"""Checks of parameters that several configurations share. Light: nothing here imports torch."""
+
+from model.errors import ParameterError
+
+MAX_SEED = 2**31 - 1
+
+
+def check_at_least(name: str, value: float, least: float) -> None:
+    """Refuse a number below `least`.
+
+    Raises:
+        ParameterError: naming the parameter and the rule.
+    """
+    if not value >= least:
+        raise ParameterError(f"`{name}` {value} is not at least {least}")
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Refuse a share outside [0, 1].
+
+    Raises:
+        ParameterError: naming the parameter.
+    """
+    if not 0 <= value <= 1:
+        raise ParameterError(f"`{name}` {value} is not a share, 0 to 1")
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse a confidence that nothing can be said with.
+
+    Raises:
+        ParameterError: naming the parameter.
+    """
+    if not 0.5 <= confidence < 1:
+        raise ParameterError(f"`confidence` {confidence:g} is not at least 0.5 and below 1, as 0.95 for 95 %")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that a random generator may not take.
+
+    Raises:
+        ParameterError: naming the parameter and the rule.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise ParameterError(f"`seed` {seed} is not between 0 and {MAX_SEED}")
