@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from pathlib import Path
 from statistics import median
 
@@ -137,8 +136,8 @@ def training(args: argparse.Namespace, texts: list[str]) -> Sides:
     before_last = ExitPolicy.from_exit_layer(model.num_layers - 1, num_layers=model.num_layers)
 
     def distill(precision: str) -> float:
-        backbone = deepcopy(model.backbone)
-        engine = Engine.for_classifier(backbone, resolve_execution(Precision(precision)), pad_token_id=0)
+        execution = resolve_execution(Precision(precision))
+        engine = Engine.for_classifier(model.backbone, execution, pad_token_id=0)
 
         def states(window: list[list[int]]) -> LayerStates:
             chosen = [texts[row] for batch in window for row in batch]
@@ -167,7 +166,7 @@ def training(args: argparse.Namespace, texts: list[str]) -> Sides:
         return len(texts) / (time.perf_counter() - started)
 
     def forward(precision: str) -> float:
-        engine = deepcopy(model).engine(resolve_execution(Precision(precision)))
+        engine = model.engine(resolve_execution(Precision(precision)))
         started = time.perf_counter()
         predict_tokenized(engine, tokenized, before_last)
         return len(texts) / (time.perf_counter() - started)

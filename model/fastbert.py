@@ -191,19 +191,17 @@ class FastBertForSequenceClassification(PreTrainedModel):
         return predict_tokenized(engine, tokenized, policy)
 
     def engine(self, execution: Execution, *, num_cores: int | None = None) -> Engine:
-        """Return this model made ready, which is moved to the device and into the dtype of `execution`.
+        """Return a copy of this model made ready; the model itself keeps its device, dtype and mode.
 
         Args:
             execution: what to run on.
             num_cores: see `Engine`.
         """
-        self.to(device=execution.device, dtype=execution.dtype)
-        branches: Any = self.branches
-        return Engine(
-            self.adapter,
+        return Engine.for_classifier(
+            self.backbone,
             execution,
             pad_token_id=self.tokenizer.pad_token_id,
-            branches=branches,
+            branches=self.branches,
             num_cores=num_cores,
         )
 

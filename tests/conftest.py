@@ -181,6 +181,24 @@ def fastbert(make_fastbert) -> FastBertForSequenceClassification:
 
 
 @pytest.fixture(scope="session")
+def snapshot_of() -> Callable[[torch.nn.Module], list]:
+    """Return what of a module an engine must leave alone: modes, and each tensor's identity and content."""
+
+    def snapshot(module: torch.nn.Module) -> list:
+        tensors = (*module.named_parameters(), *module.named_buffers())
+        return [
+            [(name, part.training) for name, part in module.named_modules()],
+            [
+                (name, id(tensor), tensor.dtype, tensor.device, tensor.requires_grad)
+                for name, tensor in tensors
+            ],
+            [value.detach().numpy().tobytes() for _, value in tensors],
+        ]
+
+    return snapshot
+
+
+@pytest.fixture(scope="session")
 def make_engine() -> Callable[..., Engine]:
     """Return a maker of engines of a FastBERT, in float32 on one core: `make_engine(model, backend=...)`."""
 

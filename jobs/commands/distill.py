@@ -178,16 +178,14 @@ class _Distillation:
         working: AtomicOutputDirectory,
         execution: Execution,
     ) -> None:
-        from copy import deepcopy
-
         from model.engine.engine import Engine
 
         self._config, self._training, self._model, self._labels = config, training, model, labels
         self._working = working
         model.branches.to(execution.device)
-        # A copy: the model's own weights are saved as they came.
+        # It works on a copy: the model's own weights are saved as they came.
         self.engine = Engine.for_classifier(
-            deepcopy(model.backbone), execution, pad_token_id=model.tokenizer.pad_token_id
+            model.backbone, execution, pad_token_id=model.tokenizer.pad_token_id
         )
         self._job = self._describe()
         self._state = self._resumable_state()
@@ -313,11 +311,9 @@ class _Distillation:
 
     def _evaluate(self, epoch: int, held_out: SoftLabelledTexts) -> None:
         """Report every branch's KL and agreement with the teacher on the held-out texts."""
-        from copy import deepcopy
-
         from model.training.self_distillation import branch_qualities
 
-        engine = deepcopy(self._model).engine(self.engine.execution)
+        engine = self.engine.with_branches(self._model.branches)
         qualities = branch_qualities(engine, self._tokenize(held_out), held_out.logits)
         self.epochs = [*self.epochs[: epoch - 1], qualities]
         self.write_metrics()

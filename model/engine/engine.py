@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
@@ -15,12 +16,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from model.checkpoints.loading import label_names
 from model.engine.core_pool import CorePool
 from model.engine.execution import Backend, Execution
+from model.engine.frozen_copy import frozen_copy
 from model.engine.fused_linear import ROW_MULTIPLE, round_up_rows
 from model.engine.malloc import disable_malloc_trim
 from model.engine.packed_block import PackedBlock
@@ -46,10 +48,11 @@ _STATES_PER_TOKEN = 16
 class Engine:
     """A backbone, and maybe its branches, on a device and in a number format.
 
-    Weights are copied into the form that products want; later changes of the model's are not seen.
+    It works on a frozen copy: the caller's model keeps its device, dtype and mode. Weights that are neither
+    converted nor packed share the model's memory, so a model that is trained on wants a new engine.
 
     Attributes:
-        adapter: the backbone's.
+        adapter: of its own copy of the backbone.
         execution: what runs where; its backend is the one that fits the model.
         token_budget: tokens of a micro-batch; halved where a GPU runs out of memory.
         chunk_tokens: tokens of a chunk.
@@ -61,16 +64,17 @@ class Engine:
         execution: Execution,
         *,
         pad_token_id: int,
-        branches: Iterable[BranchClassifier] = (),
+        branches: Iterable[nn.Module] = (),
         num_cores: int | None = None,
     ) -> None:
-        """Make ready a model that stands on the device and in the dtype of `execution`, in eval mode.
+        """Make ready a frozen backbone; `for_classifier` makes one of any model.
 
         Args:
-            adapter: the backbone's.
+            adapter: of a backbone on the device and in the dtype of `execution`, in eval mode.
             execution: what to run on; a backend that does not fit the model is replaced.
             pad_token_id: what texts are padded with.
-            branches: one a layer but the last; none for a backbone alone.
+            branches: `BranchClassifier`s, one per layer but the last, on any device and in any dtype; none
+                for a backbone alone.
             num_cores: micro-batches that are computed side by side, each on one core; None for as many as
                 torch uses threads. Of 1, every operator uses all threads.
         """
@@ -78,8 +82,7 @@ class Engine:
         self._pad_token_id = pad_token_id
         self._layers = pack_layers(adapter, execution)
         self.execution = execution if self._layers else replace(execution, backend=Backend.HUGGING_FACE)
-        linear = linear_of(self.execution.backend)
-        self._branches = [PackedBranch(branch, linear) for branch in branches]
+        self._branches = self._pack_branches(branches)
         is_cpu = execution.device == "cpu"
         if is_cpu:
             disable_malloc_trim()
@@ -99,15 +102,41 @@ class Engine:
         execution: Execution,
         *,
         pad_token_id: int,
+        branches: Iterable[nn.Module] = (),
         num_cores: int | None = None,
     ) -> Engine:
-        """Return the engine of a Hugging Face classifier, which is moved likewise.
+        """Return the engine of a copy of `model`, a Hugging Face classifier; see `Engine` for the rest.
+
+        Args:
+            model: on any device, in any dtype and mode; stays as it is.
+            execution: what to run on.
+            pad_token_id: what texts are padded with.
+            branches: see `Engine`.
+            num_cores: see `Engine`.
 
         Raises:
             CheckpointError: if its family is not supported.
         """
-        model.to(device=execution.device, dtype=execution.dtype)
-        return cls(adapter_for(model), execution, pad_token_id=pad_token_id, num_cores=num_cores)
+        adapter = adapter_for(frozen_copy(model, device=execution.device, dtype=execution.dtype))
+        return cls(adapter, execution, pad_token_id=pad_token_id, branches=branches, num_cores=num_cores)
+
+    def with_branches(self, branches: Iterable[nn.Module]) -> Engine:
+        """Return an engine of the same packed backbone and cores, with other branches.
+
+        Args:
+            branches: see `Engine`.
+        """
+        engine = copy(self)
+        engine._branches = self._pack_branches(branches)
+        return engine
+
+    def _pack_branches(self, branches: Iterable[nn.Module]) -> list[PackedBranch]:
+        linear, packed = linear_of(self.execution.backend), []
+        for branch in branches:
+            assert isinstance(branch, BranchClassifier)
+            frozen = frozen_copy(branch, device=self.device, dtype=self.execution.dtype)
+            packed.append(PackedBranch(frozen, linear))
+        return packed
 
     @property
     def device(self) -> torch.device:

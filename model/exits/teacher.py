@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model.engine.engine import Engine
 from model.engine.execution import Backend, Execution, check_finite
+from model.engine.frozen_copy import frozen_copy
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.network.backbones.adapter import SUPPORTED_FAMILIES
@@ -27,7 +28,7 @@ class Teacher:
     """A classifier made ready to answer.
 
     Attributes:
-        model: any sequence classifier, in eval mode.
+        model: a frozen copy of the classifier.
         tokenizer: its own.
         execution: what it runs on; a family that cannot exit early is run by its own forward.
         engine: what runs it; None where its own forward does.
@@ -42,24 +43,24 @@ class Teacher:
     def of(
         cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, execution: Execution
     ) -> "Teacher":
-        """Make `model` ready: it is moved to the device and into the dtype of `execution`."""
-        model.to(device=execution.device, dtype=execution.dtype)
+        """Make a copy of `model` ready, any sequence classifier; `model` itself stays as it is."""
         backbone = model.backbone if model.config.model_type == FastBertConfig.model_type else model
         if backbone.config.model_type not in SUPPORTED_FAMILIES:
-            own = replace(execution, backend=Backend.HUGGING_FACE)
-            return cls(model=model, tokenizer=tokenizer, execution=own, engine=None)
+            frozen = frozen_copy(model, device=execution.device, dtype=execution.dtype)
+            execution = replace(execution, backend=Backend.HUGGING_FACE)
+            return cls(model=frozen, tokenizer=tokenizer, execution=execution, engine=None)
         engine = Engine.for_classifier(backbone, execution, pad_token_id=tokenizer.pad_token_id)
-        return cls(model=model, tokenizer=tokenizer, execution=engine.execution, engine=engine)
+        frozen = engine.adapter.model
+        return cls(model=frozen, tokenizer=tokenizer, execution=engine.execution, engine=engine)
 
     def logits(self, texts: TokenizedTexts) -> npt.NDArray[np.float32]:
         """Return (rows, num_labels) float32, in the order of `texts`.
 
-        The published implementations label with dropout on; here the model must be in eval mode.
+        The published implementations label with dropout on; here the copy is in eval mode.
 
         Raises:
             CheckpointError: if an answer is not finite.
         """
-        assert not self.model.training, "soft labels are made without dropout"
         if self.engine is None:
             budget = self.execution.token_budget
             return teacher_logits(self.model, self.tokenizer, texts, token_budget=budget)

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from model.engine.engine import Engine
 from model.engine.execution import Backend, Precision, resolve_execution
 from model.engine.fused_linear import ROW_MULTIPLE
 from model.engine.packed_block import PackedBlock
+from model.exits.exit_logits import all_exit_logits
 from model.exits.policy import ExitPolicy
 from model.tokens.packing import micro_batches
 from model.tokens.tokenization import tokenize
@@ -40,10 +42,46 @@ def test_every_family_but_one_is_run_by_the_backend_asked_for(family, backend, m
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
-def test_a_fastbert_is_moved_into_the_precision(model, precision):
+def test_an_engine_is_in_the_precision_and_the_model_stays_as_it_is(model, precision, snapshot_of):
+    model.train()
+    before = snapshot_of(model)
     engine = model.engine(resolve_execution(precision, device="cpu"))
     assert engine.execution.precision is precision
-    assert model.dtype is engine.execution.dtype
+    assert engine.adapter.model.dtype is engine.execution.dtype
+    assert snapshot_of(model) == before
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_a_model_in_training_answers_through_its_engine_as_in_eval_mode(model, texts, precision):
+    execution = resolve_execution(precision, device="cpu")
+    expected = model.predict(texts, speed=0.55, engine=model.engine(execution)).logits
+    engine = model.train().engine(execution)
+    np.testing.assert_array_equal(model.predict(texts, speed=0.55, engine=engine).logits, expected)
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_other_branches_on_the_same_backbone_answer_as_an_engine_of_their_own(
+    model, make_fastbert, texts, backend, precision, snapshot_of
+):
+    other = make_fastbert("bert", seed=5)
+    other.branches.load_state_dict({name: -value for name, value in model.branches.state_dict().items()})
+    other.backbone = model.backbone
+    before = snapshot_of(other)
+    execution = replace(resolve_execution(precision, device="cpu"), backend=backend)
+    engine = model.engine(execution)
+    tokenized = tokenize(model.tokenizer, texts, max_length=48)
+    first = all_exit_logits(engine, tokenized)
+    found = all_exit_logits(engine.with_branches(other.branches), tokenized)
+    np.testing.assert_array_equal(found, all_exit_logits(other.engine(execution), tokenized))
+    assert not (found[:, :-1] == first[:, :-1]).any()
+    np.testing.assert_array_equal(all_exit_logits(engine, tokenized), first)
+    assert snapshot_of(other) == before
+
+
+def test_other_branches_pack_no_layer_again(model, make_engine, monkeypatch):
+    engine = make_engine(model)
+    monkeypatch.setattr("model.engine.engine.pack_layers", None)
+    assert engine.with_branches(model.branches).adapter is engine.adapter
 
 
 def test_a_classifier_without_branches_is_run_as_well(model, texts, hugging_face_logits):

@@ -6,7 +6,7 @@ import torch
 
 from model.engine.execution import Backend, Execution, Precision, check_same_execution, resolve_execution
 from model.engine.fused_linear import has_onednn
-from model.errors import CheckpointError
+from model.errors import EnvironmentMismatchError
 from model.exits.policy import ExitPolicy
 
 
@@ -63,7 +63,7 @@ def test_a_worker_that_would_compute_otherwise_is_refused():
     asked = resolve_execution(Precision.FP32, device="cpu")
     check_same_execution(asked, asked)
     found = replace(asked, backend=Backend.HUGGING_FACE)
-    with pytest.raises(CheckpointError, match="fp32 by hugging-face"):
+    with pytest.raises(EnvironmentMismatchError, match="fp32 by hugging-face"):
         check_same_execution(found, asked)
 
 

@@ -4,9 +4,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.engine.execution import Precision, resolve_execution
 from model.errors import CheckpointError
 from model.exits.policy import ExitPolicy
-from model.exits.teacher import padded_inputs, teacher_logits
+from model.exits.teacher import Teacher, padded_inputs, teacher_logits
 from model.tokens.tokenization import tokenize
 
 
@@ -86,6 +87,24 @@ def test_inputs_of_a_tokenizer_that_pads_on_the_left(tokenizer_of):
     assert inputs["attention_mask"].tolist() == [[0, 1, 1, 1], [1, 1, 1, 1]]
     assert inputs["input_ids"][0, 0] == tokenizer.pad_token_id
     assert "token_type_ids" not in inputs
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+@pytest.mark.parametrize("is_supported", [True, False])
+def test_a_teacher_is_a_copy_of_a_model_that_stays_as_it_is(
+    make_classifier, tokenizer, tokenized, precision, is_supported, snapshot_of, monkeypatch
+):
+    if not is_supported:
+        monkeypatch.setattr("model.exits.teacher.SUPPORTED_FAMILIES", ())
+    execution = resolve_execution(precision, device="cpu")
+    model = make_classifier("bert")
+    expected = Teacher.of(model, tokenizer, execution).logits(tokenized)
+    before = snapshot_of(model.train())
+    teacher = Teacher.of(model, tokenizer, execution)
+    assert (teacher.engine is not None) == is_supported
+    assert teacher.model.dtype is execution.dtype
+    np.testing.assert_array_equal(teacher.logits(tokenized), expected)
+    assert snapshot_of(model) == before
 
 
 def test_an_answer_that_is_no_number_is_refused(make_classifier, tokenizer, texts: tuple[str, ...]):
