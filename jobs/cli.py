@@ -372,10 +372,13 @@ def _runner(context: typer.Context, runner: str, workers: int, threads: int | No
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 2 a mistake that the user can cure, 130 interrupted."""
+    from model.engine.malloc import disable_malloc_trim
+
     # Worker processes must not take a user's `model.py` for ours, and tokenizers must not warn of forks.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     quieten_beam()
+    disable_malloc_trim()
     command: Any = typer.main.get_command(app)
     args = expand_repeated_options(sys.argv[1:] if args is None else args) or ["--help"]
     try:

@@ -24,7 +24,6 @@ from model.engine.core_pool import CorePool
 from model.engine.execution import Backend, Execution
 from model.engine.frozen_copy import frozen_copy
 from model.engine.fused_linear import ROW_MULTIPLE, round_up_rows
-from model.engine.malloc import disable_malloc_trim
 from model.engine.packed_block import PackedBlock
 from model.engine.packed_branch import PackedBranch
 from model.engine.packed_layers import linear_of, pack_layers
@@ -84,8 +83,6 @@ class Engine:
         self.execution = execution if self._layers else replace(execution, backend=Backend.HUGGING_FACE)
         self._branches = self._pack_branches(branches)
         is_cpu = execution.device == "cpu"
-        if is_cpu:
-            disable_malloc_trim()
         self._cores = CorePool((num_cores or torch.get_num_threads()) if is_cpu else 1)
         token_bytes = self.hidden_size * execution.dtype.itemsize
         self.chunk_tokens = max(1, execution.chunk_bytes // token_bytes)

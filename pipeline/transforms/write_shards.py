@@ -7,7 +7,6 @@ a retried or doubled item replaces its own shard by the same bytes, and the grap
 runner that we tried.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from model.engine.execution import Execution
+from model.engine.malloc import disable_malloc_trim
 from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import REJECTED
@@ -175,10 +175,19 @@ class _WriteShard(beam.DoFn):
     def __init__(self, job: ShardJob[Any]) -> None:
         self._job = job
         self._shared = Shared()
+        self._threads_before: int | None = None
 
     def setup(self) -> None:
+        disable_malloc_trim()
         if self._job.torch_threads is not None:
+            self._threads_before = torch.get_num_threads()
             torch.set_num_threads(self._job.torch_threads)
+
+    def teardown(self) -> None:
+        # In an in-process runner the process is the caller's, who goes on with it.
+        if self._threads_before is not None:
+            torch.set_num_threads(self._threads_before)
+            self._threads_before = None
 
     def process(self, item: WorkItem) -> Iterator[ShardReport]:
         # Loaded here and not in setup: a process without work then loads nothing.
@@ -192,14 +201,15 @@ class _WriteShard(beam.DoFn):
 
 
 class WriteShards(beam.PTransform):
-    """Work items to shards; returns a PCollection of `ShardReport`."""
+    """Work items to shards; returns a PCollection of `ShardReport`.
+
+    Worker processes start with `python -m`: who has a `model.py` in the working directory sets
+    PYTHONSAFEPATH=1 before the pipeline runs, as the commands do, since it would be taken for this package.
+    """
 
     def __init__(self, job: ShardJob[Any]) -> None:
         """Say what is done with the rows of each item, and where the shards go."""
         super().__init__()
-        # Worker processes start with `python -m`: a module of the user's in the working directory that is
-        # called `model` would otherwise be taken for ours.
-        os.environ.setdefault("PYTHONSAFEPATH", "1")
         self._job = job
 
     def expand(self, items: beam.PCollection[WorkItem]) -> beam.PCollection[ShardReport]:

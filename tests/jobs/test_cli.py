@@ -213,6 +213,17 @@ def test_what_a_user_can_cure_is_one_line(
     assert command.refused("quickstart") == "what is wrong; what to do"
 
 
+def test_the_process_is_set_up_before_a_command_runs(command: CommandLine, monkeypatch: pytest.MonkeyPatch):
+    calls: list[str] = []
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    monkeypatch.setattr("model.engine.malloc.disable_malloc_trim", lambda: calls.append("malloc"))
+    monkeypatch.setattr(
+        "jobs.quickstart.command.run", lambda *_, **__: calls.append(os.environ["PYTHONSAFEPATH"])
+    )
+    command("quickstart")
+    assert calls == ["malloc", "1"]
+
+
 def test_what_beam_adds_to_a_message_is_taken_off(command: CommandLine, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object) -> None:
         raise InputError("a.csv: cannot be read [while running 'ScoreShards/WriteShard']")
@@ -264,6 +275,8 @@ def test_the_arguments_of_the_process_are_taken_where_none_are_given(
     assert "--shadow-fraction" in capsys.readouterr().out
 
 
+# What configurations are checked with, and what the process is set up with.
+LIGHT = ("model", "model.checks", "model.engine", "model.engine.malloc", "model.errors")
 HEAVY = (
     "torch",
     "transformers",
@@ -272,7 +285,6 @@ HEAVY = (
     "pandas",
     "numpy",
     "tokenizers",
-    "model",
     "pipeline",
 )
 
@@ -285,7 +297,8 @@ def test_the_command_line_answers_without_loading_libraries(args: list[str]):
         "import sys, contextlib\n"
         "from jobs.cli import main\n"
         f"with contextlib.suppress(SystemExit): main({args!r})\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        f"print(heavy + [name for name in sys.modules if name.startswith('model') and name not in {LIGHT!r}])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,12 +1,15 @@
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.testing.util import assert_that, equal_to
 
@@ -174,11 +177,34 @@ def test_a_process_loads_once_and_only_if_it_has_work(
     assert len(loads) == 1
 
 
-def test_modules_of_the_working_directory_do_not_reach_the_workers(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+def test_a_transform_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    before = dict(os.environ)
     WriteShards(shard_job(tmp_path))
-    import os
+    assert dict(os.environ) == before
 
-    assert os.environ["PYTHONSAFEPATH"] == "1"
+
+def threads_of_a_new_thread() -> int:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+def test_workers_compute_on_the_jobs_threads_and_the_process_gets_its_own_back(
+    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+):
+    threads: list[int] = []
+    monkeypatch.setattr(ShoutTask, "load", lambda self: threads.append(torch.get_num_threads()) or "!")
+    before = threads_of_a_new_thread()
+    with running() as pipeline:
+        job = replace(shard_job(tmp_path / "out"), torch_threads=before + 3)
+        _ = pipeline | beam.Create(items_of(rows)) | WriteShards(job)
+    assert threads == [before + 3]
+    assert threads_of_a_new_thread() == before
+
+
+def test_workers_keep_what_operators_free(tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch):
+    calls: list[None] = []
+    monkeypatch.setattr(write_shards, "disable_malloc_trim", lambda: calls.append(None))
+    with running() as pipeline:
+        _ = pipeline | beam.Create(items_of(rows)) | WriteShards(shard_job(tmp_path / "out"))
+    assert calls
