@@ -12,6 +12,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from model.engine.openmp import set_threads_of_this_thread
+
 Given = ParamSpec("Given")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -59,16 +61,20 @@ def _with_grad_mode(function: Callable[Given, Result]) -> Callable[Given, Result
 
 def _single_threaded_pool(count: int) -> ThreadPoolExecutor:
     """Return running threads whose operators take one core each."""
-    pool, everyone, before = ThreadPoolExecutor(count), Barrier(count), torch.get_num_threads()
+    pool, barrier, before = ThreadPoolExecutor(count), Barrier(count), torch.get_num_threads()
 
-    def alone() -> None:
-        # Asked first, since the first question in a thread sets its number to the process's.
-        torch.get_num_threads()
-        torch.set_num_threads(1)
-        everyone.wait()
+    def init_thread() -> bool:
+        is_set = set_threads_of_this_thread(1)
+        if not is_set:
+            # Asked first, since the first question in a thread sets its number to the process's.
+            torch.get_num_threads()
+            torch.set_num_threads(1)
+        barrier.wait()
+        return is_set
 
-    for started in [pool.submit(alone) for _ in range(count)]:
-        started.result()
-    # It also set what threads that start later take for the number of cores: put that back.
-    torch.set_num_threads(before)
+    started = [pool.submit(init_thread) for _ in range(count)]
+    are_set = [thread.result() for thread in started]
+    if not all(are_set):
+        # It also set what threads that start later take for the number of cores: put that back.
+        torch.set_num_threads(before)
     return pool

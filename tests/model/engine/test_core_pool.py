@@ -52,7 +52,10 @@ def test_many_threads_may_drive_at_once():
     assert found == [list(range(20))] * 6
 
 
-def test_every_stream_computes_on_one_core_and_leaves_others_their_cores():
+@pytest.mark.parametrize("is_openmp", [True, False])
+def test_every_stream_computes_on_one_core_and_leaves_others_their_cores(is_openmp, monkeypatch):
+    if not is_openmp:
+        monkeypatch.setattr("model.engine.core_pool.set_threads_of_this_thread", lambda _: False)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(5)
