@@ -6,11 +6,10 @@ model that they do not fit is run by its own Hugging Face layers on padded micro
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import replace
-from functools import cache
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,27 +20,18 @@ from transformers import PreTrainedModel
 
 from model.checkpoints.loading import label_names
 from model.engine.core_pool import CorePool
-from model.engine.execution import Backend, Execution
+from model.engine.execution import Execution
 from model.engine.frozen_copy import frozen_copy
-from model.engine.fused_linear import ROW_MULTIPLE, round_up_rows
-from model.engine.packed_block import PackedBlock
-from model.engine.packed_branch import PackedBranch
-from model.engine.packed_layers import linear_of, pack_layers
+from model.engine.fused_linear import ROW_MULTIPLE
+from model.engine.layer_runner import runner_for
+from model.engine.memory_budget import MemoryBudget
+from model.engine.packed_branch import pack_branches
 from model.network.backbones.adapter import BackboneAdapter, adapter_for
-from model.network.branch import BranchClassifier
-from model.tokens.packing import Lengths, MicroBatch, balanced_token_budget, micro_batches
+from model.tokens.packing import Lengths, MicroBatch
 from model.tokens.tokenization import TokenizedTexts
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-# What a function that `map_micro_batches` calls returns where it has nothing to tell.
-NOTHING = torch.empty(0)
-
-_LOGGER = logging.getLogger(__name__)
-# What a layer holds of a token at once, in its hidden states: queries, keys and values, what lies between the
-# two linear layers, residuals, and what the allocator keeps.
-_STATES_PER_TOKEN = 16
 
 
 class Engine:
@@ -53,7 +43,7 @@ class Engine:
     Attributes:
         adapter: of its own copy of the backbone.
         execution: what runs where; its backend is the one that fits the model.
-        token_budget: tokens of a micro-batch; halved where a GPU runs out of memory.
+        memory_budget: the size of micro-batches.
         chunk_tokens: tokens of a chunk.
     """
 
@@ -79,18 +69,13 @@ class Engine:
         """
         self.adapter = adapter
         self._pad_token_id = pad_token_id
-        self._layers = pack_layers(adapter, execution)
-        self.execution = execution if self._layers else replace(execution, backend=Backend.HUGGING_FACE)
-        self._branches = self._pack_branches(branches)
-        is_cpu = execution.device == "cpu"
-        self._cores = CorePool((num_cores or torch.get_num_threads()) if is_cpu else 1)
+        self._runner = runner_for(adapter, execution)
+        self.execution = replace(execution, backend=self._runner.backend)
+        self._branches = pack_branches(branches, self.execution)
+        self._cores = CorePool((num_cores or torch.get_num_threads()) if execution.device == "cpu" else 1)
         token_bytes = self.hidden_size * execution.dtype.itemsize
         self.chunk_tokens = max(1, execution.chunk_bytes // token_bytes)
-        self.token_budget = execution.token_budget
-        if not is_cpu:
-            free_bytes, _ = torch.cuda.mem_get_info()
-            self.token_budget = min(self.token_budget, max_tokens_for_memory(free_bytes, token_bytes))
-        self.attention_bias = cache(adapter.attention_bias)
+        self.memory_budget = MemoryBudget.on_device(execution, token_bytes)
 
     @classmethod
     def for_classifier(
@@ -102,14 +87,14 @@ class Engine:
         branches: Iterable[nn.Module] = (),
         num_cores: int | None = None,
     ) -> Engine:
-        """Return the engine of a copy of `model`, a Hugging Face classifier; see `Engine` for the rest.
+        """Return the engine of a copy of `model`, a Hugging Face classifier.
 
         Args:
             model: on any device, in any dtype and mode; stays as it is.
-            execution: what to run on.
-            pad_token_id: what texts are padded with.
-            branches: see `Engine`.
-            num_cores: see `Engine`.
+            execution: see `Engine`, as for what follows.
+            pad_token_id: likewise.
+            branches: likewise.
+            num_cores: likewise.
 
         Raises:
             CheckpointError: if its family is not supported.
@@ -124,16 +109,8 @@ class Engine:
             branches: see `Engine`.
         """
         engine = copy(self)
-        engine._branches = self._pack_branches(branches)
+        engine._branches = pack_branches(branches, self.execution)
         return engine
-
-    def _pack_branches(self, branches: Iterable[nn.Module]) -> list[PackedBranch]:
-        linear, packed = linear_of(self.execution.backend), []
-        for branch in branches:
-            assert isinstance(branch, BranchClassifier)
-            frozen = frozen_copy(branch, device=self.device, dtype=self.execution.dtype)
-            packed.append(PackedBranch(frozen, linear))
-        return packed
 
     @property
     def device(self) -> torch.device:
@@ -157,14 +134,11 @@ class Engine:
 
     def micro_batches(self, lengths: Lengths) -> list[MicroBatch]:
         """Cut texts, longest first, into micro-batches."""
-        return list(micro_batches(lengths, balanced_token_budget(int(lengths.sum()), self.token_budget)))
+        return self.memory_budget.micro_batches(lengths)
 
     def num_processed_tokens(self, batch: MicroBatch) -> int:
         """Return how many tokens a layer works on, padding included."""
-        if self.execution.backend is Backend.HUGGING_FACE:
-            return batch.num_padded_tokens
-        rows = batch.num_real_tokens
-        return round_up_rows(rows) if self.execution.backend is Backend.ONEDNN else rows
+        return self._runner.num_processed_tokens(batch)
 
     def run_on_driver_thread(self, function: Callable[[], Result]) -> Result:
         """Return `function()`, which maps micro-batches, computed on one core where they are."""
@@ -181,9 +155,7 @@ class Engine:
 
     def slice_states(self, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return a micro-batch's part of `states`, filled up by its neighbour's where that is faster."""
-        if self.execution.backend is not Backend.ONEDNN:
-            return states[batch.tokens]
-        return states[batch.tokens.start : batch.tokens.start + self.num_processed_tokens(batch)]
+        return self._runner.slice_states(states, batch)
 
     def compact(self, packed: Tensor, lengths: Lengths, keep: npt.NDArray[np.bool_]) -> Tensor:
         """Return packed states, from `allocate_states`, without the tokens of the rows that `keep` drops."""
@@ -195,32 +167,30 @@ class Engine:
         return room
 
     def map_micro_batches(
-        self, function: Callable[[MicroBatch], Tensor], batches: Iterable[MicroBatch]
-    ) -> list[Tensor]:
+        self, function: Callable[[MicroBatch], Result], batches: Iterable[MicroBatch]
+    ) -> list[Result]:
         """Return `function` of each micro-batch, in order; side by side where there are cores for it.
 
         Args:
-            function: returns a row for each text; may be called again on halves of a micro-batch that did not
-                fit into memory, so it must leave nothing half-done.
+            function: may be called again on parts of a micro-batch that did not fit into memory, so it must
+                leave nothing half-done.
             batches: micro-batches that share no text.
+
+        Returns:
+            A result for each micro-batch, or for each part of one that did not fit.
         """
-        return self.parallel_map(lambda batch: self._retry_in_halves_on_oom(function, batch), batches)
+        parts = self.parallel_map(lambda batch: self.memory_budget.run_in_parts(function, batch), batches)
+        return list(chain.from_iterable(parts))
+
+    def for_each_micro_batch(
+        self, function: Callable[[MicroBatch], None], batches: Iterable[MicroBatch]
+    ) -> None:
+        """Call `function` with each micro-batch; see `map_micro_batches`."""
+        self.parallel_map(lambda batch: self.memory_budget.run_in_parts(function, batch), batches)
 
     def parallel_map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return `function` of each item, in order, each computed on one core where there are cores."""
         return self._cores.map(function, items)
-
-    def _retry_in_halves_on_oom(self, function: Callable[[MicroBatch], Tensor], batch: MicroBatch) -> Tensor:
-        try:
-            return function(batch)
-        except torch.OutOfMemoryError:
-            if len(batch.lengths) == 1:
-                raise
-        # Left first: the exception holds what did not fit.
-        torch.cuda.empty_cache()
-        self.token_budget = max(1, min(self.token_budget, batch.num_padded_tokens) // 2)
-        _LOGGER.warning("out of memory: micro-batches of %d tokens from here on", self.token_budget)
-        return torch.cat([self._retry_in_halves_on_oom(function, half) for half in batch.halves()])
 
     def embed(self, texts: TokenizedTexts, batch: MicroBatch) -> Tensor:
         """Return the states that the first layer takes, (tokens, hidden_size).
@@ -259,26 +229,11 @@ class Engine:
         Returns:
             As many rows as `states` has, or as there are tokens.
         """
-        if not self._layers:
-            return batch.unpad(self._run_padded(layer, states, batch))
-        return self._run_blocks(self._layers[layer - 1], states, batch)
+        return self._runner.run_layer(layer, states, batch)
 
     def run_last_layer(self, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return the first tokens' states after the last layer, (rows, hidden_size)."""
-        if not self._layers:
-            return self._run_padded(self.num_layers, states, batch)[:, 0]
-        return self._run_blocks(self._layers[-1], states, batch)
-
-    def _run_blocks(self, blocks: list[PackedBlock], states: Tensor, batch: MicroBatch) -> Tensor:
-        for block in blocks:
-            states = block(states, batch, self.attention_bias)
-        return states
-
-    def _run_padded(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
-        """Return (rows, width, hidden_size), by the Hugging Face layer."""
-        padded = batch.pad(states[: batch.num_real_tokens])
-        inputs = self.adapter.layer_inputs(padded, batch.attention_mask(states.device))
-        return self.adapter.run_layer(layer - 1, padded, inputs)
+        return self._runner.run_last_layer(states, batch)
 
     def branch_features(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return what the branch after `layer` sees of each text, (rows, width), for `branch_logits`."""
@@ -291,16 +246,3 @@ class Engine:
     def classify(self, first: Tensor) -> Tensor:
         """Return the teacher classifier's logits, (rows, num_labels) float32, from `run_last_layer`."""
         return self.adapter.classify(first[:, None]).float()
-
-
-def max_tokens_for_memory(free_bytes: int, token_bytes: int) -> int:
-    """Return how many tokens of a micro-batch fit into half of what a device has free, at least one.
-
-    Args:
-        free_bytes: of the device.
-        token_bytes: of a token's hidden states.
-
-    >>> max_tokens_for_memory(2 << 30, 768 * 2)
-    43690
-    """
-    return max(1, free_bytes // 2 // (_STATES_PER_TOKEN * token_bytes))

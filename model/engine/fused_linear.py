@@ -26,7 +26,7 @@ _FUSED_ACTIVATIONS: dict[type, tuple[str, str]] = {
 }
 
 
-# See `OneDnnLinear`.
+# The largest `row_multiple` of all; see `OneDnnLinear`.
 ROW_MULTIPLE = 32
 
 
@@ -44,6 +44,8 @@ class Linear(Protocol):
 
 class TorchLinear:
     """torch's own product, on any device and in any dtype."""
+
+    row_multiple = 1
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: Activation | None = None) -> None:
         """Take (out_features, in_features) and (out_features,)."""
@@ -65,6 +67,7 @@ class OneDnnLinear:
     come in multiples of `ROW_MULTIPLE`; others are copied and filled up.
     """
 
+    row_multiple = ROW_MULTIPLE
     # What a product will have, about: oneDNN chooses the order of the weights by it.
     _ROWS = 1024
 
@@ -78,7 +81,7 @@ class OneDnnLinear:
     def __call__(self, states: Tensor, residual: Tensor | None = None) -> Tensor:
         """See `Linear`."""
         rows = len(states)
-        missing = round_up_rows(rows) - rows
+        missing = round_up_rows(rows, self.row_multiple) - rows
         if missing:
             states = functional.pad(states, (0, 0, 0, missing))
             residual = None if residual is None else functional.pad(residual, (0, 0, 0, missing))
@@ -105,13 +108,13 @@ def onednn_product(left: Tensor, right: Tensor) -> Tensor:
 LinearType = type[TorchLinear] | type[OneDnnLinear]
 
 
-def round_up_rows(rows: int) -> int:
-    """Return the rows that `OneDnnLinear` computes for `rows`.
+def round_up_rows(rows: int, multiple: int) -> int:
+    """Return the rows that are computed for `rows` where they come in multiples.
 
-    >>> [round_up_rows(rows) for rows in (1, 32, 33)]
+    >>> [round_up_rows(rows, 32) for rows in (1, 32, 33)]
     [32, 32, 64]
     """
-    return rows + -rows % ROW_MULTIPLE
+    return rows + -rows % multiple
 
 
 @cache

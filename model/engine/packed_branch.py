@@ -1,9 +1,14 @@
 """A branch over packed texts, its linear layers folded into as few as there can be."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
+from model.engine.execution import Execution
+from model.engine.frozen_copy import frozen_copy
 from model.engine.fused_linear import LinearType
+from model.engine.packed_layers import linear_of
 from model.network.branch import BranchClassifier
 from model.tokens.packing import MicroBatch
 
@@ -59,3 +64,18 @@ class PackedBranch:
     def classify(self, context: Tensor) -> Tensor:
         """Return (rows, num_labels) float32 logits from what `attend` returned."""
         return self._classifier(self._dense(self._read(context))).float()
+
+
+def pack_branches(branches: Iterable[nn.Module], execution: Execution) -> list[PackedBranch]:
+    """Return branches made ready for what `execution` says; the caller's stay as they are.
+
+    Args:
+        branches: `BranchClassifier`s, on any device and in any dtype.
+        execution: what to run on.
+    """
+    packed = []
+    for branch in branches:
+        assert isinstance(branch, BranchClassifier)
+        frozen = frozen_copy(branch, device=execution.device, dtype=execution.dtype)
+        packed.append(PackedBranch(frozen, linear_of(execution.backend)))
+    return packed

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.engine.engine import NOTHING, Engine
+from model.engine.engine import Engine
 from model.tokens.packing import MicroBatch, argsort_by_length, padded_token_indices
 from model.tokens.tokenization import TokenizedTexts
 
@@ -24,15 +24,14 @@ class LayerStates:
         num_tokens = len(ordered.input_ids)
         self._layers = [engine.allocate_states(num_tokens) for _ in range(1, engine.num_layers)]
 
-        def run(batch: MicroBatch) -> Tensor:
+        def run(batch: MicroBatch) -> None:
             states = engine.embed(ordered, batch)
             for layer, room in enumerate(self._layers, start=1):
                 states = engine.run_layer(layer, states, batch)
                 room[batch.tokens] = states[: batch.num_real_tokens]
-            return NOTHING
 
         batches = engine.micro_batches(ordered.lengths)
-        engine.run_on_driver_thread(lambda: engine.map_micro_batches(run, batches))
+        engine.run_on_driver_thread(lambda: engine.for_each_micro_batch(run, batches))
 
     def batch_indices(self, rows: slice) -> tuple[Tensor, Tensor | None]:
         """Return how some texts are padded to one batch.

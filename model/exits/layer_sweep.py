@@ -10,18 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.engine.engine import NOTHING, Engine
+from model.engine.engine import Engine
 from model.engine.execution import check_finite
 from model.exits.policy import ExitPolicy
 from model.network.uncertainty import normalised_entropy
 from model.tokens.packing import Lengths, MicroBatch, argsort_by_length, chunks
 from model.tokens.tokenization import TokenizedTexts
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +168,7 @@ class LayerSweep:
         for layer in range(1, num_layers):
             threshold = self.policy.threshold(layer)
             features = self._run_layer(survivors, layer, with_branch=threshold > 0)
-            if threshold == 0:
+            if features is None:
                 continue
             logits = self.engine.branch_logits(layer, features)
             uncertainty = normalised_entropy(logits / self.policy.temperature(layer))
@@ -188,24 +191,24 @@ class LayerSweep:
         engine = self.engine
         hidden = engine.allocate_states(len(chunk.input_ids))
 
-        def embed(batch: MicroBatch) -> Tensor:
+        def embed(batch: MicroBatch) -> None:
             hidden[batch.tokens] = engine.embed(chunk, batch)
-            return NOTHING
 
-        engine.map_micro_batches(embed, engine.micro_batches(chunk.lengths))
+        engine.for_each_micro_batch(embed, engine.micro_batches(chunk.lengths))
         return hidden
 
-    def _run_layer(self, survivors: _Survivors, layer: int, *, with_branch: bool) -> Tensor:
-        """Run `layer` in place; return what its branch sees, (rows, width), none if not asked for."""
+    def _run_layer(self, survivors: _Survivors, layer: int, *, with_branch: bool) -> Tensor | None:
+        """Run `layer` in place; return what its branch sees, (rows, width), None if not asked for."""
         engine = self.engine
 
-        def run(batch: MicroBatch) -> Tensor:
+        def run(batch: MicroBatch) -> Tensor | None:
             states = engine.run_layer(layer, engine.slice_states(survivors.hidden, batch), batch)
-            features = engine.branch_features(layer, states, batch) if with_branch else NOTHING
+            features = engine.branch_features(layer, states, batch) if with_branch else None
             survivors.hidden[batch.tokens] = states[: batch.num_real_tokens]
             return features
 
-        return self._map_survivors(run, survivors)
+        features = [part for part in self._map_survivors(run, survivors) if part is not None]
+        return torch.cat(features) if features else None
 
     def _run_last_layer(self, survivors: _Survivors) -> Tensor:
         """Return the teacher classifier's logits, (rows, num_labels) float32."""
@@ -214,13 +217,13 @@ class LayerSweep:
         def run(batch: MicroBatch) -> Tensor:
             return engine.classify(engine.run_last_layer(engine.slice_states(survivors.hidden, batch), batch))
 
-        return self._map_survivors(run, survivors)
+        return torch.cat(self._map_survivors(run, survivors))
 
-    def _map_survivors(self, function: Callable[[MicroBatch], Tensor], survivors: _Survivors) -> Tensor:
+    def _map_survivors(self, function: Callable[[MicroBatch], Result], survivors: _Survivors) -> list[Result]:
         batches = self.engine.micro_batches(survivors.lengths)
         self.num_processed_tokens += sum(map(self.engine.num_processed_tokens, batches))
         self.num_real_tokens += int(survivors.lengths.sum())
-        return torch.cat(self.engine.map_micro_batches(function, batches))
+        return self.engine.map_micro_batches(function, batches)
 
 
 def predict_tokenized(

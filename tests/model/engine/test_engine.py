@@ -80,7 +80,7 @@ def test_other_branches_on_the_same_backbone_answer_as_an_engine_of_their_own(
 
 def test_other_branches_pack_no_layer_again(model, make_engine, monkeypatch):
     engine = make_engine(model)
-    monkeypatch.setattr("model.engine.engine.pack_layers", None)
+    monkeypatch.setattr("model.engine.layer_runner.pack_layers", None)
     assert engine.with_branches(model.branches).adapter is engine.adapter
 
 
@@ -145,8 +145,8 @@ def test_what_does_not_fit_into_memory_is_run_in_halves(model, texts, make_engin
     found = model.predict(texts, policy=policy, engine=engine)
     np.testing.assert_allclose(found.logits, expected.logits, rtol=0, atol=1e-5)
     assert found.exit_layer.tolist() == expected.exit_layer.tolist()
-    assert engine.token_budget < 200
-    assert f"micro-batches of {engine.token_budget} tokens from here on" in caplog.text
+    assert engine.memory_budget.tokens < 200
+    assert f"micro-batches of {engine.memory_budget.tokens} tokens from here on" in caplog.text
 
 
 def test_a_text_that_does_not_fit_alone_is_an_error(model, make_engine, monkeypatch):
@@ -211,6 +211,7 @@ def test_keep_rows_drops_the_tokens_of_the_others(engines, num_cores, lengths, d
 def test_a_relative_position_bias_is_made_once_a_length(make_fastbert, make_engine):
     model = make_fastbert("mpnet")
     engine = make_engine(model, backend=Backend.TORCH)
-    assert engine.attention_bias(5) is engine.attention_bias(5)
-    assert engine.attention_bias(5).shape == (4, 5, 5)
-    assert make_engine(make_fastbert("bert")).attention_bias(5) is no_bias(5) is None
+    bias = engine._runner._bias
+    assert bias(5) is bias(5)
+    assert bias(5).shape == (4, 5, 5)
+    assert make_engine(make_fastbert("bert"))._runner._bias(5) is no_bias(5) is None

@@ -28,7 +28,7 @@ def tokenized(fastbert, texts):
 @given(rows=st.lists(st.integers(0, 17), max_size=20), token_budget=st.integers(1, 300))
 def test_equals_every_exit_of_each_text_alone(engine, tokenized, expected, rows, token_budget):
     rows = np.array(rows, dtype=np.int64)
-    engine.token_budget = token_budget
+    engine.memory_budget.tokens = token_budget
     logits = all_exit_logits(engine, tokenized.take(rows))
     assert logits.shape == (len(rows), 4, 3)
     assert logits.dtype == np.float32
@@ -54,7 +54,7 @@ def test_equals_what_the_sweep_answers(family, make_fastbert, make_engine, texts
 def test_states_are_those_of_the_hugging_face_model_without_gradient(
     fastbert, engine, tokenized, rows, bounds, token_budget
 ):
-    engine.token_budget = token_budget
+    engine.memory_budget.tokens = token_budget
     some = tokenized.take(np.array(rows, dtype=np.int64))
     states = LayerStates(engine, some)
     part = slice(*bounds)

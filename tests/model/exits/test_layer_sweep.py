@@ -64,7 +64,7 @@ def predict(fastbert, pool, make_engine):
         rows, policy, *, token_budget=1024, chunk_tokens=1 << 16, full_depth_mask=None, backend=Backend.TORCH
     ):
         engine = engines[backend]
-        engine.token_budget, engine.chunk_tokens = token_budget, chunk_tokens
+        engine.memory_budget.tokens, engine.chunk_tokens = token_budget, chunk_tokens
         tokenized = tokenize(
             fastbert.tokenizer,
             [pool.texts[row] for row in rows],

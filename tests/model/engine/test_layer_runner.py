@@ -1,0 +1,46 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from model.engine.execution import Backend, Precision, resolve_execution
+from model.engine.layer_runner import runner_for
+from model.tokens.packing import micro_batches
+
+LENGTHS = np.array([9, 9, 5, 2, 1], dtype=np.int64)
+
+
+@pytest.fixture
+def runner(fastbert, backend):
+    execution = replace(resolve_execution(Precision.FP32, device="cpu"), backend=backend)
+    return runner_for(fastbert.adapter, execution)
+
+
+def test_a_model_is_run_by_the_backend_asked_for(runner, backend):
+    assert runner.backend is backend
+
+
+def test_a_model_that_is_no_packed_blocks_is_run_by_its_own_layers(make_fastbert):
+    execution = resolve_execution(Precision.FP32, device="cpu")
+    assert runner_for(make_fastbert("mobilebert").adapter, execution).backend is Backend.HUGGING_FACE
+
+
+@torch.no_grad()
+def test_layers_are_those_of_each_text_alone(fastbert, runner):
+    states = torch.randn(int(LENGTHS.sum()) + 32, 32, generator=torch.Generator().manual_seed(0))
+    before, texts = states.clone(), states[: LENGTHS.sum()].split(LENGTHS.tolist())
+    exact, first_text = {"rtol": 0, "atol": 1e-5}, 0
+    for batch in micro_batches(LENGTHS, 18):
+        part = runner.slice_states(states, batch)
+        assert part.is_contiguous()
+        assert len(part) >= batch.num_real_tokens
+        run = texts[first_text : first_text + len(batch.lengths)]
+        first_text += len(batch.lengths)
+        expected = torch.cat([fastbert.adapter.run_layer(1, text[None], (None,))[0] for text in run])
+        found = runner.run_layer(2, part, batch)
+        torch.testing.assert_close(found[: batch.num_real_tokens], expected, **exact)
+        last = torch.stack([fastbert.adapter.run_layer(3, text[None], (None,))[0, 0] for text in run])
+        torch.testing.assert_close(runner.run_last_layer(part, batch), last, **exact)
+    assert first_text == len(LENGTHS)
+    assert torch.equal(states, before)
