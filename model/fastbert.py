@@ -31,7 +31,8 @@ from model.errors import CheckpointError
 from model.exits.layer_sweep import Predictions, predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.messages import first_line
-from model.network.backbones.adapter import BackboneAdapter, adapter_for
+from model.network.backbones.adapter import BackboneAdapter
+from model.network.backbones.registry import adapter_for
 from model.network.branch import BranchClassifier
 from model.network.config import FastBertConfig
 from model.tokens.tokenization import TokenizedTexts, tokenize

@@ -14,7 +14,7 @@ from jobs.commands.calibrate import run as calibrate
 from jobs.commands.label_teacher import LabelTeacherConfig
 from jobs.commands.label_teacher import run as label_teacher
 from model.fastbert import FastBertForSequenceClassification
-from model.network.backbones.adapter import SUPPORTED_FAMILIES
+from model.network.backbones.registry import SUPPORTED_FAMILIES
 from tests.job_fixtures import MAX_LENGTH, fastbert, make_texts, teacher, write_tsv
 
 __all__ = ["fastbert", "teacher"]

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
 from model.exits.policy import ExitPolicy
-from model.network.backbones.adapter import adapter_for
+from model.network.backbones.registry import adapter_for
 from model.network.config import BRANCH_HEADS, BRANCH_SIZE, FastBertConfig
 from model.tokens.packing import Lengths
 

@@ -26,7 +26,8 @@ from model.engine.fused_linear import ROW_MULTIPLE
 from model.engine.layer_runner import runner_for
 from model.engine.memory_budget import MemoryBudget
 from model.engine.packed_branch import pack_branches
-from model.network.backbones.adapter import BackboneAdapter, adapter_for
+from model.network.backbones.adapter import BackboneAdapter
+from model.network.backbones.registry import adapter_for
 from model.tokens.packing import Lengths, MicroBatch
 from model.tokens.tokenization import TokenizedTexts
 

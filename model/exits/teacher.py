@@ -13,7 +13,7 @@ from model.engine.execution import Backend, Execution, check_finite
 from model.engine.frozen_copy import frozen_copy
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
-from model.network.backbones.adapter import SUPPORTED_FAMILIES
+from model.network.backbones.registry import SUPPORTED_FAMILIES
 from model.network.config import FastBertConfig
 from model.tokens.packing import argsort_by_length, micro_batches
 from model.tokens.tokenization import TokenizedTexts

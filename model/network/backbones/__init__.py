@@ -1,1 +1,1 @@
-"""One adapter a Hugging Face family: how its classifier is run a layer at a time."""
+"""One adapter per Hugging Face family: how its classifier is run a layer at a time."""

@@ -1,4 +1,4 @@
-"""One adapter a Hugging Face family: how its sequence classifier is run a layer at a time.
+"""One adapter per Hugging Face family: how its sequence classifier is run a layer at a time.
 
 An adapter holds no weights of its own. It says how a family spells four steps that
 `AutoModelForSequenceClassification` runs in one: embed, a layer, what a layer needs besides the hidden
@@ -9,13 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
-
-from model.errors import CheckpointError
-from model.network.config import FastBertConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,157 +120,3 @@ class BackboneAdapter:
     def attention_width(self) -> int:
         """Width of a layer's attention products: heads times the size of one, over all attentions in it."""
         return int(self.model.config.hidden_size)
-
-
-class _UnpooledBackbone(BackboneAdapter):
-    """Families whose classifier takes the sequence and picks the first token itself."""
-
-    families: ClassVar[tuple[str, ...]] = ("roberta", "xlm-roberta", "camembert")
-
-    def classify(self, hidden: Tensor) -> Tensor:
-        classifier: Any = self.model.classifier
-        logits: Tensor = classifier(hidden)
-        return logits
-
-
-class _ElectraBackbone(_UnpooledBackbone):
-    families: ClassVar[tuple[str, ...]] = ("electra",)
-
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
-        embedded = super().embed(input_ids, token_type_ids, padding)
-        for project in self.embedding_modules[1:]:
-            embedded = project(embedded)
-        return embedded
-
-    @property
-    def embedding_modules(self) -> list[nn.Module]:
-        # The projection is there only where embeddings and layers differ in width.
-        project = getattr(self.base, "embeddings_project", None)
-        return [self.base.embeddings] if project is None else [self.base.embeddings, project]
-
-
-class _DistilBertBackbone(BackboneAdapter):
-    families: ClassVar[tuple[str, ...]] = ("distilbert",)
-    has_token_types = False
-    block_parts = (
-        *("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "sa_layer_norm"),
-        *("ffn.lin1", "ffn.activation", "ffn.lin2", "output_layer_norm"),
-    )
-
-    @property
-    def layers(self) -> list[nn.Module]:
-        return list(self.base.transformer.layer)
-
-    def classify(self, hidden: Tensor) -> Tensor:
-        model: Any = self.model
-        logits: Tensor = model.classifier(torch.relu(model.pre_classifier(hidden[:, 0])))
-        return logits
-
-
-class _MPNetBackbone(_UnpooledBackbone):
-    families: ClassVar[tuple[str, ...]] = ("mpnet",)
-    has_token_types = False
-    block_parts = (
-        *("attention.attn.q", "attention.attn.k", "attention.attn.v"),
-        *("attention.attn.o", "attention.LayerNorm"),
-        *("intermediate.dense", "intermediate.intermediate_act_fn", "output.dense", "output.LayerNorm"),
-    )
-
-    def layer_inputs(self, hidden: Tensor, padding: Tensor | None) -> tuple[Any, ...]:
-        return (*super().layer_inputs(hidden, padding), self.base.encoder.compute_position_bias(hidden))
-
-    def attention_bias(self, length: int) -> Tensor:
-        # Read off a text of this length; only its length counts.
-        bias: Tensor = self.base.encoder.compute_position_bias(torch.empty(1, length, 1))[0]
-        return bias
-
-
-class _AlbertBackbone(BackboneAdapter):
-    families: ClassVar[tuple[str, ...]] = ("albert",)
-    block_parts = (
-        *("attention.query", "attention.key", "attention.value", "attention.dense", "attention.LayerNorm"),
-        *("ffn", "activation", "ffn_output", "full_layer_layer_norm"),
-    )
-
-    @property
-    def layers(self) -> list[nn.Module]:
-        config, groups = self.model.config, self.base.encoder.albert_layer_groups
-        layers_a_group = config.num_hidden_layers / config.num_hidden_groups
-        return [groups[int(index / layers_a_group)] for index in range(config.num_hidden_layers)]
-
-    def blocks(self, index: int) -> list[Block]:
-        group: Any = self.layers[index]
-        return [block for layer in group.albert_layers for block in self._blocks_of(layer)]
-
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
-        embedded: Tensor = self.base.encoder.embedding_hidden_mapping_in(
-            super().embed(input_ids, token_type_ids, padding)
-        )
-        return embedded
-
-    @property
-    def embedding_modules(self) -> list[nn.Module]:
-        return [self.base.embeddings, self.base.encoder.embedding_hidden_mapping_in]
-
-    @property
-    def attention_width(self) -> int:
-        return super().attention_width * int(self.model.config.inner_group_num)
-
-    def classify(self, hidden: Tensor) -> Tensor:
-        model: Any = self.model
-        pooled = self.base.pooler_activation(self.base.pooler(hidden[:, 0]))
-        logits: Tensor = model.classifier(pooled)
-        return logits
-
-
-class _MobileBertBackbone(BackboneAdapter):
-    families: ClassVar[tuple[str, ...]] = ("mobilebert",)
-    block_parts = ()
-
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
-        # Tokens see their neighbours here: a text's end shall see nothing, as it does alone, and no [PAD].
-        words = self.base.embeddings.word_embeddings(input_ids)
-        if padding is not None:
-            words = words * padding[..., None]
-        embedded: Tensor = self.base.embeddings(inputs_embeds=words, token_type_ids=token_type_ids)
-        return embedded
-
-    @property
-    def attention_width(self) -> int:
-        return int(self.model.config.true_hidden_size)
-
-
-_ADAPTERS: dict[str, type[BackboneAdapter]] = {
-    family: adapter
-    for adapter in (
-        BackboneAdapter,
-        _UnpooledBackbone,
-        _ElectraBackbone,
-        _DistilBertBackbone,
-        _MPNetBackbone,
-        _AlbertBackbone,
-        _MobileBertBackbone,
-    )
-    for family in adapter.families
-}
-
-SUPPORTED_FAMILIES = tuple(sorted(_ADAPTERS))
-
-
-def adapter_for(model: PreTrainedModel) -> BackboneAdapter:
-    """Return the adapter of `model`'s family.
-
-    Raises:
-        CheckpointError: if the family is not supported, or the model is a decoder.
-    """
-    family, name = model.config.model_type, model.name_or_path or "the model"
-    if family == FastBertConfig.model_type:
-        raise CheckpointError(f"{name!r} is a FastBERT already; give the classifier that it was made from")
-    if family not in _ADAPTERS:
-        known = ", ".join(SUPPORTED_FAMILIES)
-        raise CheckpointError(
-            f"{name!r} is of family {family!r}, which cannot exit early; supported are {known}"
-        )
-    if getattr(model.config, "is_decoder", False):
-        raise CheckpointError(f"{name!r} is a decoder (is_decoder=true); only encoders can exit early")
-    return _ADAPTERS[family](model)

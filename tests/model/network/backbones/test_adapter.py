@@ -3,17 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from model.errors import CheckpointError
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
-from model.network.backbones.adapter import SUPPORTED_FAMILIES, adapter_for
 from model.tokens.tokenization import tokenize
 
 EXACT = {"rtol": 0, "atol": 1e-5}
-TINY = {"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
 
 
 @pytest.fixture(scope="module")
@@ -96,29 +92,6 @@ def test_eager_attention_gives_the_same(family, make_fastbert, texts, hugging_fa
     model.backbone.set_attn_implementation("eager")
     expected = hugging_face_logits(model.backbone, model.tokenizer, texts)
     np.testing.assert_allclose(model.predict(texts).logits, expected, **EXACT)
-
-
-def test_every_supported_family_is_tried(families):
-    assert {name.split(",")[0] for name in families} == set(SUPPORTED_FAMILIES)
-
-
-def test_an_unsupported_family_is_refused_with_the_supported_ones():
-    config = AutoConfig.for_model("gpt2", n_embd=8, n_layer=2, n_head=2, vocab_size=9)
-    with pytest.raises(CheckpointError, match="gpt2") as caught:
-        adapter_for(AutoModelForSequenceClassification.from_config(config))
-    for family in SUPPORTED_FAMILIES:
-        assert family in str(caught.value)
-
-
-def test_a_decoder_is_refused():
-    config = AutoConfig.for_model("bert", is_decoder=True, vocab_size=9, **TINY)
-    with pytest.raises(CheckpointError, match="decoder"):
-        adapter_for(AutoModelForSequenceClassification.from_config(config))
-
-
-def test_a_fastbert_is_no_backbone(fastbert):
-    with pytest.raises(CheckpointError, match="FastBERT already"):
-        adapter_for(fastbert)
 
 
 def test_an_adapter_holds_no_weights_of_its_own(fastbert):

@@ -1,0 +1,48 @@
+"""Which adapter is whose; a new family is a file beside this one and a line in this."""
+
+from transformers import PreTrainedModel
+
+from model.errors import CheckpointError
+from model.network.backbones.adapter import BackboneAdapter
+from model.network.backbones.albert import AlbertAdapter
+from model.network.backbones.distilbert import DistilBertAdapter
+from model.network.backbones.electra import ElectraAdapter
+from model.network.backbones.mobilebert import MobileBertAdapter
+from model.network.backbones.mpnet import MPNetAdapter
+from model.network.backbones.roberta import RobertaAdapter
+from model.network.config import FastBertConfig
+
+_ADAPTERS: dict[str, type[BackboneAdapter]] = {
+    family: adapter
+    for adapter in (
+        BackboneAdapter,
+        RobertaAdapter,
+        ElectraAdapter,
+        DistilBertAdapter,
+        MPNetAdapter,
+        AlbertAdapter,
+        MobileBertAdapter,
+    )
+    for family in adapter.families
+}
+
+SUPPORTED_FAMILIES = tuple(sorted(_ADAPTERS))
+
+
+def adapter_for(model: PreTrainedModel) -> BackboneAdapter:
+    """Return the adapter of `model`'s family.
+
+    Raises:
+        CheckpointError: if the family is not supported, or the model is a decoder.
+    """
+    family, name = model.config.model_type, model.name_or_path or "the model"
+    if family == FastBertConfig.model_type:
+        raise CheckpointError(f"{name!r} is a FastBERT already; give the classifier that it was made from")
+    if family not in _ADAPTERS:
+        known = ", ".join(SUPPORTED_FAMILIES)
+        raise CheckpointError(
+            f"{name!r} is of family {family!r}, which cannot exit early; supported are {known}"
+        )
+    if getattr(model.config, "is_decoder", False):
+        raise CheckpointError(f"{name!r} is a decoder (is_decoder=true); only encoders can exit early")
+    return _ADAPTERS[family](model)
