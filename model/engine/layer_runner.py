@@ -1,10 +1,10 @@
 """What runs the layers of an engine: packed blocks where they fit the model, else its own modules."""
 
-from functools import cache
 from typing import Protocol
 
 from torch import Tensor
 
+from model.engine.attention_bias import LongestBias
 from model.engine.execution import Backend, Execution
 from model.engine.packed_layers import pack_layers
 from model.engine.packed_runner import PackedRunner
@@ -48,5 +48,5 @@ def runner_for(adapter: BackboneAdapter, execution: Execution) -> LayerRunner:
         execution: what to run on.
     """
     if layers := pack_layers(adapter, execution):
-        return PackedRunner(layers, backend=execution.backend, bias=cache(adapter.attention_bias))
+        return PackedRunner(layers, backend=execution.backend, bias=LongestBias(adapter.attention_bias))
     return PaddedRunner(adapter)

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.engine.attention import no_bias
 from model.engine.engine import Engine
 from model.engine.execution import Backend, Precision, resolve_execution
 from model.engine.fused_linear import ROW_MULTIPLE
@@ -206,12 +205,3 @@ def test_keep_rows_drops_the_tokens_of_the_others(engines, num_cores, lengths, d
     expected = torch.cat([*expected, packed[:0]])
     torch.testing.assert_close(kept[: len(expected)], expected, rtol=0, atol=0)
     assert not kept[len(expected) :].any()
-
-
-def test_a_relative_position_bias_is_made_once_a_length(make_fastbert, make_engine):
-    model = make_fastbert("mpnet")
-    engine = make_engine(model, backend=Backend.TORCH)
-    bias = engine._runner._bias
-    assert bias(5) is bias(5)
-    assert bias(5).shape == (4, 5, 5)
-    assert make_engine(make_fastbert("bert"))._runner._bias(5) is no_bias(5) is None
