@@ -49,7 +49,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
 
     Attributes:
         backbone: the Hugging Face model.
-        branches: one `BranchClassifier` a layer, the last excepted.
+        branches: one `BranchClassifier` per layer, the last excepted.
         tokenizer: what `predict` takes texts with; `from_pretrained` loads it with the weights.
     """
 
@@ -57,15 +57,16 @@ class FastBertForSequenceClassification(PreTrainedModel):
     base_model_prefix = "backbone"
     tokenizer: PreTrainedTokenizerBase
 
-    def __init__(self, config: FastBertConfig, *, hollow: bool = False) -> None:
+    def __init__(self, config: FastBertConfig, *, init_backbone_weights: bool = True) -> None:
         """Make a model of `config`'s shape with fresh weights.
 
         Args:
             config: the shape.
-            hollow: whether the backbone is to have no weights, for a caller who puts one of their own in.
+            init_backbone_weights: False leaves the backbone without weights, on the meta device, for a caller
+                who puts another in.
         """
         super().__init__(config)
-        with torch.device("meta") if hollow else nullcontext():
+        with nullcontext() if init_backbone_weights else torch.device("meta"):
             self.backbone = AutoModelForSequenceClassification.from_config(config.backbone_config)
         self.adapter: BackboneAdapter = adapter_for(self.backbone)
         self.branches = nn.ModuleList(
@@ -100,7 +101,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
         config = FastBertConfig.from_backbone(backbone.config, max_length=max_length)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = cls(config, hollow=True)
+            model = cls(config, init_backbone_weights=False)
         model.backbone = backbone
         model.adapter = adapter_for(backbone)
         model.tokenizer = tokenizer
@@ -174,9 +175,10 @@ class FastBertForSequenceClassification(PreTrainedModel):
             text_pairs: the second text of each pair, for a model of pairs.
             speed: a text leaves where its uncertainty is below this; 0 is full depth, the Hugging Face
                 model's answers.
-            policy: thresholds a layer, instead of `speed`.
-            engine: this model made ready before, for who calls often; None makes it ready for a long list of
-                texts, in the model's own dtype, and takes the layers as they are for a short one.
+            policy: thresholds per layer, instead of `speed`.
+            engine: this model made ready before, for a caller with many lists; None makes it ready for a
+                long list of texts, in the model's own dtype, and takes the layers as they are for a short
+                one.
 
         Returns:
             Answers in the order of `texts`.

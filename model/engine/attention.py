@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.nn.attention.varlen import varlen_attn
 
 from model.engine.fused_linear import has_onednn, onednn_product
@@ -22,12 +21,15 @@ from model.tokens.packing import MicroBatch
 # of which a shorter text's are the first rows and columns; None for nothing.
 Bias = Callable[[int], Tensor | None]
 
-# From here on oneDNN's float32 products, one head of one text at a time, beat torch's own of many at once.
+# Each of the next three was chosen by the time that it took on two cores of an EPYC; elsewhere another may be
+# faster, and none changes more than the last bits.
+# From here on oneDNN's float32 products, one head of one text at a time, beat torch's own of many at once:
+# measured there over lengths.
 _MIN_LENGTH_PER_HEAD = 256
 # Tokens of padding that take as long as the operators of another group, and in formats of 16 bits as the
-# kernels that oneDNN then compiles for its shapes.
+# kernels that oneDNN then compiles for its shapes: measured there in each format.
 _MAX_BUCKET_PADDING = {torch.float32: 0, torch.bfloat16: 128, torch.float16: 128}
-# Scores that are held at once: more than this leaves the cache.
+# Scores that are held at once, 2 MiB of float32: more than this leaves the cache, measured there likewise.
 _MAX_SCORES_IN_CACHE = 1 << 19
 
 
@@ -58,7 +60,7 @@ def attend(projected: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor
     attended = projected.new_empty(rows, heads * size)
     attended[batch.num_real_tokens :] = 0
     for group in batch.length_buckets(_MAX_BUCKET_PADDING[projected.dtype]):
-        part = group.pad(projected[group.tokens]).permute(2, 0, 3, 1, 4)
+        part = group.pad(projected[group.token_slice]).permute(2, 0, 3, 1, 4)
         is_long = group.max_seqlen >= _MIN_LENGTH_PER_HEAD and part.dtype is torch.float32
         form = _per_head_attention if is_long and has_onednn(torch.float32) else _batched_attention
         _scatter(attended, group, form(part, _mask(group, bias)).transpose(1, 2))
@@ -67,7 +69,7 @@ def attend(projected: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor
 
 def _scatter(packed: Tensor, group: MicroBatch, states: Tensor) -> None:
     """Write (texts, width, heads, size) where the group's tokens stand in (tokens, heads * size)."""
-    part = packed[group.tokens]
+    part = packed[group.token_slice]
     if group.is_padded:
         part.copy_(group.unpad(states).flatten(1))
     else:
@@ -76,12 +78,12 @@ def _scatter(packed: Tensor, group: MicroBatch, states: Tensor) -> None:
 
 def _mask(group: MicroBatch, bias: Bias) -> Tensor | None:
     """Return what is added to a group's scores, (texts, heads or 1, width or 1, width) float32."""
-    added, padding = bias(group.max_seqlen), group.attention_mask(torch.device("cpu"))
+    added, attention_mask = bias(group.max_seqlen), group.attention_mask(torch.device("cpu"))
     if added is not None:
         added = added.float() * math.log2(math.e)
-    if padding is None:
+    if attention_mask is None:
         return None if added is None else added.expand(len(group.lengths), *added.shape)
-    hidden = torch.zeros(padding.shape).masked_fill_(~padding, -torch.inf)[:, None, None]
+    hidden = torch.zeros(attention_mask.shape).masked_fill_(~attention_mask, -torch.inf)[:, None, None]
     return hidden if added is None else hidden + added
 
 
@@ -92,9 +94,9 @@ def _batched_attention(projected: Tensor, mask: Tensor | None) -> Tensor:
     for part in _slices(texts, max(1, _MAX_SCORES_IN_CACHE // (heads * length * length))):
         count = part.stop - part.start
         # What is behind the texts is there only for their number to be one that was met before.
-        room = projected.new_empty(3, _round_up_batch_count(count, projected.dtype), heads, length, size)
-        room[:, :count].copy_(projected[:, part])
-        query, key, value = room.flatten(1, 2)
+        buffer = projected.new_empty(3, _round_up_batch_count(count, projected.dtype), heads, length, size)
+        buffer[:, :count].copy_(projected[:, part])
+        query, key, value = buffer.flatten(1, 2)
         scores = _SCRATCH.get((len(query), length, length), projected.dtype)
         torch.bmm(query, key.transpose(1, 2), out=scores)
         _softmax_in_place(scores.unflatten(0, (-1, heads))[:count], None if mask is None else mask[part])
@@ -186,23 +188,22 @@ def attend_first(query: Tensor, projected: Tensor, batch: MicroBatch, bias: Bias
         return _attend_varlen(query, key, value, None, batch).view(-1, heads * size)
     attended = torch.empty_like(query)
     for group in batch.length_buckets(_MAX_BUCKET_PADDING[projected.dtype]):
-        # One query a text leaves no product worth the name: sums over what lies in the cache.
-        key, value = group.pad(projected[group.tokens]).unbind(2)
-        scores = (key * query[group.rows, None]).sum(-1, dtype=torch.float32)
+        # One query per text leaves no product worth the name: sums over what lies in the cache.
+        key, value = group.pad(projected[group.token_slice]).unbind(2)
+        scores = (key * query[group.text_slice, None]).sum(-1, dtype=torch.float32)
         mask = _mask(group, bias)
         if mask is not None:
             scores += mask[..., 0, :].transpose(-1, -2)
         weights = (scores * math.log(2)).softmax(1).to(value.dtype)
-        torch.sum(value * weights[..., None], dim=1, out=attended[group.rows])
+        torch.sum(value * weights[..., None], dim=1, out=attended[group.text_slice])
     return attended.view(-1, heads * size)
 
 
 def _attend_varlen(
     query: Tensor, key: Tensor, value: Tensor, queries: MicroBatch | None, keys: MicroBatch
 ) -> Tensor:
-    """Attend by torch's variable-length attention; `queries` None: a query a text."""
-    ends = torch.from_numpy(keys.ends).to(key.device, torch.int32, non_blocking=True)
-    offsets = functional.pad(ends, (1, 0))
+    """Attend by torch's variable-length attention; `queries` None: one query per text."""
+    offsets = torch.from_numpy(keys.cu_seqlens).to(key.device, torch.int32, non_blocking=True)
     ones = torch.arange(len(keys.lengths) + 1, dtype=torch.int32, device=key.device)
     attended: Any = varlen_attn(
         query,

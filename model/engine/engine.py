@@ -146,13 +146,13 @@ class Engine:
         return self._cores.run_on_driver_thread(function)
 
     def allocate_states(self, num_tokens: int) -> Tensor:
-        """Return room for the packed states of `num_tokens` tokens, and for what `slice_states` adds."""
+        """Return memory for the packed states of `num_tokens` tokens, and for what `slice_states` adds."""
         # Zeros behind, since what stands there is computed with, if for nothing.
-        room = torch.empty(
+        states = torch.empty(
             num_tokens + ROW_MULTIPLE, self.hidden_size, dtype=self.execution.dtype, device=self.device
         )
-        room[num_tokens:] = 0
-        return room
+        states[num_tokens:] = 0
+        return states
 
     def slice_states(self, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return a micro-batch's part of `states`, filled up by its neighbour's where that is faster."""
@@ -161,11 +161,11 @@ class Engine:
     def compact(self, packed: Tensor, lengths: Lengths, keep: npt.NDArray[np.bool_]) -> Tensor:
         """Return packed states, from `allocate_states`, without the tokens of the rows that `keep` drops."""
         tokens = torch.from_numpy(np.flatnonzero(np.repeat(keep, lengths))).to(packed.device)
-        room = self.allocate_states(len(tokens))
-        kept = room[: len(tokens)]
-        parts = zip(tokens.chunk(self._cores.count), kept.chunk(self._cores.count), strict=True)
+        states = self.allocate_states(len(tokens))
+        outputs = states[: len(tokens)].chunk(self._cores.count)
+        parts = zip(tokens.chunk(self._cores.count), outputs, strict=True)
         self._cores.map(lambda part: torch.index_select(packed, 0, part[0], out=part[1]), parts)
-        return room
+        return states
 
     def map_micro_batches(
         self, function: Callable[[MicroBatch], Result], batches: Iterable[MicroBatch]
@@ -200,22 +200,22 @@ class Engine:
             texts: longest first.
             batch: which of them.
         """
-        real = batch.attention_mask(torch.device("cpu"))
+        attention_mask = batch.attention_mask(torch.device("cpu"))
 
         def padded(values: np.ndarray[Any, np.dtype[np.int32]], fill: int) -> Tensor:
-            ids = batch.pad(torch.from_numpy(values[batch.tokens]))
-            if real is not None:
-                ids = ids.masked_fill(~real, fill)
+            ids = batch.pad(torch.from_numpy(values[batch.token_slice]))
+            if attention_mask is not None:
+                ids = ids.masked_fill(~attention_mask, fill)
             # A copy that the host need not wait for must start from pinned memory.
             ids = ids if self.device.type == "cpu" else ids.pin_memory()
             return ids.to(self.device, non_blocking=True)
 
-        kinds = texts.token_type_ids
+        token_types = texts.token_type_ids
         return batch.unpad(
             self.adapter.embed(
                 padded(texts.input_ids, self._pad_token_id),
-                None if kinds is None else padded(kinds, 0),
-                None if real is None else real.to(self.device, non_blocking=True),
+                None if token_types is None else padded(token_types, 0),
+                batch.attention_mask(self.device),
             )
         )
 

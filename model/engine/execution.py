@@ -26,7 +26,7 @@ class Precision(StrEnum):
         >>> Precision.of(torch.bfloat16)
         <Precision.BF16: 'bf16'>
         """
-        return next(precision for precision, known in _DTYPES.items() if known is dtype)
+        return next(precision for precision, other in _DTYPES.items() if other is dtype)
 
 
 class Backend(StrEnum):
@@ -49,7 +49,7 @@ class Execution:
         precision: never AUTO.
         backend: whose operators run.
         token_budget: tokens of a micro-batch, padding included.
-        chunk_bytes: hidden states of a chunk, the unit of one decision a layer.
+        chunk_bytes: hidden states of a chunk, the unit of one decision per layer.
     """
 
     device: str
@@ -71,7 +71,7 @@ class Execution:
     def summary(self) -> str:
         """Return one line for the user.
 
-        >>> resolve_execution(Precision.FP32, device="cpu").describe()
+        >>> resolve_execution(Precision.FP32, device="cpu").summary()
         'cpu, fp32 by onednn, micro-batches of 1024 tokens'
         """
         return (
@@ -96,15 +96,15 @@ def check_finite(logits: npt.NDArray[np.float32]) -> None:
         )
 
 
-def check_same_execution(found: Execution, asked: Execution) -> None:
+def check_same_execution(worker: Execution, job: Execution) -> None:
     """Refuse a worker that would not compute as the job was told.
 
     Raises:
         EnvironmentMismatchError: naming both.
     """
-    if found != asked:
+    if worker != job:
         raise EnvironmentMismatchError(
-            f"this job runs on {asked.summary()}, but a worker has {found.summary()}; "
+            f"this job runs on {job.summary()}, but a worker has {worker.summary()}; "
             "workers of one job must have the same processors and libraries"
         )
 
@@ -137,7 +137,7 @@ def resolve_execution(precision: Precision = Precision.AUTO, *, device: str | No
 def _default_precision(device: str) -> Precision:
     if device != "cpu":
         return Precision.BF16 if torch.cuda.is_bf16_supported() else Precision.FP16
-    found = torch.cpu.get_capabilities()
+    capabilities = torch.cpu.get_capabilities()
     # Elsewhere bfloat16 is emulated, and slower than float32.
-    is_native = any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    is_native = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return Precision.BF16 if is_native and has_onednn(torch.bfloat16) else Precision.FP32

@@ -129,7 +129,7 @@ def has_onednn(dtype: torch.dtype) -> bool:
     with torch.no_grad():
         try:
             packed, fused = OneDnnLinear(weight, bias), OneDnnLinear(weight, bias, activation)
-            found = torch.stack([packed(states), packed(states, other), fused(states)])
+            computed = torch.stack([packed(states), packed(states, other), fused(states)])
             product = onednn_product(states, weight)
         except (AttributeError, RuntimeError, TypeError):
             # What a missing operator, another signature or a format without kernels raise.
@@ -137,5 +137,6 @@ def has_onednn(dtype: torch.dtype) -> bool:
         plain, gelu = TorchLinear(weight, bias), TorchLinear(weight, bias, activation)
         expected = torch.stack([plain(states), plain(states, other), gelu(states)])
     tolerance = 1e-4 if dtype is torch.float32 else 2e-2
-    found, expected = torch.cat([found, product[None]]), torch.cat([expected, (states @ weight.T)[None]])
-    return torch.allclose(found.float(), expected.float(), rtol=tolerance, atol=tolerance * 24**0.5)
+    computed = torch.cat([computed, product[None]])
+    expected = torch.cat([expected, (states @ weight.T)[None]])
+    return torch.allclose(computed.float(), expected.float(), rtol=tolerance, atol=tolerance * 24**0.5)

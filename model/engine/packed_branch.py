@@ -17,7 +17,7 @@ class PackedBranch:
     """A `BranchClassifier` made ready: the same answers from five products.
 
     Between query and key layer, and between value layer and attention output, stands nothing that is not
-    linear: each pair is one matrix a head.
+    linear: each pair is one matrix per head.
     """
 
     @torch.no_grad()

@@ -33,7 +33,7 @@ class PackedRunner:
 
     def slice_states(self, states: Tensor, batch: MicroBatch) -> Tensor:
         """See `LayerRunner`; filled up by the neighbour's states where products take more rows."""
-        return states[batch.tokens.start : batch.tokens.start + self.num_processed_tokens(batch)]
+        return states[batch.token_slice.start : batch.token_slice.start + self.num_processed_tokens(batch)]
 
     def run_layer(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
         """See `LayerRunner`."""

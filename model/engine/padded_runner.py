@@ -21,7 +21,7 @@ class PaddedRunner:
 
     def slice_states(self, states: Tensor, batch: MicroBatch) -> Tensor:
         """See `LayerRunner`."""
-        return states[batch.tokens]
+        return states[batch.token_slice]
 
     def run_layer(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
         """See `LayerRunner`."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from model.engine.engine import Engine
-from model.tokens.packing import MicroBatch, argsort_by_length, padded_token_indices
+from model.tokens.packing import MicroBatch, argsort_by_length, cu_seqlens, padded_token_indices
 from model.tokens.tokenization import TokenizedTexts
 
 
@@ -20,15 +20,15 @@ class LayerStates:
         ordered = texts.take(order)
         self._lengths = texts.lengths
         self._starts = np.empty_like(texts.lengths)
-        self._starts[order] = np.cumsum(ordered.lengths) - ordered.lengths
+        self._starts[order] = cu_seqlens(ordered.lengths)[:-1]
         num_tokens = len(ordered.input_ids)
         self._layers = [engine.allocate_states(num_tokens) for _ in range(1, engine.num_layers)]
 
         def run(batch: MicroBatch) -> None:
             states = engine.embed(ordered, batch)
-            for layer, room in enumerate(self._layers, start=1):
+            for layer, layer_states in enumerate(self._layers, start=1):
                 states = engine.run_layer(layer, states, batch)
-                room[batch.tokens] = states[: batch.num_real_tokens]
+                layer_states[batch.token_slice] = states[: batch.num_real_tokens]
 
         batches = engine.micro_batches(ordered.lengths)
         engine.run_on_driver_thread(lambda: engine.for_each_micro_batch(run, batches))
@@ -41,13 +41,13 @@ class LayerStates:
             (rows, width) bool, None where all are.
         """
         lengths, device = self._lengths[rows], self._layers[0].device
-        slots = torch.from_numpy(padded_token_indices(self._starts[rows], lengths)).to(device)
-        real = torch.from_numpy(np.arange(slots.shape[1]) < lengths[:, None]).to(device)
-        return slots, None if (lengths == lengths[0]).all() else real
+        indices = torch.from_numpy(padded_token_indices(self._starts[rows], lengths)).to(device)
+        real = torch.from_numpy(np.arange(indices.shape[1]) < lengths[:, None]).to(device)
+        return indices, None if (lengths == lengths[0]).all() else real
 
-    def hidden_states(self, layer: int, places: Tensor) -> Tensor:
+    def hidden_states(self, layer: int, indices: Tensor) -> Tensor:
         """Return the states after `layer`, from 1, of the tokens at `indices`, (rows, width, hidden_size)."""
-        return self._layers[layer - 1].index_select(0, places.flatten()).view(*places.shape, -1)
+        return self._layers[layer - 1].index_select(0, indices.flatten()).view(*indices.shape, -1)
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
 """The layer sweep: all texts of a chunk through a layer, then one decision, then on with the survivors.
 
 A chunk is packed, longest text first. Every layer runs on full, length-sorted micro-batches of the texts
-still in it, so at most one partial micro-batch a layer and chunk is lost. A text's answer depends on its
+still in it, so at most one partial micro-batch per layer and chunk is lost. A text's answer depends on its
 chunk only.
 """
 
@@ -81,7 +81,7 @@ def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 @dataclass
 class _ChunkResult:
-    """What has been found out about the rows of a chunk so far."""
+    """What is known of the rows of a chunk so far."""
 
     logits: Tensor
     uncertainty: Tensor
@@ -109,7 +109,7 @@ class _Survivors:
     """The texts still in the network, packed, longest first.
 
     Attributes:
-        rows: (rows,) their places in the chunk.
+        rows: (rows,) their indices in the chunk.
         lengths: (rows,) their tokens.
         hidden: (total_tokens or more, hidden_size), from the engine.
         answered: (rows,) bool: those that have left already, and go on for their full-depth answer only.
@@ -121,13 +121,13 @@ class _Survivors:
     answered: Tensor
 
     def keep(self, keep: Tensor, engine: Engine) -> _Survivors:
-        kept = keep.cpu().numpy()
-        if kept.all():
+        mask = keep.cpu().numpy()
+        if mask.all():
             return self
         return _Survivors(
             rows=self.rows[keep],
-            lengths=self.lengths[kept],
-            hidden=engine.compact(self.hidden, self.lengths, kept),
+            lengths=self.lengths[mask],
+            hidden=engine.compact(self.hidden, self.lengths, mask),
             answered=self.answered[keep],
         )
 
@@ -192,7 +192,7 @@ class LayerSweep:
         hidden = engine.allocate_states(len(chunk.input_ids))
 
         def embed(batch: MicroBatch) -> None:
-            hidden[batch.tokens] = engine.embed(chunk, batch)
+            hidden[batch.token_slice] = engine.embed(chunk, batch)
 
         engine.for_each_micro_batch(embed, engine.micro_batches(chunk.lengths))
         return hidden
@@ -204,7 +204,7 @@ class LayerSweep:
         def run(batch: MicroBatch) -> Tensor | None:
             states = engine.run_layer(layer, engine.slice_states(survivors.hidden, batch), batch)
             features = engine.branch_features(layer, states, batch) if with_branch else None
-            survivors.hidden[batch.tokens] = states[: batch.num_real_tokens]
+            survivors.hidden[batch.token_slice] = states[: batch.num_real_tokens]
             return features
 
         features = [part for part in self._map_survivors(run, survivors) if part is not None]

@@ -15,7 +15,7 @@ from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.network.backbones.registry import SUPPORTED_FAMILIES
 from model.network.config import FastBertConfig
-from model.tokens.packing import argsort_by_length, micro_batches
+from model.tokens.packing import argsort_by_length, cu_seqlens, micro_batches
 from model.tokens.tokenization import TokenizedTexts
 
 # In these a text's last token sees the embedding of the padding after it, whatever the attention mask says:
@@ -72,11 +72,11 @@ def padded_inputs(
     tokenizer: PreTrainedTokenizerBase, texts: TokenizedTexts, device: torch.device
 ) -> dict[str, Tensor]:
     """Return what a Hugging Face model takes, (rows, longest) each, padded as its tokenizer does."""
-    ends = np.cumsum(texts.lengths)[:-1]
+    starts = cu_seqlens(texts.lengths)[1:-1]
     features = {"input_ids": texts.input_ids, "token_type_ids": texts.token_type_ids}
     inputs = tokenizer.pad(
         {
-            name: [row.tolist() for row in np.split(values, ends)]
+            name: [row.tolist() for row in np.split(values, starts)]
             for name, values in features.items()
             if values is not None
         },
@@ -116,7 +116,7 @@ def teacher_logits(
     ordered = texts.take(order)
     sees_padding = model.config.model_type in _SEE_PADDING
     for batch in micro_batches(ordered.lengths, token_budget):
-        rows = np.arange(batch.rows.start, batch.rows.stop)
+        rows = np.arange(batch.text_slice.start, batch.text_slice.stop)
         changes = np.flatnonzero(np.diff(batch.lengths)) + 1
         for part in np.split(rows, changes) if sees_padding else [rows]:
             inputs = padded_inputs(tokenizer, ordered.take(part), model.device)

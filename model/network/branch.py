@@ -10,8 +10,8 @@ class BranchClassifier(nn.Module):
     Linear H -> width, tanh, self-attention over the text, first token, Linear, tanh, Linear -> N, as in the
     authors' code (Liu et al. 2020, Table 1, gives the sizes; activation, heads and pooling are open there).
 
-    Only the first token is read after the attention, so there is one query a text, and what the key and the
-    value layer do to every token can be done once a text instead: a score q'(K n + k) is (K'q)'n but for a
+    Only the first token is read after the attention, so there is one query per text, and what the key and the
+    value layer do to every token can be done once per text instead: a score q'(K n + k) is (K'q)'n but for a
     constant that softmax does not see, and a weighted sum of V n + v is V applied to the weighted sum of n.
     """
 
@@ -25,6 +25,7 @@ class BranchClassifier(nn.Module):
         if width % num_heads:
             raise ValueError(f"branch width {width} is no multiple of its {num_heads} heads")
         self.num_heads = num_heads
+        # These are the names of the tensors in checkpoints: to rename one is to lose all that were saved.
         self.narrow = nn.Linear(hidden_size, width)
         self.query = nn.Linear(width, width)
         # Its bias changes no answer, but stands in the authors' checkpoints.
@@ -34,18 +35,18 @@ class BranchClassifier(nn.Module):
         self.dense = nn.Linear(width, width)
         self.classifier = nn.Linear(width, num_labels)
 
-    def forward(self, hidden: Tensor, padding: Tensor | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Classify each text from the hidden states of one layer.
 
         Args:
             hidden: (batch, length, hidden_size).
-            padding: (batch, length) bool, True at real tokens; None where no text is padded.
+            attention_mask: (batch, length) bool, True at real tokens; None where no text is padded.
 
         Returns:
             (batch, num_labels) logits in the dtype of `hidden`.
         """
         narrow = torch.tanh(self.narrow(hidden))
-        return self.classify(self.attend(self.project_query(narrow[:, 0]), narrow, padding))
+        return self.classify(self.attend(self.project_query(narrow[:, 0]), narrow, attention_mask))
 
     def project_query(self, first: Tensor) -> Tensor:
         """Return what a text looks for in its tokens.
@@ -61,20 +62,20 @@ class BranchClassifier(nn.Module):
         return query
 
     @staticmethod
-    def attend(query: Tensor, narrow: Tensor, padding: Tensor | None = None) -> Tensor:
+    def attend(query: Tensor, narrow: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Return what every head sees of its text.
 
         Args:
             query: (batch, heads, width), from `project_query`.
             narrow: (batch, length, width).
-            padding: (batch, length) bool, True at real tokens; None where no text is padded.
+            attention_mask: (batch, length) bool, True at real tokens; None where no text is padded.
 
         Returns:
             (batch, heads, width), sums of narrow states whose weights add up to 1.
         """
         scores = torch.bmm(query, narrow.transpose(1, 2)).float()
-        if padding is not None:
-            scores = scores.masked_fill(~padding[:, None], -torch.inf)
+        if attention_mask is not None:
+            scores = scores.masked_fill(~attention_mask[:, None], -torch.inf)
         return torch.bmm(scores.softmax(dim=-1).to(narrow.dtype), narrow)
 
     def classify(self, context: Tensor) -> Tensor:

@@ -25,13 +25,13 @@ class MicroBatch:
     """A run of neighbouring texts that goes through a layer at once.
 
     Attributes:
-        rows: which texts.
-        tokens: where their tokens stand in the packed tensor.
-        lengths: (rows,) tokens of each text, longest first.
+        text_slice: which of all texts.
+        token_slice: where their tokens stand in the packed tensor.
+        lengths: (texts,) tokens of each text, longest first.
     """
 
-    rows: slice
-    tokens: slice
+    text_slice: slice
+    token_slice: slice
     lengths: Lengths
 
     @property
@@ -47,7 +47,7 @@ class MicroBatch:
     @property
     def num_real_tokens(self) -> int:
         """Tokens of all texts."""
-        return int(self.tokens.stop - self.tokens.start)
+        return int(self.token_slice.stop - self.token_slice.start)
 
     @property
     def num_padded_tokens(self) -> int:
@@ -55,9 +55,9 @@ class MicroBatch:
         return len(self.lengths) * self.max_seqlen
 
     @cached_property
-    def ends(self) -> Lengths:
-        """(rows,) one past the last token of each text, counted in the micro-batch."""
-        return np.cumsum(self.lengths)
+    def cu_seqlens(self) -> Lengths:
+        """(texts + 1,) where each text begins in the micro-batch, from 0, and where the last one ends."""
+        return cu_seqlens(self.lengths)
 
     def length_buckets(self, max_padding: int) -> "list[MicroBatch]":
         """Cut the texts into neighbours that are nearly of one length.
@@ -67,7 +67,7 @@ class MicroBatch:
                 never parted.
 
         Returns:
-            Micro-batches whose rows and tokens count from the start of this one.
+            Micro-batches whose texts and tokens count from the start of this one.
         """
         bounds = [0, *(np.flatnonzero(np.diff(self.lengths)) + 1).tolist(), len(self.lengths)]
         starts, padding = [0], 0
@@ -77,11 +77,11 @@ class MicroBatch:
                 starts.append(first)
                 padding = added = 0
             padding += added
-        tokens = [0, *self.ends.tolist()]
+        tokens = self.cu_seqlens.tolist()
         return [
             MicroBatch(
-                rows=slice(first, stop),
-                tokens=slice(tokens[first], tokens[stop]),
+                text_slice=slice(first, stop),
+                token_slice=slice(tokens[first], tokens[stop]),
                 lengths=self.lengths[first:stop],
             )
             for first, stop in pairwise([*starts, len(self.lengths)])
@@ -90,32 +90,33 @@ class MicroBatch:
     def halves(self) -> "tuple[MicroBatch, MicroBatch]":
         """Return the first texts and the others, for a device that has no memory for all of them."""
         middle = len(self.lengths) // 2
-        row, token = self.rows.start + middle, self.tokens.start + int(self.ends[middle - 1])
+        text = self.text_slice.start + middle
+        token = self.token_slice.start + int(self.cu_seqlens[middle])
         return (
             MicroBatch(
-                rows=slice(self.rows.start, row),
-                tokens=slice(self.tokens.start, token),
+                text_slice=slice(self.text_slice.start, text),
+                token_slice=slice(self.token_slice.start, token),
                 lengths=self.lengths[:middle],
             ),
             MicroBatch(
-                rows=slice(row, self.rows.stop),
-                tokens=slice(token, self.tokens.stop),
+                text_slice=slice(text, self.text_slice.stop),
+                token_slice=slice(token, self.token_slice.stop),
                 lengths=self.lengths[middle:],
             ),
         )
 
     def first_tokens(self, device: torch.device) -> Tensor:
-        """Return (rows,) where each text's first token stands in the micro-batch."""
-        return torch.from_numpy(self.ends - self.lengths).to(device, non_blocking=True)
+        """Return (texts,) where each text's first token stands in the micro-batch."""
+        return torch.from_numpy(self.cu_seqlens[:-1]).to(device, non_blocking=True)
 
     def attention_mask(self, device: torch.device) -> Tensor | None:
-        """Return (rows, width) bool, True at real tokens; None where no text is padded."""
+        """Return (texts, width) bool, True at real tokens; None where no text is padded."""
         if not self.is_padded:
             return None
         return torch.from_numpy(self._mask).to(device, non_blocking=True)
 
     def pad(self, packed: Tensor) -> Tensor:
-        """Return the micro-batch's tokens, (tokens, ...), as (rows, width, ...).
+        """Return the micro-batch's tokens, (tokens, ...), as (texts, width, ...).
 
         Behind a text's end stands its last token again, where `attention_mask` is False.
         """
@@ -127,11 +128,11 @@ class MicroBatch:
         )
 
     def unpad(self, padded: Tensor) -> Tensor:
-        """Return the real tokens of (rows, width, ...), packed, (tokens, ...)."""
+        """Return the real tokens of (texts, width, ...), packed, (tokens, ...)."""
         flat = padded.flatten(0, 1)
         if not self.is_padded:
             return flat
-        # Found on the host: a boolean mask would make it wait for the device.
+        # Looked up on the host: a boolean mask would make it wait for the device.
         real = torch.from_numpy(np.flatnonzero(self._mask))
         return flat.index_select(0, real.to(padded.device, non_blocking=True))
 
@@ -142,46 +143,55 @@ class MicroBatch:
 
     @property
     def _padded_token_indices(self) -> Lengths:
-        """(rows * width,) the token that stands in each place of the padded tensor."""
-        return padded_token_indices(self.ends - self.lengths, self.lengths).ravel()
+        """(texts * width,) the token that stands in each place of the padded tensor."""
+        return padded_token_indices(self.cu_seqlens[:-1], self.lengths).ravel()
+
+
+def cu_seqlens(lengths: Lengths) -> Lengths:
+    """Return where each text begins in a packed tensor, from 0, and where the last one ends, (texts + 1,).
+
+    >>> cu_seqlens(np.array([3, 1])).tolist()
+    [0, 3, 4]
+    """
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
 
 
 def micro_batches(lengths: Lengths, token_budget: int) -> Iterator[MicroBatch]:
     """Cut texts into micro-batches of at most `token_budget` tokens, padding included.
 
     Args:
-        lengths: (rows,) tokens of each text, longest first.
+        lengths: (texts,) tokens of each text, longest first.
         token_budget: tokens; a text longer than that is a micro-batch by itself.
 
-    >>> [batch.rows for batch in micro_batches(np.array([9, 4, 4, 3]), 8)]
+    >>> [batch.text_slice for batch in micro_batches(np.array([9, 4, 4, 3]), 8)]
     [slice(0, 1, None), slice(1, 3, None), slice(3, 4, None)]
     """
-    ends = np.cumsum(lengths)
-    row = first_token = 0
-    while row < len(lengths):
-        stop = min(row + max(1, token_budget // int(lengths[row])), len(lengths))
-        last_token = int(ends[stop - 1])
+    offsets, first = cu_seqlens(lengths), 0
+    while first < len(lengths):
+        stop = min(first + max(1, token_budget // int(lengths[first])), len(lengths))
         yield MicroBatch(
-            rows=slice(row, stop), tokens=slice(first_token, last_token), lengths=lengths[row:stop]
+            text_slice=slice(first, stop),
+            token_slice=slice(int(offsets[first]), int(offsets[stop])),
+            lengths=lengths[first:stop],
         )
-        row, first_token = stop, last_token
+        first = stop
 
 
 def argsort_by_length(lengths: Lengths) -> Lengths:
-    """Return the places of texts from the longest to the shortest, equal ones as they stood, (rows,)."""
+    """Return the indices of texts from the longest to the shortest, equal ones as they stood, (texts,)."""
     return np.argsort(-lengths, kind="stable")
 
 
 def padded_token_indices(starts: Lengths, lengths: Lengths) -> Lengths:
-    """Return which token stands where when texts are padded to one length, (rows, width).
+    """Return which token stands where when texts are padded to one length, (texts, width).
 
     Args:
-        starts: (rows,) the place of each text's first token.
-        lengths: (rows,); behind a text's end stands its last token again.
+        starts: (texts,) the index of each text's first token.
+        lengths: (texts,); behind a text's end stands its last token again.
     """
-    places = np.arange(lengths.max())
-    slots: Lengths = starts[:, None] + np.minimum(places, lengths[:, None] - 1)
-    return slots
+    columns = np.arange(lengths.max())
+    indices: Lengths = starts[:, None] + np.minimum(columns, lengths[:, None] - 1)
+    return indices
 
 
 def balanced_token_budget(num_tokens: int, token_budget: int) -> int:
@@ -206,10 +216,10 @@ def chunks(lengths: Lengths, max_tokens: int) -> Iterator[slice]:
     >>> list(chunks(np.array([5, 4, 4, 1]), 8))
     [slice(0, 1, None), slice(1, 3, None), slice(3, 4, None)]
     """
-    ends = np.cumsum(lengths)
-    row = 0
-    while row < len(lengths):
-        taken = ends[row - 1] if row else 0
-        stop = max(row + 1, int(np.searchsorted(ends, taken + max_tokens, side="right")))
-        yield slice(row, stop)
-        row = stop
+    offsets, first = cu_seqlens(lengths), 0
+    while first < len(lengths):
+        # The last text that ends within the limit.
+        last = int(np.searchsorted(offsets, offsets[first] + max_tokens, side="right")) - 1
+        stop = max(first + 1, last)
+        yield slice(first, stop)
+        first = stop

@@ -12,10 +12,10 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model.errors import ParameterError
-from model.tokens.packing import Lengths
+from model.tokens.packing import Lengths, cu_seqlens
 
 DEFAULT_MAX_LENGTH = 512
-# A tokenizer returns lists of Python integers, some 36 bytes a token; they live only until packed.
+# A tokenizer returns lists of Python integers, some 36 bytes per token; they live only until packed.
 _TEXTS_PER_CALL = 2048
 _LOCK = threading.Lock()
 
@@ -41,15 +41,14 @@ class TokenizedTexts:
 
     def take(self, rows: npt.NDArray[np.int64]) -> "TokenizedTexts":
         """Return the texts that `rows` names, in that order."""
-        starts = np.cumsum(self.lengths) - self.lengths
-        lengths = self.lengths[rows]
-        # Token i of the k-th taken text stands at starts[rows[k]] + i.
-        first = np.repeat(starts[rows] - (np.cumsum(lengths) - lengths), lengths)
+        starts, lengths = cu_seqlens(self.lengths)[:-1], self.lengths[rows]
+        # Token i of the k-th of them stands at starts[rows[k]] + i.
+        first = np.repeat(starts[rows] - cu_seqlens(lengths)[:-1], lengths)
         tokens = first + np.arange(lengths.sum())
-        kinds = self.token_type_ids
+        token_types = self.token_type_ids
         return TokenizedTexts(
             input_ids=self.input_ids[tokens],
-            token_type_ids=None if kinds is None else kinds[tokens],
+            token_type_ids=None if token_types is None else token_types[tokens],
             lengths=lengths,
             truncated=self.truncated[rows],
         )
@@ -80,10 +79,10 @@ def tokenize(
             lengths=none.astype(np.int64),
             truncated=none.astype(np.bool_),
         )
-    kinds = [part.token_type_ids for part in parts if part.token_type_ids is not None]
+    token_types = [part.token_type_ids for part in parts if part.token_type_ids is not None]
     return TokenizedTexts(
         input_ids=np.concatenate([part.input_ids for part in parts]),
-        token_type_ids=np.concatenate(kinds) if kinds else None,
+        token_type_ids=np.concatenate(token_types) if token_types else None,
         lengths=np.concatenate([part.lengths for part in parts]),
         truncated=np.concatenate([part.truncated for part in parts]),
     )
@@ -119,11 +118,11 @@ def _tokenize_run(
     encoded = tokenizer(
         list(texts), pairs, truncation=True, max_length=max_length, return_attention_mask=False
     )
-    ids, kinds = encoded["input_ids"], encoded.get("token_type_ids")
+    ids, token_types = encoded["input_ids"], encoded.get("token_type_ids")
     lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
     return TokenizedTexts(
         input_ids=_flat(ids, lengths),
-        token_type_ids=None if kinds is None else _flat(kinds, lengths),
+        token_type_ids=None if token_types is None else _flat(token_types, lengths),
         lengths=lengths,
         truncated=_truncated(tokenizer, texts, pairs, lengths, max_length=max_length),
     )

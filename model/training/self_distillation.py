@@ -76,11 +76,11 @@ def branch_gradients(
     Returns:
         (num_layers - 1,) float32; their sum is what is minimised.
     """
-    places, padding = states.batch_indices(rows)
+    indices, attention_mask = states.batch_indices(rows)
 
     def learn(layer: int, branch: nn.Module) -> Tensor:
         loss = self_distillation_loss(
-            branch(states.hidden_states(layer, places).float(), padding),
+            branch(states.hidden_states(layer, indices).float(), attention_mask),
             teacher_logits,
             direction=direction,
             hard_label_weight=hard_label_weight,

@@ -54,31 +54,33 @@ class BackboneAdapter:
         """The layers in order; a shared layer stands as often as it is run."""
         return list(self.base.encoder.layer)
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
+    def embed(
+        self, input_ids: Tensor, token_type_ids: Tensor | None, attention_mask: Tensor | None
+    ) -> Tensor:
         """Return the states that the first layer takes.
 
         Args:
             input_ids: (batch, length) integer.
             token_type_ids: (batch, length) integer, None where the tokenizer makes none.
-            padding: (batch, length) bool, True at real tokens; None where no text is padded.
+            attention_mask: (batch, length) bool, True at real tokens; None where no text is padded.
 
         Returns:
             (batch, length, hidden_size).
         """
-        kinds = {"token_type_ids": token_type_ids} if self.has_token_types else {}
-        embedded: Tensor = self.base.embeddings(input_ids=input_ids, **kinds)
+        token_types = {"token_type_ids": token_type_ids} if self.has_token_types else {}
+        embedded: Tensor = self.base.embeddings(input_ids=input_ids, **token_types)
         return embedded
 
-    def layer_inputs(self, hidden: Tensor, padding: Tensor | None) -> tuple[Any, ...]:
+    def layer_inputs(self, hidden: Tensor, attention_mask: Tensor | None) -> tuple[Any, ...]:
         """Return what every layer takes besides the hidden states: the attention mask first.
 
         Args:
             hidden: (batch, length, hidden_size).
-            padding: (batch, length) bool, True at real tokens; None where no text is padded.
+            attention_mask: (batch, length) bool, True at real tokens; None where no text is padded.
         """
-        if padding is None:
+        if attention_mask is None:
             return (None,)
-        return (create_bidirectional_mask(self.model.config, hidden, padding),)
+        return (create_bidirectional_mask(self.model.config, hidden, attention_mask),)
 
     def run_layer(self, index: int, hidden: Tensor, inputs: tuple[Any, ...]) -> Tensor:
         """Return the states after layer `index` (from 0), of the shape of `hidden`."""

@@ -28,10 +28,12 @@ class AlbertAdapter(BackboneAdapter):
         group: Any = self.layers[index]
         return [block for layer in group.albert_layers for block in self._blocks_of(layer)]
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
+    def embed(
+        self, input_ids: Tensor, token_type_ids: Tensor | None, attention_mask: Tensor | None
+    ) -> Tensor:
         """See `BackboneAdapter`: mapped to the width of the layers."""
         embedded: Tensor = self.base.encoder.embedding_hidden_mapping_in(
-            super().embed(input_ids, token_type_ids, padding)
+            super().embed(input_ids, token_type_ids, attention_mask)
         )
         return embedded
 

@@ -12,9 +12,11 @@ class ElectraAdapter(RobertaAdapter):
 
     families: ClassVar[tuple[str, ...]] = ("electra",)
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
+    def embed(
+        self, input_ids: Tensor, token_type_ids: Tensor | None, attention_mask: Tensor | None
+    ) -> Tensor:
         """See `BackboneAdapter`: projected to the width of the layers."""
-        embedded = super().embed(input_ids, token_type_ids, padding)
+        embedded = super().embed(input_ids, token_type_ids, attention_mask)
         for project in self.embedding_modules[1:]:
             embedded = project(embedded)
         return embedded

@@ -13,12 +13,14 @@ class MobileBertAdapter(BackboneAdapter):
     families: ClassVar[tuple[str, ...]] = ("mobilebert",)
     block_parts = ()
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None, padding: Tensor | None) -> Tensor:
+    def embed(
+        self, input_ids: Tensor, token_type_ids: Tensor | None, attention_mask: Tensor | None
+    ) -> Tensor:
         """See `BackboneAdapter`: a token's neighbours are embedded with it."""
         # Tokens see their neighbours here: a text's end shall see nothing, as it does alone, and no [PAD].
         words = self.base.embeddings.word_embeddings(input_ids)
-        if padding is not None:
-            words = words * padding[..., None]
+        if attention_mask is not None:
+            words = words * attention_mask[..., None]
         embedded: Tensor = self.base.embeddings(inputs_embeds=words, token_type_ids=token_type_ids)
         return embedded
 

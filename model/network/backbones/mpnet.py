@@ -19,9 +19,12 @@ class MPNetAdapter(RobertaAdapter):
         *("intermediate.dense", "intermediate.intermediate_act_fn", "output.dense", "output.LayerNorm"),
     )
 
-    def layer_inputs(self, hidden: Tensor, padding: Tensor | None) -> tuple[Any, ...]:
+    def layer_inputs(self, hidden: Tensor, attention_mask: Tensor | None) -> tuple[Any, ...]:
         """See `BackboneAdapter`: the position bias comes second."""
-        return (*super().layer_inputs(hidden, padding), self.base.encoder.compute_position_bias(hidden))
+        return (
+            *super().layer_inputs(hidden, attention_mask),
+            self.base.encoder.compute_position_bias(hidden),
+        )
 
     def attention_bias(self, length: int) -> Tensor:
         """See `BackboneAdapter`: what depends on how far two tokens stand apart."""

@@ -39,9 +39,9 @@ def adapter_for(model: PreTrainedModel) -> BackboneAdapter:
     if family == FastBertConfig.model_type:
         raise CheckpointError(f"{name!r} is a FastBERT already; give the classifier that it was made from")
     if family not in _ADAPTERS:
-        known = ", ".join(SUPPORTED_FAMILIES)
+        supported = ", ".join(SUPPORTED_FAMILIES)
         raise CheckpointError(
-            f"{name!r} is of family {family!r}, which cannot exit early; supported are {known}"
+            f"{name!r} is of family {family!r}, which cannot exit early; supported are {supported}"
         )
     if getattr(model.config, "is_decoder", False):
         raise CheckpointError(f"{name!r} is a decoder (is_decoder=true); only encoders can exit early")

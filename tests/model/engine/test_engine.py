@@ -162,16 +162,18 @@ def test_embeddings_and_layers_are_those_of_hugging_face(model, make_engine, tok
     ordered = tokenized.take(np.argsort(-tokenized.lengths, kind="stable"))
     engine = make_engine(model, backend=backend)
     (batch,) = micro_batches(ordered.lengths, 10_000)
-    padding = batch.attention_mask(torch.device("cpu"))
+    attention_mask = batch.attention_mask(torch.device("cpu"))
     with torch.no_grad():
         output = model.backbone(
-            batch.pad(torch.from_numpy(ordered.input_ids)), attention_mask=padding, output_hidden_states=True
+            batch.pad(torch.from_numpy(ordered.input_ids)),
+            attention_mask=attention_mask,
+            output_hidden_states=True,
         )
         states = engine.embed(ordered, batch)
-        torch.testing.assert_close(states, output.hidden_states[0][padding], rtol=0, atol=1e-5)
+        torch.testing.assert_close(states, output.hidden_states[0][attention_mask], rtol=0, atol=1e-5)
         for layer in range(1, 4):
             states = engine.run_layer(layer, states, batch)
-            expected = output.hidden_states[layer][padding]
+            expected = output.hidden_states[layer][attention_mask]
             torch.testing.assert_close(states, expected, rtol=0, atol=1e-5)
         first = engine.run_last_layer(states, batch)
     torch.testing.assert_close(first, output.hidden_states[4][:, 0], rtol=0, atol=1e-5)

@@ -60,14 +60,14 @@ def test_states_are_those_of_the_hugging_face_model_without_gradient(
     part = slice(*bounds)
     if not rows[part]:
         return
-    places, padding = states.batch_indices(part)
-    assert (padding is None) == (len(set(some.lengths[part])) == 1)
+    indices, attention_mask = states.batch_indices(part)
+    assert (attention_mask is None) == (len(set(some.lengths[part])) == 1)
     for text, row in enumerate(rows[part]):
         ids = torch.from_numpy(tokenized.take(np.array([row])).input_ids)[None]
         with torch.no_grad():
             plain = fastbert.backbone(ids, output_hidden_states=True).hidden_states
         for layer in range(1, fastbert.num_layers):
-            hidden = states.hidden_states(layer, places)
+            hidden = states.hidden_states(layer, indices)
             assert not hidden.requires_grad
-            hidden = hidden[text] if padding is None else hidden[text][padding[text]]
+            hidden = hidden[text] if attention_mask is None else hidden[text][attention_mask[text]]
             torch.testing.assert_close(hidden, plain[layer][0], rtol=0, atol=1e-5)

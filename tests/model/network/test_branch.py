@@ -21,11 +21,13 @@ def hidden():
 
 
 @pytest.fixture
-def padding():
+def attention_mask():
     return torch.arange(9) < torch.tensor([9, 7, 4, 2, 1])[:, None]
 
 
-def textbook(branch: BranchClassifier, hidden: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
+def textbook(
+    branch: BranchClassifier, hidden: torch.Tensor, attention_mask: torch.Tensor | None
+) -> torch.Tensor:
     """torch's own attention, all queries, then the first token."""
     attention = nn.MultiheadAttention(WIDTH, branch.num_heads, batch_first=True)
     attention.load_state_dict(
@@ -37,7 +39,9 @@ def textbook(branch: BranchClassifier, hidden: torch.Tensor, padding: torch.Tens
         }
     )
     narrow = branch.narrow(hidden).tanh()
-    attended, _ = attention(narrow, narrow, narrow, key_padding_mask=None if padding is None else ~padding)
+    attended, _ = attention(
+        narrow, narrow, narrow, key_padding_mask=None if attention_mask is None else ~attention_mask
+    )
     return branch.classifier(branch.dense(attended[:, 0]).tanh())
 
 
@@ -45,27 +49,27 @@ def test_equals_torchs_own_attention(branch, hidden):
     torch.testing.assert_close(branch(hidden), textbook(branch, hidden, None))
 
 
-def test_equals_torchs_own_attention_with_padding(branch, hidden, padding):
-    torch.testing.assert_close(branch(hidden, padding), textbook(branch, hidden, padding))
+def test_equals_torchs_own_attention_with_padding(branch, hidden, attention_mask):
+    torch.testing.assert_close(branch(hidden, attention_mask), textbook(branch, hidden, attention_mask))
 
 
-def test_padding_is_not_seen(branch, hidden, padding):
-    other = torch.where(padding[..., None], hidden, torch.full_like(hidden, 50.0))
-    torch.testing.assert_close(branch(other, padding), branch(hidden, padding), rtol=0, atol=0)
+def test_padding_is_not_seen(branch, hidden, attention_mask):
+    other = torch.where(attention_mask[..., None], hidden, torch.full_like(hidden, 50.0))
+    torch.testing.assert_close(branch(other, attention_mask), branch(hidden, attention_mask), rtol=0, atol=0)
 
 
-def test_every_real_token_is_seen(branch, hidden, padding):
-    logits = branch(hidden, padding)
+def test_every_real_token_is_seen(branch, hidden, attention_mask):
+    logits = branch(hidden, attention_mask)
     for token in range(7):  # of the second text
         changed = hidden.clone()
         changed[1, token] += 1
-        differs = (branch(changed, padding) != logits).any(dim=1)
+        differs = (branch(changed, attention_mask) != logits).any(dim=1)
         assert differs.tolist() == [False, True, False, False, False]
 
 
-def test_a_text_alone_has_the_logits_that_it_has_in_a_batch(branch, hidden, padding):
-    logits = branch(hidden, padding)
-    for row, length in enumerate(padding.sum(1).tolist()):
+def test_a_text_alone_has_the_logits_that_it_has_in_a_batch(branch, hidden, attention_mask):
+    logits = branch(hidden, attention_mask)
+    for row, length in enumerate(attention_mask.sum(1).tolist()):
         alone = branch(hidden[row : row + 1, :length])
         torch.testing.assert_close(alone[0], logits[row])
 

@@ -23,20 +23,20 @@ def packed_tokens(lengths, *shape):
 @given(LENGTHS, st.integers(1, 200))
 def test_micro_batches_are_all_rows_in_order_within_the_budget(lengths, token_budget):
     batches = list(micro_batches(lengths, token_budget))
-    assert [row for batch in batches for row in range(batch.rows.start, batch.rows.stop)] == list(
+    assert [row for batch in batches for row in range(batch.text_slice.start, batch.text_slice.stop)] == list(
         range(len(lengths))
     )
     token = 0
     for batch in batches:
-        np.testing.assert_array_equal(batch.lengths, lengths[batch.rows])
-        assert (batch.tokens.start, batch.tokens.stop) == (token, token + batch.lengths.sum())
-        token = batch.tokens.stop
+        np.testing.assert_array_equal(batch.lengths, lengths[batch.text_slice])
+        assert (batch.token_slice.start, batch.token_slice.stop) == (token, token + batch.lengths.sum())
+        token = batch.token_slice.stop
         assert batch.max_seqlen == batch.lengths.max()
         assert batch.num_real_tokens == batch.lengths.sum()
         assert batch.num_padded_tokens == batch.max_seqlen * len(batch.lengths)
         assert batch.num_padded_tokens <= token_budget or len(batch.lengths) == 1
         # Full: another row would not have fitted.
-        is_last = batch.rows.stop == len(lengths)
+        is_last = batch.text_slice.stop == len(lengths)
         assert is_last or batch.num_padded_tokens + batch.max_seqlen > token_budget
 
 
@@ -54,7 +54,7 @@ def test_chunks_are_all_rows_in_order_within_the_limit(lengths, max_tokens):
 def test_pad_puts_each_text_in_its_row_and_unpad_packs_it_again(lengths, token_budget, shape):
     packed = packed_tokens(lengths, *shape)
     for batch in micro_batches(lengths, token_budget):
-        own = packed[batch.tokens]
+        own = packed[batch.token_slice]
         padded = batch.pad(own)
         assert padded.shape == (len(batch.lengths), batch.max_seqlen, *shape)
         for row, text in zip(padded, own.split(batch.lengths.tolist()), strict=True):
@@ -68,18 +68,20 @@ def test_pad_puts_each_text_in_its_row_and_unpad_packs_it_again(lengths, token_b
 def test_groups_are_all_texts_in_order_and_pad_little(lengths, token_budget, max_padding):
     packed = packed_tokens(lengths)
     for batch in micro_batches(lengths, token_budget):
-        own, groups = packed[batch.tokens], batch.length_buckets(max_padding)
+        own, groups = packed[batch.token_slice], batch.length_buckets(max_padding)
         texts = [
-            text for group in groups for text in own[group.tokens].split(batch.lengths[group.rows].tolist())
+            text
+            for group in groups
+            for text in own[group.token_slice].split(batch.lengths[group.text_slice].tolist())
         ]
         for found, expected in zip(texts, own.split(batch.lengths.tolist()), strict=True):
             torch.testing.assert_close(found, expected, rtol=0, atol=0)
         for group in groups:
-            np.testing.assert_array_equal(group.lengths, batch.lengths[group.rows])
+            np.testing.assert_array_equal(group.lengths, batch.lengths[group.text_slice])
             assert group.num_padded_tokens - group.num_real_tokens <= max_padding
         # Full: the texts of the next length would not have fitted.
         for group, following in itertools.pairwise(groups):
-            more = batch.lengths[group.rows.start : following.rows.start]
+            more = batch.lengths[group.text_slice.start : following.text_slice.start]
             more = np.append(more, following.lengths[following.lengths == following.max_seqlen])
             assert (group.max_seqlen - more).sum() > max_padding
 
@@ -88,7 +90,7 @@ def test_groups_are_all_texts_in_order_and_pad_little(lengths, token_budget, max
 def test_first_tokens_are_the_texts_first(lengths, token_budget):
     packed = packed_tokens(lengths)
     for batch in micro_batches(lengths, token_budget):
-        own = packed[batch.tokens]
+        own = packed[batch.token_slice]
         expected = [float(text[0]) for text in own.split(batch.lengths.tolist())]
         assert own[batch.first_tokens(CPU)].tolist() == expected
 
@@ -99,9 +101,18 @@ def test_halves_are_micro_batches_of_the_first_and_the_other_texts(lengths):
     if len(batch.lengths) == 1:
         return
     first, second = batch.halves()
-    assert (first.rows.start, first.rows.stop) == (batch.rows.start, second.rows.start)
-    assert (first.tokens.start, first.tokens.stop) == (batch.tokens.start, second.tokens.start)
-    assert (second.rows.stop, second.tokens.stop) == (batch.rows.stop, batch.tokens.stop)
+    assert (first.text_slice.start, first.text_slice.stop) == (
+        batch.text_slice.start,
+        second.text_slice.start,
+    )
+    assert (first.token_slice.start, first.token_slice.stop) == (
+        batch.token_slice.start,
+        second.token_slice.start,
+    )
+    assert (second.text_slice.stop, second.token_slice.stop) == (
+        batch.text_slice.stop,
+        batch.token_slice.stop,
+    )
     for half in (first, second):
         assert len(half.lengths) >= len(batch.lengths) // 2
         assert half.num_real_tokens == half.lengths.sum()
@@ -110,14 +121,14 @@ def test_halves_are_micro_batches_of_the_first_and_the_other_texts(lengths):
 @given(LENGTHS.filter(len))
 def test_padding_is_true_at_real_tokens_and_none_where_all_are(lengths):
     (batch,) = micro_batches(lengths, int(lengths[0]) * len(lengths))
-    padding = batch.attention_mask(CPU)
+    attention_mask = batch.attention_mask(CPU)
     if (lengths == lengths[0]).all():
-        assert padding is None
+        assert attention_mask is None
         assert not batch.is_padded
     else:
         assert batch.is_padded
-        assert padding.sum(1).tolist() == lengths.tolist()
-        assert not (padding[:, 1:] & ~padding[:, :-1]).any()  # all at the front
+        assert attention_mask.sum(1).tolist() == lengths.tolist()
+        assert not (attention_mask[:, 1:] & ~attention_mask[:, :-1]).any()  # all at the front
 
 
 @given(st.integers(1, 100_000), st.integers(4, 2000))

@@ -156,12 +156,14 @@ def test_each_branch_gets_the_gradients_of_its_own_loss_and_the_backbone_none(mo
     model.zero_grad()
     texts, teacher = batch
     (micro_batch,) = micro_batches(texts.lengths, 10_000)
-    padding = micro_batch.attention_mask(torch.device("cpu"))
+    attention_mask = micro_batch.attention_mask(torch.device("cpu"))
     ids = micro_batch.pad(torch.from_numpy(texts.input_ids))
     with torch.no_grad():
-        states = model.backbone(ids, attention_mask=padding, output_hidden_states=True).hidden_states[1:-1]
+        states = model.backbone(ids, attention_mask=attention_mask, output_hidden_states=True).hidden_states[
+            1:-1
+        ]
     for branch, hidden in zip(model.branches, states, strict=True):
-        self_distillation_loss(branch(hidden, padding), teacher).backward()
+        self_distillation_loss(branch(hidden, attention_mask), teacher).backward()
     for name, parameter in model.named_parameters():
         if name not in without:
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-6)

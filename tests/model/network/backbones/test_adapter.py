@@ -36,8 +36,8 @@ def test_speed_0_gives_the_logits_for_pairs(model, texts, hugging_face_logits):
 
 
 def test_token_types_reach_the_families_that_know_them(model, texts):
-    kinds = tokenize(model.tokenizer, texts, texts, max_length=48).token_type_ids
-    assert model.adapter.has_token_types == (kinds is not None)
+    token_types = tokenize(model.tokenizer, texts, texts, max_length=48).token_type_ids
+    assert model.adapter.has_token_types == (token_types is not None)
 
 
 @pytest.mark.parametrize(
