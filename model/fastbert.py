@@ -28,8 +28,9 @@ from model.checkpoints.loading import (
 from model.engine.engine import Engine
 from model.engine.execution import Backend, Execution, Precision, resolve_execution
 from model.errors import CheckpointError
-from model.exits.layer_sweep import Predictions, predict_tokenized
+from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
+from model.exits.predictions import Predictions
 from model.messages import first_line
 from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.registry import adapter_for

@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerBase
 from model.checkpoints.hub import resolve_checkpoint
 from model.engine.engine import Engine
 from model.engine.execution import Execution, Precision, check_same_execution, resolve_execution
-from model.exits.layer_sweep import Predictions, predict_tokenized, probabilities
+from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
+from model.exits.predictions import Predictions, probabilities
 from model.fastbert import FastBertForSequenceClassification
 from pipeline.contract import schema
 from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from model.engine.engine import Engine
 from model.engine.execution import Backend
 from model.errors import CheckpointError
-from model.exits.layer_sweep import predict_tokenized, probabilities
+from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
+from model.exits.predictions import probabilities
 from model.tokens.tokenization import tokenize
 
 NUM_LAYERS = 4
