@@ -32,17 +32,17 @@ class PackedBranch:
 
         scale = (width // heads) ** -0.5
         query_bias = branch.query.bias.double().view(heads, -1)
-        asks = torch.einsum("hdw,hdv->hwv", by_head(branch.key), by_head(branch.query)) * scale
-        ask_biases = torch.einsum("hdw,hd->hw", by_head(branch.key), query_bias) * scale
+        query_weight = torch.einsum("hdw,hdv->hwv", by_head(branch.key), by_head(branch.query)) * scale
+        folded_bias = torch.einsum("hdw,hd->hw", by_head(branch.key), query_bias) * scale
         output = branch.attention_output.weight.double()
-        by_column = output.view(width, heads, -1)
-        reads = torch.einsum("ohd,hdw->ohw", by_column, by_head(branch.value))
-        read_bias = output @ branch.value.bias.double() + branch.attention_output.bias.double()
+        output_by_head = output.view(width, heads, -1)
+        output_weight = torch.einsum("ohd,hdw->ohw", output_by_head, by_head(branch.value))
+        output_bias = output @ branch.value.bias.double() + branch.attention_output.bias.double()
 
         self._heads = heads
         self._narrow = linear(branch.narrow.weight, branch.narrow.bias, nn.Tanh())
-        self._ask = linear(asks.flatten(0, 1).to(dtype), ask_biases.flatten().to(dtype))
-        self._read = linear(reads.flatten(1).to(dtype), read_bias.to(dtype))
+        self._project_query = linear(query_weight.flatten(0, 1).to(dtype), folded_bias.flatten().to(dtype))
+        self._attention_output = linear(output_weight.flatten(1).to(dtype), output_bias.to(dtype))
         self._dense = linear(branch.dense.weight, branch.dense.bias, nn.Tanh())
         self._classifier = linear(branch.classifier.weight, branch.classifier.bias)
 
@@ -55,7 +55,7 @@ class PackedBranch:
         """
         narrow = self._narrow(states)[: batch.num_real_tokens]
         first = narrow.index_select(0, batch.first_tokens(narrow.device))
-        query = self._ask(first).view(len(first), self._heads, -1)
+        query = self._project_query(first).view(len(first), self._heads, -1)
         # In float32: for products as small as these a format of 16 bits pays on no device.
         padded = batch.pad(narrow.float())
         context = BranchClassifier.attend(query.float(), padded, batch.attention_mask(narrow.device))
@@ -63,7 +63,7 @@ class PackedBranch:
 
     def classify(self, context: Tensor) -> Tensor:
         """Return (rows, num_labels) float32 logits from what `attend` returned."""
-        return self._classifier(self._dense(self._read(context))).float()
+        return self._classifier(self._dense(self._attention_output(context))).float()
 
 
 def pack_branches(branches: Iterable[nn.Module], execution: Execution) -> list[PackedBranch]:

@@ -11,7 +11,7 @@ def test_results_come_in_the_order_of_the_items(count):
     assert CorePool(count).map(lambda item: item * item, range(40)) == [item * item for item in range(40)]
 
 
-def test_one_stream_is_the_callers_own_thread():
+def test_one_core_is_the_callers_own_thread():
     assert CorePool(1).map(lambda _: threading.current_thread(), [0]) == [threading.current_thread()]
 
 
@@ -53,7 +53,7 @@ def test_many_threads_may_drive_at_once():
 
 
 @pytest.mark.parametrize("is_openmp", [True, False])
-def test_every_stream_computes_on_one_core_and_leaves_others_their_cores(is_openmp, monkeypatch):
+def test_every_thread_computes_on_one_core_and_leaves_others_their_cores(is_openmp, monkeypatch):
     if not is_openmp:
         monkeypatch.setattr("model.engine.core_pool.set_threads_of_this_thread", lambda _: False)
     before = torch.get_num_threads()
@@ -74,7 +74,7 @@ def test_every_stream_computes_on_one_core_and_leaves_others_their_cores(is_open
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
-def test_streams_are_in_the_gradient_mode_of_the_caller(mode):
+def test_threads_are_in_the_gradient_mode_of_the_caller(mode):
     def modes(_: int) -> tuple[bool, bool]:
         return torch.is_inference_mode_enabled(), torch.is_grad_enabled()
 
