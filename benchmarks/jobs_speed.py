@@ -34,7 +34,8 @@ from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.tokens.tokenization import tokenize
-from model.training.loop import TrainingConfig, bucketed_batches, train
+from model.training.batching import bucketed_batches
+from model.training.loop import TrainingConfig, train
 from model.training.self_distillation import KlDirection, branch_gradients
 
 BATCH_SIZE = 32

@@ -19,7 +19,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from model.checkpoints.loading import load_classifier, load_config, load_tokenizer, quiet_transformers
 from model.training.loop import StepReport, TrainingConfig, train
 from model.training.self_distillation import self_distillation_loss
-from pipeline.results.soft_labels import SoftLabelledTexts, SoftLabels
+from model.training.soft_labelled_texts import SoftLabelledTexts
+from pipeline.results.soft_labels import SoftLabels
 
 REPORT_EVERY = 200
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from model.fastbert import FastBertForSequenceClassification
     from model.training.loop import StepReport, TrainingConfig
     from model.training.self_distillation import BranchQuality
-    from pipeline.results.soft_labels import SoftLabelledTexts, SoftLabels
+    from model.training.soft_labelled_texts import SoftLabelledTexts
+    from pipeline.results.soft_labels import SoftLabels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +265,7 @@ class _Distillation:
         """Yield each batch of an epoch, and where its states stand among those that were computed with it."""
         from functools import cache, partial
 
-        from pipeline.results.soft_labels import token_windows
+        from model.training.soft_labelled_texts import token_windows
 
         batches = self._labels.batches(epoch, batch_size=self._training.batch_size, seed=self._training.seed)
         # The backbone is frozen, so the states of many batches can be computed at once.
@@ -278,7 +279,7 @@ class _Distillation:
 
     def _states(self, window: list[SoftLabelledTexts]) -> LayerStates:
         from model.exits.exit_logits import LayerStates
-        from pipeline.results.soft_labels import concatenate
+        from model.training.soft_labelled_texts import concatenate
 
         return LayerStates(self.engine, self._tokenize(concatenate(window)))
 

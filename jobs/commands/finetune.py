@@ -201,7 +201,8 @@ class _Finetuning:
         """Train all weights; with eval rows the best epoch's are kept."""
         import torch
 
-        from model.training.loop import bucketed_batches, step_seed, train
+        from model.training.batching import bucketed_batches, step_seed
+        from model.training.loop import train
 
         texts, places = self._prepare(rows)
         evaluation = self._prepare(eval_rows) if eval_rows else None

@@ -1,7 +1,7 @@
 """The one training loop; fine-tuning and distillation differ in their loss and in what is trainable."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from model.checks import check_at_least, check_seed
 from model.errors import ParameterError, TrainingError
+from model.training.batching import step_seed
 
 Batch = TypeVar("Batch")
 
@@ -56,11 +57,6 @@ class TrainingConfig:
         if not 0 <= self.weight_decay < math.inf:
             raise ParameterError(f"`weight_decay` {self.weight_decay} is below 0")
         check_seed(self.seed)
-
-
-def step_seed(seed: int, n: int) -> int:
-    """Return the seed of the step, or the epoch, `n` of a run seeded with `seed`."""
-    return seed * 1_000_003 + n
 
 
 def schedule(step: int, *, total_steps: int, warmup: float) -> float:
@@ -234,26 +230,3 @@ def _take_step(
             )
     optimizer.step()
     return loss
-
-
-def bucketed_batches(
-    lengths: torch.Tensor, batch_size: int, *, generator: torch.Generator, buckets: int = 50
-) -> Iterator[list[int]]:
-    """Yield the rows of each batch: random rows, but of like length.
-
-    Rows are shuffled, cut into runs of `buckets` batches, each run sorted by length (longest first) and cut
-    into batches, and the batches shuffled.
-
-    Args:
-        lengths: (rows,) of each text, in any unit.
-        batch_size: rows a batch; the last may be smaller.
-        generator: decides the order.
-        buckets: batches a run.
-    """
-    order = torch.randperm(len(lengths), generator=generator)
-    batches: list[list[int]] = []
-    for run in order.split(batch_size * buckets):
-        by_length = run[lengths[run].argsort(descending=True, stable=True)]
-        batches += [batch.tolist() for batch in by_length.split(batch_size)]
-    for index in torch.randperm(len(batches), generator=generator).tolist():
-        yield batches[index]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import torch
 
 from model.errors import InputError
-from model.training.loop import bucketed_batches, step_seed
+from model.training.batching import bucketed_batches, step_seed
+from model.training.soft_labelled_texts import SoftLabelledTexts, concatenate
 from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import Manifest, read_manifest
@@ -22,44 +23,14 @@ from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
 
 COMMAND = "label-teacher"
 # Enough rows of different shards at once that an ordered corpus is mixed.
-POOL_ROWS = 1 << 16
+SHUFFLE_BUFFER_ROWS = 1 << 16
 HELD_OUT_SHARE = 0.05
 MAX_HELD_OUT_ROWS = 2000
 
 
-@dataclass(frozen=True)
-class SoftLabelledTexts:
-    """Some texts and what the teacher answers to them.
-
-    Attributes:
-        texts: the texts.
-        text_pairs: the second text of each pair, None where texts are single.
-        logits: (rows, num_labels) float32 of the teacher.
-        num_tokens: (rows,) of the teacher's tokenizer.
-    """
-
-    texts: list[str]
-    text_pairs: list[str] | None
-    logits: npt.NDArray[np.float32]
-    num_tokens: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def take(self, rows: Sequence[int]) -> SoftLabelledTexts:
-        """Return the texts that `rows` names, in that order."""
-        chosen = np.asarray(rows, dtype=np.int64)
-        return SoftLabelledTexts(
-            texts=[self.texts[row] for row in rows],
-            text_pairs=None if self.text_pairs is None else [self.text_pairs[row] for row in rows],
-            logits=self.logits[chosen],
-            num_tokens=self.num_tokens[chosen],
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class SoftLabels:
-    """A finished output of `label-teacher`.
+    """A finished output of `label-teacher`. A `SoftLabelSource`, read shard by shard at each epoch.
 
     Attributes:
         layout: its directory.
@@ -136,22 +107,23 @@ class SoftLabels:
     def batches(self, epoch: int, *, batch_size: int, seed: int) -> Iterator[SoftLabelledTexts]:
         """Yield the training batches of an epoch: every train row once, in an order that seed and epoch set.
 
-        Shards come in a shuffled order and are pooled, so that a batch mixes rows of several; rows of a batch
-        are of like length, longest first.
+        Shards come in a shuffled order and go through a buffer, so that a batch mixes rows of several;
+        rows of a batch are of like length, longest first.
         """
         generator = torch.Generator().manual_seed(step_seed(seed, epoch))
-        rest: SoftLabelledTexts | None = None
-        for pool, is_last in _mark_last(self._shuffle_buffers(generator)):
-            rows = pool if rest is None else concatenate([rest, pool])
+        remainder: SoftLabelledTexts | None = None
+        for buffer, is_last in _mark_last(self._shuffle_buffers(generator)):
+            rows = buffer if remainder is None else concatenate([remainder, buffer])
             order = torch.randperm(len(rows), generator=generator).tolist()
-            num_rest = 0 if is_last else len(rows) % batch_size
-            rest = rows.take(order[len(order) - num_rest :])
-            if num_rest == len(rows):
+            # Batches are whole, but for the last: rows that fill none go into the next buffer.
+            num_remaining = 0 if is_last else len(rows) % batch_size
+            remainder = rows.take(order[len(order) - num_remaining :])
+            if num_remaining == len(rows):
                 continue
-            now = rows.take(order[: len(order) - num_rest])
-            lengths = torch.from_numpy(now.num_tokens)
+            batched = rows.take(order[: len(order) - num_remaining])
+            lengths = torch.from_numpy(batched.num_tokens)
             for batch in bucketed_batches(lengths, batch_size, generator=generator):
-                yield now.take(batch)
+                yield batched.take(batch)
 
     def held_out(self) -> SoftLabelledTexts | None:
         """Return the rows that branches are judged by, None where the corpus is too small to have any."""
@@ -174,13 +146,12 @@ class SoftLabels:
         Returns:
             A table with the columns of a soft-label shard; of equal texts the first row of the first shard.
         """
-        is_ours = pc.field(schema.SPLIT) == schema.CALIBRATION_SPLIT
+        in_calibration = pc.field(schema.SPLIT) == schema.CALIBRATION_SPLIT
         hashes: set[bytes] = set()
         for name in self.manifest.shard_names:
             for batch in read_shard(self.layout, name, columns=[schema.SPLIT, schema.TEXT_HASH]):
-                hashes.update(batch.filter(is_ours)[schema.TEXT_HASH].to_pylist())
-        wanted = heapq.nsmallest(max_rows, hashes)
-        parts, missing = [], set(wanted)
+                hashes.update(batch.filter(in_calibration)[schema.TEXT_HASH].to_pylist())
+        parts, missing = [], set(heapq.nsmallest(max_rows, hashes))
         for name in self.manifest.shard_names:
             for batch in read_shard(self.layout, name):
                 rows = []
@@ -195,15 +166,15 @@ class SoftLabels:
 
     def _shuffle_buffers(self, generator: torch.Generator) -> Iterator[SoftLabelledTexts]:
         names = self.manifest.shard_names
-        waiting: list[SoftLabelledTexts] = []
+        parts: list[SoftLabelledTexts] = []
         for index in torch.randperm(len(names), generator=generator).tolist():
             for part in self._read(names[index], held_out=False):
-                waiting.append(part)
-                if sum(map(len, waiting)) >= POOL_ROWS:
-                    yield concatenate(waiting)
-                    waiting = []
-        if waiting:
-            yield concatenate(waiting)
+                parts.append(part)
+                if sum(map(len, parts)) >= SHUFFLE_BUFFER_ROWS:
+                    yield concatenate(parts)
+                    parts = []
+        if parts:
+            yield concatenate(parts)
 
     def _read(self, name: str, *, held_out: bool) -> Iterator[SoftLabelledTexts]:
         columns = [
@@ -216,13 +187,13 @@ class SoftLabels:
         ]
         for batch in read_shard(self.layout, name, columns=columns):
             train_rows, held_out_rows = _split_masks(batch, self.held_out_share)
-            wanted = batch.filter(pa.array(held_out_rows if held_out else train_rows))
-            if len(wanted):
+            rows = batch.filter(pa.array(held_out_rows if held_out else train_rows))
+            if len(rows):
                 yield SoftLabelledTexts(
-                    texts=wanted[schema.TEXT].to_pylist(),
-                    text_pairs=wanted[schema.TEXT_PAIR].to_pylist() if self.has_pairs else None,
-                    logits=wanted[schema.TEACHER_LOGITS].flatten().to_numpy().reshape(len(wanted), -1),
-                    num_tokens=wanted[schema.NUM_TOKENS].to_numpy().astype(np.int64),
+                    texts=rows[schema.TEXT].to_pylist(),
+                    text_pairs=rows[schema.TEXT_PAIR].to_pylist() if self.has_pairs else None,
+                    logits=rows[schema.TEACHER_LOGITS].flatten().to_numpy().reshape(len(rows), -1),
+                    num_tokens=rows[schema.NUM_TOKENS].to_numpy().astype(np.int64),
                 )
 
 
@@ -235,37 +206,12 @@ def _split_masks(
     return is_train & ~is_held_out, is_train & is_held_out
 
 
-def token_windows(batches: Iterable[SoftLabelledTexts], max_tokens: int) -> Iterator[list[SoftLabelledTexts]]:
-    """Yield runs of batches that hold at most `max_tokens` tokens together, or are one batch."""
-    window: list[SoftLabelledTexts] = []
-    num_tokens = 0
-    for batch in batches:
-        num_tokens += int(batch.num_tokens.sum())
-        if window and num_tokens > max_tokens:
-            yield window
-            window, num_tokens = [], int(batch.num_tokens.sum())
-        window.append(batch)
-    if window:
-        yield window
-
-
-def concatenate(parts: Sequence[SoftLabelledTexts]) -> SoftLabelledTexts:
-    """Return all texts of the parts."""
-    pairs = [part.text_pairs for part in parts if part.text_pairs is not None]
-    return SoftLabelledTexts(
-        texts=[text for part in parts for text in part.texts],
-        text_pairs=[pair for part in pairs for pair in part] if pairs else None,
-        logits=np.concatenate([part.logits for part in parts]),
-        num_tokens=np.concatenate([part.num_tokens for part in parts]),
-    )
-
-
-def _mark_last(pools: Iterator[SoftLabelledTexts]) -> Iterator[tuple[SoftLabelledTexts, bool]]:
-    """Yield each pool and whether it is the last."""
-    before = next(pools, None)
-    for pool in pools:
-        assert before is not None
-        yield before, False
-        before = pool
-    if before is not None:
-        yield before, True
+def _mark_last(buffers: Iterator[SoftLabelledTexts]) -> Iterator[tuple[SoftLabelledTexts, bool]]:
+    """Yield each buffer and whether it is the last."""
+    previous = next(buffers, None)
+    for buffer in buffers:
+        assert previous is not None
+        yield previous, False
+        previous = buffer
+    if previous is not None:
+        yield previous, True

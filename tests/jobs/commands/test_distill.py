@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoTokenizer
 from model.fastbert import FastBertForSequenceClassification
 from model.training import self_distillation
 from model.training.loop import TrainingState
-from pipeline.results.soft_labels import SoftLabelledTexts
+from model.training.soft_labelled_texts import SoftLabelledTexts
 from tests.job_fixtures import (
     LABELS,
     MAX_LENGTH,

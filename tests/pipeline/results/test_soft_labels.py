@@ -1,7 +1,6 @@
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.errors import InputError, OutputError
+from model.errors import ArtifactError, InputError
+from model.training.soft_labelled_texts import SoftLabelledTexts, SoftLabelSource
 from pipeline.contract import schema
 from pipeline.contract.arrays import fixed_size_list, source_column
 from pipeline.contract.layout import OutputLayout
@@ -20,7 +20,7 @@ from pipeline.contract.manifest import JobDescription, claim_output, commit
 from pipeline.contract.plan import RowRange, make_plan
 from pipeline.contract.shards import ShardWriter, with_metadata
 from pipeline.results import soft_labels
-from pipeline.results.soft_labels import SoftLabelledTexts, SoftLabels, token_windows
+from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample, text_hashes
 
 Splits = Sequence[Sequence[str]]
@@ -87,11 +87,14 @@ splits = st.lists(
 
 
 @settings(deadline=None, max_examples=60)  # it writes and reads files
-@given(splits=splits, batch_size=st.integers(1, 50), pool_rows=st.integers(1, 60), epoch=st.integers(0, 3))
+@given(splits=splits, batch_size=st.integers(1, 50), buffer_rows=st.integers(1, 60), epoch=st.integers(0, 3))
 def test_an_epoch_is_every_train_row_once_and_no_other(
-    splits: Splits, batch_size: int, pool_rows: int, epoch: int
+    splits: Splits, batch_size: int, buffer_rows: int, epoch: int
 ):
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(soft_labels, "POOL_ROWS", pool_rows):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(soft_labels, "SHUFFLE_BUFFER_ROWS", buffer_rows),
+    ):
         texts = write_labels(folder, splits)
         in_order = [split for part in splits for split in part]
         is_train = np.array([split == "train" for split in in_order], dtype=bool)
@@ -142,7 +145,7 @@ def test_a_batch_mixes_rows_of_several_shards(tmp_path: Path):
 
 def test_shards_come_in_another_order_where_the_corpus_is_larger_than_the_pool(tmp_path: Path):
     write_labels(str(tmp_path), train_shards(*[20] * 8))
-    with mock.patch.object(soft_labels, "POOL_ROWS", 20):
+    with mock.patch.object(soft_labels, "SHUFFLE_BUFFER_ROWS", 20):
         labels = SoftLabels.open(str(tmp_path))
         firsts = {
             int(batches_of(labels, epoch, batch_size=10)[0].texts[0].split()[1]) // 20 for epoch in range(8)
@@ -185,7 +188,7 @@ def test_what_is_not_finished_is_refused(tmp_path: Path):
     write_labels(str(tmp_path), train_shards(3))
     (tmp_path / "_MANIFEST.json").unlink()
     with pytest.raises(
-        OutputError, match="is not finished; run its `fastbert-jobs label-teacher` command again"
+        ArtifactError, match="is not finished; run its `fastbert-jobs label-teacher` command again"
     ):
         SoftLabels.open(str(tmp_path))
 
@@ -198,19 +201,8 @@ def test_a_shard_that_the_manifest_does_not_list_is_not_read(tmp_path: Path):
     assert texts_of(batches_of(SoftLabels.open(str(tmp_path)))) == before
 
 
-@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), max_size=12), st.integers(1, 40))
-def test_windows_are_as_long_as_their_tokens_allow(lengths, max_tokens):
-    batches = [
-        SoftLabelledTexts(
-            texts=["x"] * len(tokens),
-            text_pairs=None,
-            logits=np.zeros((len(tokens), 2), dtype=np.float32),
-            num_tokens=np.array(tokens),
-        )
-        for tokens in lengths
-    ]
-    found = list(token_windows(batches, max_tokens))
-    assert [batch for window in found for batch in window] == batches
-    sizes = [[int(batch.num_tokens.sum()) for batch in window] for window in found]
-    assert all(sum(window) <= max_tokens or len(window) == 1 for window in sizes)
-    assert all(sum(window) + following[0] > max_tokens for window, following in pairwise(sizes))
+def test_labels_on_disk_are_a_source_of_batches(tmp_path: Path):
+    write_labels(str(tmp_path), train_shards(30))
+    source: SoftLabelSource = SoftLabels.open(str(tmp_path))
+    batches = list(source.batches(0, batch_size=4, seed=0))
+    assert len(batches) == source.steps_per_epoch(4)
