@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from statistics import median
 
@@ -27,20 +28,16 @@ from jobs.commands.score import ScoreConfig
 from jobs.commands.score import run as score
 from jobs.driver.runner import RunnerConfig
 from model.checkpoints.loading import load_tokenizer
-from model.engine.engine import Engine
 from model.engine.execution import Precision, resolve_execution
-from model.exits.exit_logits import LayerStates
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.tokens.tokenization import tokenize
-from model.training.batching import bucketed_batches
-from model.training.loop import TrainingConfig, train
-from model.training.self_distillation import KlDirection, branch_gradients
+from model.training.branches import DistillationConfig, backbone_engine, train_branches
+from model.training.loop import TrainingConfig
+from model.training.soft_labelled_texts import SoftLabelledTexts
 
 BATCH_SIZE = 32
-# Batches whose states `distill` computes at once at these lengths.
-WINDOW = 32
 
 
 def main() -> None:
@@ -128,46 +125,20 @@ def rate(job: Callable[[], object]) -> float:
 def training(args: argparse.Namespace, texts: list[str]) -> Sides:
     """An epoch of training, as `distill` does it, and the layers that it runs (all but the last) forward."""
     model = FastBertForSequenceClassification.from_pretrained(args.model)
-    model.requires_grad_(False)
-    model.branches.requires_grad_(True)
     tokenized = tokenize(model.tokenizer, texts, max_length=128)
     teacher = torch.randn(len(texts), model.config.num_labels, generator=torch.Generator().manual_seed(0))
-    generator = torch.Generator().manual_seed(0)
-    batches = list(bucketed_batches(torch.from_numpy(tokenized.lengths), BATCH_SIZE, generator=generator))
+    labels = SoftLabelledTexts(texts, None, teacher.numpy(), tokenized.lengths)
+    config = DistillationConfig(training=TrainingConfig(epochs=1, learning_rate=1e-4, batch_size=BATCH_SIZE))
     before_last = ExitPolicy.from_exit_layer(model.num_layers - 1, num_layers=model.num_layers)
 
     def distill(precision: str) -> float:
-        execution = resolve_execution(Precision(precision))
-        engine = Engine.for_classifier(model.backbone, execution, pad_token_id=0)
-
-        def states(window: list[list[int]]) -> LayerStates:
-            chosen = [texts[row] for batch in window for row in batch]
-            return LayerStates(engine, tokenize(model.tokenizer, chosen, max_length=128))
-
-        def epoch(_: int) -> Iterator[tuple[LayerStates, slice, torch.Tensor]]:
-            for first in range(0, len(batches), WINDOW):
-                seen, row = states(batches[first : first + WINDOW]), 0
-                for batch in batches[first : first + WINDOW]:
-                    yield seen, slice(row, row + len(batch)), teacher[batch]
-                    row += len(batch)
-
-        def learn(batch: tuple[LayerStates, slice, torch.Tensor]) -> float:
-            losses = branch_gradients(
-                model.branches, engine, *batch,
-                direction=KlDirection.TEACHER_STUDENT, hard_label_weight=0.0,
-            )  # fmt: skip
-            return float(losses.sum())
-
+        engine = backbone_engine(model, resolve_execution(Precision(precision)))
         started = time.perf_counter()
-        train(
-            model.branches, TrainingConfig(epochs=1, learning_rate=1e-4, batch_size=BATCH_SIZE),
-            batches=epoch, steps_per_epoch=len(batches), gradients=learn,
-            on_step=lambda _: None, on_epoch=lambda _: None, drive=engine.run_on_driver_thread,
-        )  # fmt: skip
+        train_branches(model, labels, config, engine=engine)
         return len(texts) / (time.perf_counter() - started)
 
     def forward(precision: str) -> float:
-        engine = model.engine(resolve_execution(Precision(precision)))
+        engine = deepcopy(model).engine(resolve_execution(Precision(precision)))
         started = time.perf_counter()
         predict_tokenized(engine, tokenized, before_last)
         return len(texts) / (time.perf_counter() - started)

@@ -73,7 +73,7 @@ def distil(
     )
     started = time.monotonic()
 
-    def learn(batch: SoftLabelledTexts) -> float:
+    def backward(batch: SoftLabelledTexts) -> float:
         # Half the time of float32 here, and the same losses.
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = student(**encode(tokenizer, batch.texts, labels.max_length)).logits
@@ -97,7 +97,7 @@ def distil(
         config,
         batches=lambda epoch: labels.batches(epoch, batch_size=config.batch_size, seed=config.seed),
         steps_per_epoch=labels.steps_per_epoch(config.batch_size),
-        gradients=learn,
+        backward=backward,
         on_step=on_step,
         on_epoch=lambda epoch: say(f"epoch {epoch} of {config.epochs} done"),
     )

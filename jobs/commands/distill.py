@@ -9,18 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
 from jobs.driver.compatibility import check_labels_match_model
-from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
+from jobs.terminal.console import (
+    print_next_step,
+    print_settings,
+    stdout_console,
+    table,
+    training_progress,
+)
 from jobs.terminal.options import KlDirectionName, PrecisionName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+    from model.engine.engine import Engine
     from model.engine.execution import Execution
-    from model.exits.exit_logits import LayerStates
     from model.fastbert import FastBertForSequenceClassification
-    from model.training.loop import StepReport, TrainingConfig
+    from model.training.branches import DistillationConfig, EpochQualities
+    from model.training.loop import TrainingConfig
+    from model.training.resume import TrainingState
     from model.training.self_distillation import BranchQuality
-    from model.training.soft_labelled_texts import SoftLabelledTexts
     from pipeline.results.soft_labels import SoftLabels
 
 
@@ -34,7 +41,7 @@ class DistillConfig:
         output: directory of the FastBERT.
         epochs: passes over the soft labels.
         learning_rate: highest learning rate.
-        batch_size: texts a step.
+        batch_size: texts per step.
         seed: of the branches' first weights and of the order.
         kl_direction: `teacher-student` or `student-teacher`.
         hard_label_weight: weight of the cross-entropy with the teacher's answers.
@@ -91,7 +98,7 @@ class DistillSummary:
 
     Attributes:
         output: the FastBERT's directory.
-        num_train_rows: rows an epoch.
+        num_train_rows: rows per epoch.
         epochs: every branch's quality after each epoch; empty where nothing is held out.
     """
 
@@ -107,9 +114,11 @@ def run(config: DistillConfig) -> DistillSummary:
         FastBertJobsError: a mistake that the user can cure.
     """
     from model.engine.execution import Precision, resolve_execution
+    from model.training.branches import backbone_engine
     from pipeline.results.soft_labels import SoftLabels
+    from pipeline.sampling.training_hashes import write_training_hashes
 
-    training = config.training()
+    distillation = _distillation(config)
     working = AtomicOutputDirectory(
         config.output,
         overwrite=config.overwrite,
@@ -121,10 +130,11 @@ def run(config: DistillConfig) -> DistillSummary:
     model = _load(config, labels)
     execution = resolve_execution(Precision(config.precision))
     working.start()
-    distillation = _Distillation(config, training, model, labels, working, execution)
-    _show(config, model, labels, distillation.engine.execution)
-    distillation.train()
-    distillation.save()
+    engine = backbone_engine(model, execution)
+    metrics = _train(config, distillation, model, engine, labels, working)
+    model.save_pretrained(working.partial)
+    write_training_hashes(working.partial, labels.train_hashes())
+    metrics.write()
     working.finish()
     console = stdout_console()
     console.print(f"{labels.num_train_rows:,} rows, {config.epochs} epochs; wrote {config.output}")
@@ -132,8 +142,18 @@ def run(config: DistillConfig) -> DistillSummary:
         console,
         f"fastbert-jobs calibrate --model {config.output} --labels {config.labels}",
     )
-    return DistillSummary(
-        output=config.output, num_train_rows=labels.num_train_rows, epochs=distillation.epochs
+    return DistillSummary(output=config.output, num_train_rows=labels.num_train_rows, epochs=metrics.epochs)
+
+
+def _distillation(config: DistillConfig) -> DistillationConfig:
+    """Return how to train the branches."""
+    from model.training.branches import DistillationConfig
+    from model.training.self_distillation import KlDirection
+
+    return DistillationConfig(
+        training=config.training(),
+        kl_direction=KlDirection(config.kl_direction),
+        hard_label_weight=config.hard_label_weight,
     )
 
 
@@ -167,184 +187,114 @@ def _show(
     )
 
 
-class _Distillation:
-    """The training of one FastBERT's branches."""
+def _train(
+    config: DistillConfig,
+    distillation: DistillationConfig,
+    model: FastBertForSequenceClassification,
+    engine: Engine,
+    labels: SoftLabels,
+    working: AtomicOutputDirectory,
+) -> _Metrics:
+    """Train the branches of `model`, and return how they did."""
+    from model.training.branches import train_branches
 
-    def __init__(
-        self,
-        config: DistillConfig,
-        training: TrainingConfig,
-        model: FastBertForSequenceClassification,
-        labels: SoftLabels,
-        working: AtomicOutputDirectory,
-        execution: Execution,
-    ) -> None:
-        from model.engine.engine import Engine
+    job = _describe(config, labels, engine.execution)
+    state = _resumable_state(working, job)
+    metrics = _Metrics.open(working.partial / METRICS_FILE, job, labels.num_train_rows)
+    _show(config, model, labels, engine.execution)
+    held_out = labels.held_out()
 
-        self._config, self._training, self._model, self._labels = config, training, model, labels
-        self._working = working
-        model.branches.to(execution.device)
-        # It works on a copy: the model's own weights are saved as they came.
-        self.engine = Engine.for_classifier(
-            model.backbone, execution, pad_token_id=model.tokenizer.pad_token_id
+    def on_epoch(qualities: EpochQualities) -> None:
+        metrics.add(qualities)
+        _show_epoch(qualities, config.epochs, 0 if held_out is None else len(held_out))
+
+    with training_progress("distill") as on_step:
+        train_branches(
+            model,
+            labels,
+            distillation,
+            engine=engine,
+            held_out=held_out,
+            state=state,
+            on_step=on_step,
+            on_epoch=on_epoch,
         )
-        self._job = self._describe()
-        self._state = self._resumable_state()
-        # Of the epochs that a killed run had finished, too.
-        self.epochs: list[list[BranchQuality]] = self._read_metrics()
+    return metrics
 
-    def train(self) -> None:
-        """Train all branches in one pass over the frozen backbone."""
-        from model.training.loop import train
 
-        self._model.requires_grad_(False)
-        self._model.branches.requires_grad_(True)
-        held_out = self._labels.held_out()
-        with progress_bar(rate="loss") as progress:
-            bar = progress.add_task("distill", total=None, loss="")
+def _show_epoch(qualities: EpochQualities, num_epochs: int, num_held_out: int) -> None:
+    """Print how the branches do after an epoch."""
+    rows = [(f"{q.layer}", f"{q.kl:.4f}", f"{q.agreement:.2%}") for q in qualities.branches]
+    title = f"epoch {qualities.epoch} of {num_epochs}, {num_held_out:,} held-out rows"
+    stdout_console().print(table(title, ("branch after layer", "KL to teacher", "agreement"), rows))
 
-            def on_step(report: StepReport) -> None:
-                progress.update(
-                    bar, total=report.total_steps, completed=report.step, loss=f"loss {report.loss:.3f}"
-                )
 
-            def on_epoch(epoch: int) -> None:
-                if held_out is not None:
-                    self._evaluate(epoch, held_out)
+def _describe(config: DistillConfig, labels: SoftLabels, execution: Execution) -> dict[str, Any]:
+    """Return all that the weights depend on."""
+    from model.checkpoints.fingerprint import checkpoint_hash
+    from model.checkpoints.hub import resolve_checkpoint
 
-            train(
-                self._model.branches,
-                self._training,
-                batches=self._batches,
-                steps_per_epoch=self._labels.steps_per_epoch(self._training.batch_size),
-                gradients=self._backward,
-                on_step=on_step,
-                on_epoch=on_epoch,
-                state=self._state,
-                drive=self.engine.run_on_driver_thread,
-            )
+    training = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in ("labels", "backbone", "output", "resume", "overwrite")
+    }
+    training |= {"precision": str(execution.precision), "backend": str(execution.backend)}
+    return {
+        "labels": labels.manifest.fingerprint,
+        "backbone": checkpoint_hash(resolve_checkpoint(config.backbone)),
+        **training,
+    }
 
-    def _describe(self) -> dict[str, Any]:
-        """Return all that the weights depend on."""
-        from model.checkpoints.fingerprint import checkpoint_hash
-        from model.checkpoints.hub import resolve_checkpoint
 
-        training = {
-            name: value
-            for name, value in asdict(self._config).items()
-            if name not in ("labels", "backbone", "output", "resume", "overwrite")
-        }
-        execution = self.engine.execution
-        training |= {"precision": str(execution.precision), "backend": str(execution.backend)}
-        return {
-            "labels": self._labels.manifest.fingerprint,
-            "backbone": checkpoint_hash(resolve_checkpoint(self._config.backbone)),
-            **training,
-        }
+def _resumable_state(working: AtomicOutputDirectory, job: dict[str, Any]) -> TrainingState:
+    """Return where to save and resume.
 
-    def _resumable_state(self) -> Any:
-        """Return where to save and resume.
+    Raises:
+        OutputError: if the killed run had another configuration.
+    """
+    from model.errors import OutputError
+    from model.training.resume import TrainingState
+    from pipeline.contract.manifest import differences
 
-        Raises:
-            OutputError: if the killed run had another configuration.
-        """
-        from model.errors import OutputError
-        from model.training.loop import TrainingState
-        from pipeline.contract.manifest import differences
-
-        state = TrainingState(path=self._working.partial / STATE_FILE, job=json.dumps(self._job))
-        saved = state.saved_job()
-        if saved is not None and saved != state.job:
-            raise OutputError(
-                f"{str(self._working.partial)!r} is another run's, which differs in "
-                f"{differences(self._job, json.loads(saved))}; give the same options, or --overwrite it"
-            )
-        return state
-
-    def _batches(self, epoch: int) -> Iterator[tuple[SoftLabelledTexts, slice, Callable[[], LayerStates]]]:
-        """Yield each batch of an epoch, and where its states stand among those that were computed with it."""
-        from functools import cache, partial
-
-        from model.training.soft_labelled_texts import token_windows
-
-        batches = self._labels.batches(epoch, batch_size=self._training.batch_size, seed=self._training.seed)
-        # The backbone is frozen, so the states of many batches can be computed at once.
-        for window in token_windows(batches, self.engine.chunk_tokens // (self.engine.num_layers - 1)):
-            # Not before they are asked for: a resumed run skips what was done.
-            states = cache(partial(self._states, window))
-            first = 0
-            for batch in window:
-                yield batch, slice(first, first + len(batch)), states
-                first += len(batch)
-
-    def _states(self, window: list[SoftLabelledTexts]) -> LayerStates:
-        from model.exits.exit_logits import LayerStates
-        from model.training.soft_labelled_texts import concatenate
-
-        return LayerStates(self.engine, self._tokenize(concatenate(window)))
-
-    def _backward(self, batch: tuple[SoftLabelledTexts, slice, Callable[[], LayerStates]]) -> float:
-        import torch
-
-        from model.training.self_distillation import KlDirection, branch_gradients
-
-        texts, rows, states = batch
-        losses = branch_gradients(
-            self._model.branches,
-            self.engine,
-            states(),
-            rows,
-            torch.from_numpy(texts.logits).to(self.engine.device),
-            direction=KlDirection(self._config.kl_direction),
-            hard_label_weight=self._config.hard_label_weight,
+    state = TrainingState(path=working.partial / STATE_FILE, job=json.dumps(job))
+    saved = state.saved_job()
+    if saved is not None and saved != state.job:
+        raise OutputError(
+            f"{str(working.partial)!r} is another run's, which differs in "
+            f"{differences(job, json.loads(saved))}; give the same options, or --overwrite it"
         )
-        return float(losses.sum())
+    return state
 
-    def _tokenize(self, batch: SoftLabelledTexts) -> Any:
-        from model.tokens.tokenization import tokenize
 
-        return tokenize(
-            self._model.tokenizer,
-            batch.texts,
-            batch.text_pairs,
-            max_length=self._model.config.max_length,
-        )
+@dataclass
+class _Metrics:
+    """The file that says what was asked for and how every branch did, epoch by epoch."""
 
-    def _evaluate(self, epoch: int, held_out: SoftLabelledTexts) -> None:
-        """Report every branch's KL and agreement with the teacher on the held-out texts."""
-        from model.training.self_distillation import branch_qualities
+    path: Path
+    job: dict[str, Any]
+    num_train_rows: int
+    epochs: list[list[BranchQuality]]
 
-        engine = self.engine.with_branches(self._model.branches)
-        qualities = branch_qualities(engine, self._tokenize(held_out), held_out.logits)
-        self.epochs = [*self.epochs[: epoch - 1], qualities]
-        self.write_metrics()
-        rows = [(f"{q.layer}", f"{q.kl:.4f}", f"{q.agreement:.2%}") for q in qualities]
-        title = f"epoch {epoch} of {self._config.epochs}, {len(held_out):,} held-out rows"
-        stdout_console().print(table(title, ("branch after layer", "KL to teacher", "agreement"), rows))
-
-    def _read_metrics(self) -> list[list[BranchQuality]]:
+    @classmethod
+    def open(cls, path: Path, job: dict[str, Any], num_train_rows: int) -> _Metrics:
+        """Return the metrics of `path`, with the epochs that a killed run had finished."""
         from model.training.self_distillation import BranchQuality
 
-        path = self._working.partial / METRICS_FILE
-        if not path.is_file():
-            return []
-        epochs = json.loads(path.read_text(encoding="utf-8"))["epochs"]
-        return [[BranchQuality(**quality) for quality in epoch] for epoch in epochs]
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"epochs": []}
+        epochs = [[BranchQuality(**quality) for quality in epoch] for epoch in content["epochs"]]
+        return cls(path, job, num_train_rows, epochs)
 
-    def save(self) -> None:
-        """Write the FastBERT, its metrics, and what it was trained on."""
-        from pipeline.sampling.training_hashes import write_training_hashes
+    def add(self, qualities: EpochQualities) -> None:
+        """Add an epoch, in place of an earlier run's that was not saved, and write the file."""
+        self.epochs = [*self.epochs[: qualities.epoch - 1], qualities.branches]
+        self.write()
 
-        self._model.cpu().save_pretrained(self._working.partial)
-        write_training_hashes(self._working.partial, self._labels.train_hashes())
-        self.write_metrics()
-
-    def write_metrics(self) -> None:
-        """Write what was asked for and how every branch did, epoch by epoch."""
+    def write(self) -> None:
+        """Write the file."""
         content = {
-            "config": self._job,
-            "num_train_rows": self._labels.num_train_rows,
+            "config": self.job,
+            "num_train_rows": self.num_train_rows,
             "epochs": [[asdict(quality) for quality in epoch] for epoch in self.epochs],
         }
-        path = self._working.partial / METRICS_FILE
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        self.path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -233,7 +233,7 @@ class _Finetuning:
                 training,
                 batches=batches,
                 steps_per_epoch=-(-len(rows) // training.batch_size),
-                gradients=lambda batch: self._backward(texts, places, batch),
+                backward=lambda batch: self._backward(texts, places, batch),
                 on_step=on_step,
                 on_epoch=on_epoch,
             )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -20,6 +21,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from model.training.loop import StepReport
 
 _SECONDS_PER_LINE = 60.0
 
@@ -66,6 +70,20 @@ def progress_bar(*, rate: str) -> Progress:
         TextColumn("{task.fields[" + rate + "]}"),
         console=Console(file=sys.stderr),
     )
+
+
+@contextmanager
+def training_progress(description: str) -> Iterator[Callable[[StepReport], None]]:
+    """Show the progress of a training while the context lasts, and yield what to tell of every step."""
+    with progress_bar(rate="loss") as progress:
+        bar = progress.add_task(description, total=None, loss="")
+
+        def on_step(report: StepReport) -> None:
+            progress.update(
+                bar, total=report.total_steps, completed=report.step, loss=f"loss {report.loss:.3f}"
+            )
+
+        yield on_step
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

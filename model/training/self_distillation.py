@@ -45,8 +45,9 @@ def self_distillation_loss(
     """
     student = student_logits.float().log_softmax(dim=-1)
     teacher = teacher_logits.float().log_softmax(dim=-1)
-    target, given = (teacher, student) if direction is KlDirection.TEACHER_STUDENT else (student, teacher)
-    loss = functional.kl_div(given, target, reduction="batchmean", log_target=True)
+    first, second = (teacher, student) if direction is KlDirection.TEACHER_STUDENT else (student, teacher)
+    # KL(first || second): torch's function takes them the other way round.
+    loss = functional.kl_div(second, first, reduction="batchmean", log_target=True)
     if hard_label_weight:
         loss = loss + hard_label_weight * functional.nll_loss(student, teacher_logits.argmax(dim=-1))
     return loss
@@ -65,7 +66,7 @@ def branch_gradients(
     """Return the loss of every branch on one batch, and add its gradients to the branch's own.
 
     Args:
-        branches: what is trained, one a layer but the last, in float32.
+        branches: what is trained, one per layer but the last, in float32.
         engine: the backbone made ready; branches are computed side by side where it computes texts so.
         states: what the branches see: of the backbone in eval mode, as when texts exit.
         rows: the batch's among the texts of `states`.
@@ -78,7 +79,7 @@ def branch_gradients(
     """
     indices, attention_mask = states.batch_indices(rows)
 
-    def learn(layer: int, branch: nn.Module) -> Tensor:
+    def backward(layer: int, branch: nn.Module) -> Tensor:
         loss = self_distillation_loss(
             branch(states.hidden_states(layer, indices).float(), attention_mask),
             teacher_logits,
@@ -88,7 +89,7 @@ def branch_gradients(
         loss.backward()
         return loss.detach()
 
-    return torch.stack(engine.parallel_map(lambda item: learn(*item), enumerate(branches, start=1)))
+    return torch.stack(engine.parallel_map(lambda item: backward(*item), enumerate(branches, start=1)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,8 @@ from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoTokenizer
 
 from model.fastbert import FastBertForSequenceClassification
-from model.training import self_distillation
-from model.training.loop import TrainingState
-from model.training.soft_labelled_texts import SoftLabelledTexts
+from model.training import branches
+from model.training.resume import TrainingState
 from tests.job_fixtures import (
     LABELS,
     MAX_LENGTH,
@@ -158,7 +157,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
     monkeypatch.setitem(TrainingState.__init__.__kwdefaults__, "save_every", 5)
     args = distill(soft_labels, teacher, tmp_path / "out", epochs=2)
     command(*distill(soft_labels, teacher, tmp_path / "whole", epochs=2))
-    losses, calls = self_distillation.branch_gradients, []
+    losses, calls = branches.branch_gradients, []
 
     def fail(*given: Any, **options: Any) -> Any:
         calls.append(given)
@@ -167,7 +166,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
         return losses(*given, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(self_distillation, "branch_gradients", fail)
+        patch.setattr(branches, "branch_gradients", fail)
         with pytest.raises(KeyError, match="killed"):
             command.run(*args)
     assert not (tmp_path / "out").exists()
@@ -190,7 +189,7 @@ def test_a_resumed_run_does_not_repeat_what_was_saved(
     command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(TrainingState.__init__.__kwdefaults__, "save_every", 5)
-    losses, calls = self_distillation.branch_gradients, []
+    losses, calls = branches.branch_gradients, []
 
     def count(*given: Any, **options: Any) -> Any:
         calls.append(given)
@@ -198,7 +197,7 @@ def test_a_resumed_run_does_not_repeat_what_was_saved(
             raise KeyError("killed")
         return losses(*given, **options)
 
-    monkeypatch.setattr(self_distillation, "branch_gradients", count)
+    monkeypatch.setattr(branches, "branch_gradients", count)
     args = distill(soft_labels, teacher, tmp_path / "out")
     with pytest.raises(KeyError, match="killed"):
         command.run(*args)
@@ -240,8 +239,8 @@ def test_neither_backbone_nor_labels_are_overwritten(
 def test_a_loss_that_is_not_finite_is_one_line(
     command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    losses = self_distillation.branch_gradients
-    monkeypatch.setattr(self_distillation, "branch_gradients", lambda *a, **b: losses(*a, **b) * np.nan)
+    losses = branches.branch_gradients
+    monkeypatch.setattr(branches, "branch_gradients", lambda *a, **b: losses(*a, **b) * np.nan)
     status, _, err = command.run(*distill(soft_labels, teacher, tmp_path / "out"))
     assert status == 2
     assert "the loss of step 1 is nan; lower --learning-rate 0.001, or see whether" in err.splitlines()[-1]
@@ -251,20 +250,18 @@ def test_a_loss_that_is_not_finite_is_one_line(
 def test_the_calibration_split_is_never_seen(
     command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from jobs.commands.distill import _Distillation
+    texts_read: set[str] = set()
+    tokenize = branches.tokenize
 
-    seen: set[str] = set()
-    tokenize = _Distillation._tokenize
+    def spy(tokenizer: Any, texts: list[str], *more: Any, **options: Any) -> Any:
+        texts_read.update(texts)
+        return tokenize(tokenizer, texts, *more, **options)
 
-    def spy(self: _Distillation, batch: SoftLabelledTexts) -> Any:
-        seen.update(batch.texts)
-        return tokenize(self, batch)
-
-    monkeypatch.setattr(_Distillation, "_tokenize", spy)
+    monkeypatch.setattr(branches, "tokenize", spy)
     command(*distill(soft_labels, teacher, tmp_path / "out"))
     frame = read_output(soft_labels).to_pandas()
-    assert seen == set(frame.loc[frame["split"] == "train", "text"])
-    assert not seen & set(frame.loc[frame["split"] == "calibration", "text"])
+    assert texts_read == set(frame.loc[frame["split"] == "train", "text"])
+    assert not texts_read & set(frame.loc[frame["split"] == "calibration", "text"])
     assert len(set(frame.loc[frame["split"] == "calibration", "text"])) > 20
 
 

@@ -1,71 +1,15 @@
-import json
 import math
 from itertools import pairwise
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import safe_open
 from torch import nn
 
 from model.errors import ParameterError, TrainingError
-from model.training.batching import bucketed_batches
-from model.training.loop import (
-    StepReport,
-    TrainingConfig,
-    TrainingState,
-    make_optimizer,
-    schedule,
-    train,
-)
-
-
-def config(**options):
-    return TrainingConfig(**{"epochs": 2, "learning_rate": 0.01, "batch_size": 4, **options})
-
-
-def fit(module, options, loss, *, steps_per_epoch=5, on_step=None, on_epoch=None, batches=None, state=None):
-    train(
-        module,
-        options,
-        batches=batches or (lambda _: range(steps_per_epoch)),
-        steps_per_epoch=steps_per_epoch,
-        gradients=lambda batch: learn(loss(batch)),
-        on_step=on_step or (lambda _: None),
-        on_epoch=on_epoch or (lambda _: None),
-        state=state,
-    )
-
-
-def learn(loss):
-    loss.backward()
-    return loss.item()
-
-
-class Network(nn.Module):
-    """Matrix, bias, norm, and dropout that a resumed run must draw as it would have been drawn."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(7)
-        self.layers = nn.Sequential(
-            nn.Linear(3, 8), nn.LayerNorm(8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 2)
-        )
-        self.train()
-
-    def forward(self, inputs):
-        return self.layers(inputs)
-
-
-INPUTS = torch.randn(22, 3, generator=torch.Generator().manual_seed(0))
-
-
-def shuffled(epoch):
-    return bucketed_batches(INPUTS[:, 0], 4, generator=torch.Generator().manual_seed(epoch), buckets=2)
-
+from model.training.loop import StepReport, linear_warmup_decay, make_optimizer
+from tests.model.training.small_network import INPUTS, Network, config, fit, shuffled
 
 # -- what is trained ----------------------------------------------------------------------------------
 
@@ -73,7 +17,7 @@ def shuffled(epoch):
 def test_matrices_decay_and_biases_and_norms_do_not():
     module = Network()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    rates = [0.01 * schedule(step, total_steps=10, warmup=0.1) for step in range(10)]
+    rates = [0.01 * linear_warmup_decay(step, total_steps=10, warmup=0.1) for step in range(10)]
     fit(module, config(weight_decay=0.5), lambda _: sum(p.sum() for p in module.parameters()) * 0)
     shrunk = math.prod(1 - rate * 0.5 for rate in rates)
     assert shrunk < 0.99
@@ -163,7 +107,9 @@ def test_gradients_that_are_not_finite_end_training_too():
 
 @given(st.integers(1, 300), st.floats(0, 1))
 def test_the_schedule_rises_to_its_peak_and_falls_over_all_steps(total_steps, warmup):
-    shares = [schedule(step, total_steps=total_steps, warmup=warmup) for step in range(total_steps)]
+    shares = [
+        linear_warmup_decay(step, total_steps=total_steps, warmup=warmup) for step in range(total_steps)
+    ]
     peak = shares.index(max(shares))
     assert max(shares) == 1
     assert min(shares) > 0  # no step is taken in vain
@@ -197,7 +143,7 @@ def test_each_step_is_taken_at_the_rate_of_the_schedule(epochs, warmup):
         (step, total) for step in range(1, total + 1)
     ]
     moved = [before - after for before, after in pairwise(weights)]
-    expected = [0.01 * schedule(step, total_steps=total, warmup=warmup) for step in range(total)]
+    expected = [0.01 * linear_warmup_decay(step, total_steps=total, warmup=warmup) for step in range(total)]
     assert moved == pytest.approx(expected, rel=1e-3)
     assert max(moved) == pytest.approx(0.01, rel=1e-3)
 
@@ -228,113 +174,6 @@ def test_a_wrong_number_of_batches_is_noticed():
         fit(module, config(), lambda _: module.weight.sum(), batches=lambda _: range(4), steps_per_epoch=5)
 
 
-# -- killed and resumed -------------------------------------------------------------------------------
-
-
-class KilledError(Exception):
-    """Stands in for the end of a process."""
-
-
-STEPS_AN_EPOCH = 6  # 22 rows, four at a time
-
-
-def run_network(state=None, *, kill_at=None, seed=0):
-    """Train a fresh network for 3 epochs, or until step `kill_at` is to be taken."""
-    module, taken = Network(), []
-
-    def loss(rows):
-        if kill_at is not None and len(taken) == kill_at:
-            raise KilledError
-        taken.append(rows)
-        return module(INPUTS[rows]).square().mean()
-
-    fit(
-        module,
-        config(epochs=3, seed=seed, learning_rate=0.05),
-        loss,
-        steps_per_epoch=STEPS_AN_EPOCH,
-        batches=shuffled,
-        state=state,
-    )
-    return module.state_dict(), len(taken)
-
-
-@settings(max_examples=40)
-@given(kills=st.lists(st.integers(0, 17), min_size=1, max_size=3), save_every=st.integers(1, 20))
-def test_a_run_killed_at_any_step_ends_with_the_same_bits(kills, save_every):
-    expected, _ = run_network()
-    with TemporaryDirectory() as directory:
-        state = TrainingState(path=Path(directory) / "state.safetensors", job="a job", save_every=save_every)
-        for kill in kills:
-            try:
-                run_network(state, kill_at=kill)
-            except KilledError:
-                continue
-        resumed, _ = run_network(state)
-    assert resumed.keys() == expected.keys()
-    for name, value in expected.items():
-        assert torch.equal(resumed[name], value), name
-
-
-@pytest.mark.parametrize(
-    ("save_every", "kill_at", "lost"), [(4, 3, 3), (4, 4, 0), (4, 5, 1), (100, 5, 5), (100, 6, 0), (4, 17, 1)]
-)
-def test_what_was_saved_is_not_trained_again(save_every, kill_at, lost, tmp_path):
-    state = TrainingState(path=tmp_path / "state.safetensors", job="a job", save_every=save_every)
-    with pytest.raises(KilledError):
-        run_network(state, kill_at=kill_at)
-    _, taken = run_network(state)
-    assert taken == 18 - kill_at + lost
-
-
-def test_a_finished_run_is_not_trained_again(tmp_path):
-    state = TrainingState(path=tmp_path / "state.safetensors", job="a job")
-    finished, _ = run_network(state)
-    again, taken = run_network(state)
-    assert taken == 0
-    assert all(torch.equal(again[name], value) for name, value in finished.items())
-
-
-def test_the_seed_decides_the_dropout_whatever_the_callers_is():
-    first, _ = run_network(seed=1)
-    torch.manual_seed(999)
-    again, _ = run_network(seed=1)
-    other, _ = run_network(seed=2)
-    assert all(torch.equal(again[name], value) for name, value in first.items())
-    assert not all(torch.equal(other[name], value) for name, value in first.items())
-
-
-def test_a_state_is_a_safetensors_file_that_names_its_job(tmp_path):
-    state = TrainingState(path=tmp_path / "state.safetensors", job=json.dumps({"epochs": 3}))
-    assert state.saved_job() is None
-    run_network(state)
-    assert json.loads(state.saved_job()) == {"epochs": 3}
-    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
-    with safe_open(state.path, framework="pt") as file:
-        assert file.metadata()["step"] == "18"
-
-
-def test_a_kill_while_saving_leaves_the_state_before(tmp_path, monkeypatch):
-    state = TrainingState(path=tmp_path / "state.safetensors", job="a job", save_every=4)
-    with pytest.raises(KilledError):
-        run_network(state, kill_at=5)
-    before = state.path.read_bytes()
-
-    def half_written(_, path, **__):
-        Path(path).write_bytes(b"half")
-        raise KilledError
-
-    with monkeypatch.context() as patched:
-        patched.setattr("model.training.loop.save_file", half_written)
-        with pytest.raises(KilledError):
-            run_network(state)
-    assert state.path.read_bytes() == before
-    expected, _ = run_network()
-    resumed, taken = run_network(state)
-    assert taken == 14
-    assert all(torch.equal(resumed[name], value) for name, value in expected.items())
-
-
 # -- configuration ------------------------------------------------------------------------------------
 
 
@@ -353,6 +192,8 @@ def test_a_kill_while_saving_leaves_the_state_before(tmp_path, monkeypatch):
         ("warmup", math.nan),
         ("weight_decay", -0.01),
         ("weight_decay", math.nan),
+        ("max_grad_norm", 0.0),
+        ("max_grad_norm", math.nan),
     ],
 )
 def test_an_impossible_option_is_refused_by_its_name(option, value):

@@ -1,0 +1,73 @@
+"""What a killed training goes on from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from model.errors import ArtifactError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingState:
+    """A file from which a killed training goes on, and what it belongs to.
+
+    Attributes:
+        path: a safetensors file; replaced whole, so a kill leaves the one before.
+        job: what must be equal for going on to make sense.
+        save_every: steps between two saves.
+    """
+
+    path: Path
+    job: str
+    save_every: int = 500
+
+    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Write weights, optimizer and the number of steps done."""
+        tensors = {f"weight.{name}": value for name, value in module.state_dict().items()}
+        for index, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        partial = self.path.with_name(self.path.name + ".partial")
+        save_file(
+            {name: value.contiguous() for name, value in tensors.items()},
+            partial,
+            metadata={"step": str(step), "job": self.job},
+        )
+        partial.replace(self.path)
+
+    def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Restore what `save` wrote, and return the number of steps done; 0 where nothing was saved.
+
+        Raises:
+            ArtifactError: if another job wrote it.
+        """
+        if not self.path.is_file():
+            return 0
+        with safe_open(self.path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if metadata["job"] != self.job:
+            raise ArtifactError(f"{str(self.path)!r} is the state of another training; remove it")
+        module.load_state_dict(_strip_prefix(tensors, "weight."))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in _strip_prefix(tensors, "optimizer.").items():
+            index, key = name.split(".", 1)
+            moments.setdefault(int(index), {})[key] = value
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        return int(metadata["step"])
+
+    def saved_job(self) -> str | None:
+        """Return the job whose state is in the file, None where there is no file."""
+        if not self.path.is_file():
+            return None
+        with safe_open(self.path, framework="pt") as file:
+            return str(file.metadata()["job"])
+
+
+def _strip_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

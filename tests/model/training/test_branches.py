@@ -1,0 +1,200 @@
+"""As a Python user trains branches: a model in memory, texts in memory, no files."""
+
+import math
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+
+from model.engine.execution import Precision, resolve_execution
+from model.errors import ParameterError
+from model.exits.teacher import Teacher
+from model.tokens.tokenization import tokenize
+from model.training.branches import DistillationConfig, backbone_engine, train_branches
+from model.training.loop import TrainingConfig
+from model.training.resume import TrainingState
+from model.training.self_distillation import KlDirection, branch_qualities
+from model.training.soft_labelled_texts import SoftLabelledTexts
+
+FP32 = resolve_execution(Precision.FP32, device="cpu")
+EPOCHS = 3
+STEPS_PER_EPOCH = 3  # 18 texts, seven at a time
+
+
+def config(*, kl_direction=KlDirection.TEACHER_STUDENT, hard_label_weight=0.0, **training):
+    options = {"epochs": EPOCHS, "learning_rate": 3e-3, "batch_size": 7, **training}
+    return DistillationConfig(
+        training=TrainingConfig(**options), kl_direction=kl_direction, hard_label_weight=hard_label_weight
+    )
+
+
+@pytest.fixture
+def model(make_fastbert):
+    return make_fastbert("bert")
+
+
+@pytest.fixture
+def labels(model, texts):
+    """The answers of the model's own last layer."""
+    teacher = Teacher.of(deepcopy(model.backbone), model.tokenizer, FP32)
+    return SoftLabelledTexts.from_teacher(teacher, texts, max_length=model.config.max_length)
+
+
+def weights_of(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def assert_equal(weights, expected):
+    assert weights.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(weights[name], value), name
+
+
+def test_the_branches_learn(model, labels):
+    epochs = train_branches(model, labels, config(epochs=20), held_out=labels)
+    assert [epoch.epoch for epoch in epochs] == list(range(1, 21))
+    first, last = epochs[0].branches, epochs[-1].branches
+    assert [branch.layer for branch in last] == [1, 2, 3]
+    for before, after in zip(first, last, strict=True):
+        assert after.kl < 0.5 * before.kl
+        assert after.agreement >= before.agreement
+    assert np.mean([b.agreement for b in last]) > np.mean([b.agreement for b in first])
+
+
+def test_the_backbone_stays_to_the_bit_and_every_branch_is_trained(model, labels):
+    before = weights_of(model)
+    flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    train_branches(model, labels, config())
+    for name, value in model.state_dict().items():
+        # A key's bias changes no answer, so nothing moves it.
+        stays = name.startswith("backbone.") or name.endswith("key.bias")
+        assert torch.equal(value, before[name]) == stays, name
+    assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == flags
+    assert not model.training
+
+
+def test_a_backbone_of_another_number_format_leaves_the_model_in_float32(model, labels):
+    before = weights_of(model)
+    engine = backbone_engine(model, resolve_execution(Precision.BF16, device="cpu"))
+    train_branches(model, labels, config(), engine=engine, held_out=labels)
+    assert {value.dtype for value in model.state_dict().values() if value.is_floating_point()} == {
+        torch.float32
+    }
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in before if "backbone" in name)
+
+
+def test_qualities_are_those_of_the_trained_model_on_the_held_out_texts(model, labels):
+    held_out = labels.take([0, 3, 4, 9])
+    epochs = train_branches(
+        model, labels, config(epochs=1), engine=backbone_engine(model, FP32), held_out=held_out
+    )
+    tokenized = tokenize(model.tokenizer, held_out.texts, max_length=model.config.max_length)
+    (epoch,) = epochs
+    assert epoch.branches == branch_qualities(deepcopy(model).engine(FP32), tokenized, held_out.logits)
+
+
+def test_every_step_and_every_epoch_is_told(model, labels):
+    told = []
+    epochs = train_branches(
+        model,
+        labels,
+        config(),
+        held_out=labels,
+        on_step=lambda report: told.append(report.step),
+        on_epoch=lambda epoch: told.append(epoch),
+    )
+    expected = []
+    for epoch in epochs:
+        last = epoch.epoch * STEPS_PER_EPOCH
+        expected += [*range(last - STEPS_PER_EPOCH + 1, last + 1), epoch]
+    assert told == expected
+    assert len(epochs) == EPOCHS
+
+
+def test_nothing_is_judged_where_nothing_is_held_out(model, labels):
+    told = []
+    assert train_branches(model, labels, config(), on_epoch=told.append) == told == []
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"seed": 5}, {"kl_direction": KlDirection.STUDENT_TEACHER}, {"hard_label_weight": 1.0}],
+    ids=str,
+)
+def test_the_configuration_decides_what_is_learnt(model, labels, option):
+    same, other = deepcopy(model), deepcopy(model)
+    train_branches(model, labels, config())
+    train_branches(same, labels, config())
+    train_branches(other, labels, config(**option))
+    assert_equal(same.state_dict(), model.state_dict())
+    assert any(not torch.equal(value, model.state_dict()[name]) for name, value in other.state_dict().items())
+
+
+def test_another_models_answers_are_learnt(model, labels, texts, make_classifier):
+    teacher = Teacher.of(make_classifier("bert", num_layers=5, seed=3), model.tokenizer, FP32)
+    others = SoftLabelledTexts.from_teacher(teacher, texts, max_length=model.config.max_length)
+    assert (others.logits.argmax(1) != labels.logits.argmax(1)).any()
+    epochs = train_branches(model, others, config(epochs=20), held_out=others)
+    assert all(
+        after.kl < 0.5 * before.kl
+        for before, after in zip(epochs[0].branches, epochs[-1].branches, strict=True)
+    )
+
+
+def test_pairs_are_read_as_pairs(model, labels, texts):
+    pairs = SoftLabelledTexts(labels.texts, list(texts[::-1]), labels.logits, labels.num_tokens)
+    of_pairs = deepcopy(model)
+    train_branches(model, labels, config(epochs=1))
+    train_branches(of_pairs, pairs, config(epochs=1))
+    assert any(
+        not torch.equal(value, model.state_dict()[name]) for name, value in of_pairs.state_dict().items()
+    )
+
+
+# -- killed and resumed -------------------------------------------------------------------------------
+
+
+class KilledError(Exception):
+    """Stands in for the end of a process."""
+
+
+@pytest.mark.parametrize("kill_after", range(1, EPOCHS * STEPS_PER_EPOCH + 1))
+def test_a_resumed_run_ends_as_one_that_was_not_killed(model, labels, tmp_path, kill_after):
+    whole, killed = deepcopy(model), deepcopy(model)
+    state = TrainingState(path=tmp_path / "state.safetensors", job="a job", save_every=2)
+    epochs = train_branches(whole, labels, config(), held_out=labels)
+
+    def on_step(report):
+        if report.step == kill_after:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train_branches(killed, labels, config(), held_out=labels, state=state, on_step=on_step)
+    # As in a new process: fresh branches.
+    steps = []
+    resumed = train_branches(
+        model, labels, config(), held_out=labels, state=state, on_step=lambda r: steps.append(r.step)
+    )
+    assert_equal(model.state_dict(), whole.state_dict())
+    assert resumed == epochs[EPOCHS - len(resumed) :]
+    assert len(resumed) == EPOCHS - (steps[0] - 1) // STEPS_PER_EPOCH
+    assert steps == list(range(steps[0], EPOCHS * STEPS_PER_EPOCH + 1))
+    assert steps[0] > kill_after - 3
+
+
+def test_a_finished_run_is_not_trained_again(model, labels, tmp_path):
+    state = TrainingState(path=tmp_path / "state.safetensors", job="a job")
+    fresh = deepcopy(model)
+    train_branches(model, labels, config(), state=state)
+    assert train_branches(fresh, labels, config(), held_out=labels, state=state) == []
+    assert_equal(fresh.state_dict(), model.state_dict())
+
+
+# -- configuration ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
+def test_a_weight_that_is_none_is_refused(weight):
+    with pytest.raises(ParameterError, match=f"`hard_label_weight` {weight} is not 0 or above"):
+        config(hard_label_weight=weight)
