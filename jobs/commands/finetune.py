@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobs.driver.atomic_directory import METRICS_FILE, AtomicOutputDirectory
-from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console
+from jobs.terminal.console import print_next_step, print_settings, stdout_console, training_progress
 from jobs.terminal.options import FormatName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from model.engine.execution import Execution
-    from model.training.loop import StepReport, TrainingConfig
-    from pipeline.reading.labeled_texts import LabelledTexts
+    from model.training.classifier import FinetuningEpoch, FinetuningResult
+    from model.training.labelled_texts import LabelledTexts
+    from model.training.loop import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +101,7 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
         FastBertJobsError: a mistake that the user can cure.
     """
     from model.engine.execution import resolve_execution
-    from pipeline.reading.labeled_texts import sorted_labels
+    from model.training.labelled_texts import sorted_labels
 
     training = config.training()
     working = AtomicOutputDirectory(config.output, overwrite=config.overwrite, sources=(config.model,))
@@ -114,12 +111,11 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
     _check_labels(config, labels, eval_rows)
     model, tokenizer = _load(config, labels)
     execution = resolve_execution()
-    model.to(execution.device)
     _show(config, model, rows, execution)
     working.start()
-    finetuning = _Finetuning(config, model, tokenizer, labels, execution)
-    finetuning.train(rows, eval_rows, training)
-    _save(config, working, rows, finetuning)
+    result = _train(config, training, model, tokenizer, rows, eval_rows, execution)
+    _save(config, working, model, tokenizer, rows, result)
+    working.finish()
     console = stdout_console()
     console.print(f"wrote {config.output}", markup=False)
     text = f"--text-column {config.text_column}"
@@ -127,9 +123,7 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
         console,
         f"fastbert-jobs label-teacher --input CORPUS {text} --teacher {config.output} --output labels",
     )
-    return FinetuneSummary(
-        output=config.output, labels=labels, num_rows=len(rows), accuracy=finetuning.best_accuracy
-    )
+    return FinetuneSummary(output=config.output, labels=labels, num_rows=len(rows), accuracy=result.accuracy)
 
 
 def _show(config: FinetuneConfig, model: PreTrainedModel, rows: LabelledTexts, execution: Execution) -> None:
@@ -148,7 +142,7 @@ def _show(config: FinetuneConfig, model: PreTrainedModel, rows: LabelledTexts, e
 
 def _read(config: FinetuneConfig, patterns: tuple[str, ...]) -> LabelledTexts:
     from pipeline.reading.inputs import Columns
-    from pipeline.reading.labeled_texts import read_labelled_texts
+    from pipeline.reading.labelled_texts import read_labelled_texts
 
     columns = Columns(text=config.text_column, text_pair=config.text_pair_column, keep=(config.label_column,))
     return read_labelled_texts(patterns, columns, label_column=config.label_column, format=config.format)
@@ -161,9 +155,9 @@ def _check_labels(config: FinetuneConfig, labels: tuple[str, ...], eval_rows: La
         raise InputError(
             f"column {config.label_column!r} holds one label only, {labels[0]!r}; a classifier needs two"
         )
-    strange = sorted(set(eval_rows.labels if eval_rows else ()).difference(labels))
-    if strange:
-        raise InputError(f"--eval-input has labels that --input has not: {', '.join(strange[:5])}")
+    unknown = sorted(set(eval_rows.labels if eval_rows else ()).difference(labels))
+    if unknown:
+        raise InputError(f"--eval-input has labels that --input has not: {', '.join(unknown[:5])}")
 
 
 def _load(config: FinetuneConfig, labels: tuple[str, ...]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -179,130 +173,60 @@ def _load(config: FinetuneConfig, labels: tuple[str, ...]) -> tuple[PreTrainedMo
     return model, tokenizer
 
 
-class _Finetuning:
-    """The training of one classifier."""
+def _train(
+    config: FinetuneConfig,
+    training: TrainingConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: LabelledTexts,
+    eval_rows: LabelledTexts | None,
+    execution: Execution,
+) -> FinetuningResult:
+    """Train the classifier, and print how it does after every epoch."""
+    from model.training.classifier import finetune
 
-    def __init__(
-        self,
-        config: FinetuneConfig,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        labels: tuple[str, ...],
-        execution: Execution,
-    ) -> None:
-        self._config, self._model, self._tokenizer = config, model, tokenizer
-        self._places = {label: place for place, label in enumerate(labels)}
-        self._execution = execution
-        self._best: dict[str, Tensor] | None = None
-        self.best_accuracy: float | None = None
-        self.epochs: list[dict[str, float]] = []
-
-    def train(self, rows: LabelledTexts, eval_rows: LabelledTexts | None, training: TrainingConfig) -> None:
-        """Train all weights; with eval rows the best epoch's are kept."""
-        import torch
-
-        from model.training.batching import bucketed_batches, step_seed
-        from model.training.loop import train
-
-        texts, places = self._prepare(rows)
-        evaluation = self._prepare(eval_rows) if eval_rows else None
-        lengths = torch.from_numpy(texts.lengths)
-
-        def batches(epoch: int) -> Iterator[list[int]]:
-            generator = torch.Generator().manual_seed(step_seed(training.seed, epoch))
-            return bucketed_batches(lengths, training.batch_size, generator=generator)
-
-        with progress_bar(rate="loss") as progress:
-            bar = progress.add_task("finetune", total=None, loss="")
-            losses: list[float] = []
-
-            def on_step(report: StepReport) -> None:
-                losses.append(report.loss)
-                progress.update(
-                    bar, total=report.total_steps, completed=report.step, loss=f"loss {report.loss:.3f}"
-                )
-
-            def on_epoch(epoch: int) -> None:
-                self._evaluate(epoch, sum(losses) / len(losses), evaluation)
-                losses.clear()
-                self._model.train()
-
-            self._model.train()
-            train(
-                self._model,
-                training,
-                batches=batches,
-                steps_per_epoch=-(-len(rows) // training.batch_size),
-                backward=lambda batch: self._backward(texts, places, batch),
-                on_step=on_step,
-                on_epoch=on_epoch,
-            )
-        self._model.eval()
-        if self._best is not None:
-            self._model.load_state_dict(self._best)
-
-    def save(self, directory: Path) -> None:
-        """Write the classifier and its tokenizer."""
-        from model.checkpoints.loading import quiet_transformers
-
-        with quiet_transformers():
-            self._model.cpu().save_pretrained(directory)
-        self._tokenizer.save_pretrained(directory)
-
-    def _prepare(self, rows: LabelledTexts) -> tuple[Any, Tensor]:
-        import torch
-
-        from model.tokens.tokenization import tokenize
-
-        texts = tokenize(self._tokenizer, rows.texts, rows.text_pairs, max_length=self._config.max_length)
-        return texts, torch.tensor([self._places[label] for label in rows.labels])
-
-    def _backward(self, texts: Any, places: Tensor, batch: list[int]) -> float:
-        import numpy as np
-        from torch.nn import functional
-
-        from model.exits.teacher import padded_inputs
-
-        inputs = padded_inputs(self._tokenizer, texts.take(np.array(batch)), self._model.device)
-        logits = self._model(**inputs).logits
-        loss = functional.cross_entropy(logits, places[batch].to(logits.device))
-        loss.backward()
-        return loss.item()
-
-    def _evaluate(self, epoch: int, loss: float, evaluation: tuple[Any, Tensor] | None) -> None:
-        """Report an epoch, and remember its weights if they are the best so far."""
-        from model.exits.teacher import teacher_logits
-
-        line = f"epoch {epoch} of {self._config.epochs}: loss {loss:.4f}"
-        report = {"epoch": epoch, "loss": loss}
-        if evaluation is not None:
-            texts, places = evaluation
-            self._model.eval()
-            logits = teacher_logits(
-                self._model, self._tokenizer, texts, token_budget=self._execution.token_budget
-            )
-            accuracy = float((logits.argmax(axis=1) == places.numpy()).mean())
-            report["accuracy"] = accuracy
-            line += f", accuracy {accuracy:.2%} on {len(places):,} rows"
-            if self.best_accuracy is None or accuracy > self.best_accuracy:
-                self.best_accuracy = accuracy
-                state = self._model.state_dict()
-                self._best = {name: value.clone() for name, value in state.items()}
-        self.epochs.append(report)
+    def on_epoch(epoch: FinetuningEpoch) -> None:
+        line = f"epoch {epoch.epoch} of {config.epochs}: loss {epoch.loss:.4f}"
+        if eval_rows is not None:
+            line += f", accuracy {epoch.accuracy:.2%} on {len(eval_rows):,} rows"
         stdout_console().print(line)
+
+    with training_progress("finetune") as on_step:
+        return finetune(
+            model,
+            tokenizer,
+            rows,
+            training,
+            max_length=config.max_length,
+            evaluation=eval_rows,
+            execution=execution,
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
 
 
 def _save(
-    config: FinetuneConfig, working: AtomicOutputDirectory, rows: LabelledTexts, finetuning: _Finetuning
+    config: FinetuneConfig,
+    working: AtomicOutputDirectory,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: LabelledTexts,
+    result: FinetuningResult,
 ) -> None:
-    """Write the classifier and how it was made, and give both their final name."""
-    finetuning.save(working.partial)
+    """Write the classifier, its tokenizer and how it was made."""
+    from model.checkpoints.loading import quiet_transformers
+
+    with quiet_transformers():
+        model.save_pretrained(working.partial)
+    tokenizer.save_pretrained(working.partial)
+    epochs = [
+        {name: value for name, value in asdict(epoch).items() if value is not None} for epoch in result.epochs
+    ]
     content = {
         "config": asdict(config),
         "num_rows": len(rows),
         "num_rejected": rows.num_rejected,
-        "epochs": finetuning.epochs,
-        "accuracy": finetuning.best_accuracy,
+        "epochs": epochs,
+        "accuracy": result.accuracy,
     }
     (working.partial / METRICS_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    working.finish()

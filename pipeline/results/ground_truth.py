@@ -12,7 +12,7 @@ from model.errors import InputError
 from pipeline.contract import schema
 from pipeline.reading.columns import check_label_name
 from pipeline.reading.inputs import Columns, inspect_inputs
-from pipeline.reading.labeled_texts import ROWS_PER_ITEM, as_text, read_rows
+from pipeline.reading.labelled_texts import ROWS_PER_ITEM, as_text, read_rows
 from pipeline.results.exit_stats import NO_LABEL, LabelIds, TrueLabels
 
 

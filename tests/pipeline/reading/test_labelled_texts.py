@@ -4,18 +4,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from model.errors import InputError
+from model.training.labelled_texts import LabelledTexts
 from pipeline.reading.inputs import Columns, inspect_inputs
-from pipeline.reading.labeled_texts import (
-    LabelledTexts,
-    as_text,
-    read_labelled_texts,
-    read_rows,
-    sorted_labels,
-)
+from pipeline.reading.labelled_texts import as_text, read_labelled_texts, read_rows
 from tests.job_fixtures import WRITERS, write_jsonl, write_parquet
 
 COLUMNS = Columns(text="t", keep=("y",))
@@ -29,23 +22,23 @@ def read(path: Path, columns: Columns = COLUMNS) -> LabelledTexts:
 def test_rows_come_with_their_labels_in_every_format(tmp_path: Path, name: str):
     texts, labels = [f"text {i}" for i in range(30)], [f"label {i % 4}" for i in range(30)]
     WRITERS[name](tmp_path / name, {"t": texts, "y": labels})
-    found = read(tmp_path / name)
-    assert (found.texts, found.labels, found.text_pairs, found.num_rejected) == (texts, labels, None, 0)
-    assert len(found) == 30
+    rows = read(tmp_path / name)
+    assert (rows.texts, rows.labels, rows.text_pairs, rows.num_rejected) == (texts, labels, None, 0)
+    assert len(rows) == 30
 
 
 def test_pairs(tmp_path: Path):
     path = write_jsonl(tmp_path / "a.jsonl", {"t": ["a", "b"], "p": ["c", "d"], "y": ["x", "y"]})
-    found = read(path, Columns(text="t", text_pair="p", keep=("y",)))
-    assert (found.texts, found.text_pairs) == (["a", "b"], ["c", "d"])
+    rows = read(path, Columns(text="t", text_pair="p", keep=("y",)))
+    assert (rows.texts, rows.text_pairs) == (["a", "b"], ["c", "d"])
 
 
 def test_a_row_without_text_or_label_is_left_out_and_counted(tmp_path: Path):
     path = write_parquet(
         tmp_path / "a.parquet", {"t": ["a", None, " ", "d", "e"], "y": ["x", "x", "x", None, ""]}
     )
-    found = read(path)
-    assert (found.texts, found.labels, found.num_rejected) == (["a"], ["x"], 4)
+    rows = read(path)
+    assert (rows.texts, rows.labels, rows.num_rejected) == (["a"], ["x"], 4)
 
 
 def test_several_files_are_read_in_order(tmp_path: Path):
@@ -85,8 +78,8 @@ def test_labels_that_do_not_read_as_text_are_an_error(tmp_path: Path):
 @pytest.mark.parametrize("name", ["id", "text", "source", "label", "t"])
 def test_a_label_column_may_have_any_other_name(tmp_path: Path, name: str):
     path = write_jsonl(tmp_path / "a.jsonl", {"t": ["a", "b"], name: ["x", "y"]})
-    found = read_labelled_texts([str(path)], Columns(text="t", keep=(name,)), label_column=name)
-    assert (found.texts, found.labels) == (["x", "y"] if name == "t" else ["a", "b"], ["x", "y"])
+    rows = read_labelled_texts([str(path)], Columns(text="t", keep=(name,)), label_column=name)
+    assert (rows.texts, rows.labels) == (["x", "y"] if name == "t" else ["a", "b"], ["x", "y"])
 
 
 def test_labels_are_read_without_a_text_column(tmp_path: Path):
@@ -95,15 +88,3 @@ def test_labels_are_read_without_a_text_column(tmp_path: Path):
     inputs = inspect_inputs([str(tmp_path)], Columns(keep=("y",)), rows_per_shard=40)
     rows = [(path, *row.values()) for path, table, _ in read_rows(inputs) for row in table.to_pylist()]
     assert rows == [(str(tmp_path / "a.parquet"), number, number) for number in range(100)]
-
-
-@given(st.lists(st.integers(-50, 50), min_size=1))
-def test_whole_numbers_are_sorted_by_value(numbers: list[int]):
-    assert sorted_labels([str(number) for number in numbers]) == tuple(map(str, sorted(set(numbers))))
-
-
-@given(st.lists(st.text(max_size=3), min_size=1))
-def test_labels_are_distinct_and_their_order_does_not_depend_on_the_rows(labels: list[str]):
-    assert set(sorted_labels(labels)) == set(labels)
-    assert sorted_labels(labels) == sorted_labels(labels[::-1] * 2)
-    assert len(set(sorted_labels(labels))) == len(sorted_labels(labels))

@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from model.errors import InputError
+from model.training.labelled_texts import LabelledTexts
 from pipeline.contract import schema
 from pipeline.reading.columns import check_label_name
 from pipeline.reading.inputs import Columns, Inputs, inspect_inputs, read_item
 
 _BATCH_ROWS = 1 << 16
 _BATCH_BYTES = 32 << 20
-# Rows a plan's item has; nothing is written here, so it only bounds how much is skipped when one is read.
+# Rows per item of the plan; nothing is written here, so it only bounds how much is skipped when one is read.
 ROWS_PER_ITEM = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelledTexts:
-    """Texts and their labels.
-
-    Attributes:
-        texts: the texts.
-        text_pairs: the second text of each pair, None where texts are single.
-        labels: the label of each, as text.
-        num_rejected: rows left out, for want of a text or a label.
-    """
-
-    texts: list[str]
-    text_pairs: list[str] | None
-    labels: list[str]
-    num_rejected: int
-
-    def __len__(self) -> int:
-        return len(self.texts)
 
 
 def read_labelled_texts(
@@ -56,22 +36,25 @@ def read_labelled_texts(
     """
     check_label_name(label_column)
     inputs = inspect_inputs(patterns, columns, rows_per_shard=ROWS_PER_ITEM, format=format)
-    found = LabelledTexts(
-        texts=[], text_pairs=None if columns.text_pair is None else [], labels=[], num_rejected=0
-    )
+    texts: list[str] = []
+    text_pairs: list[str] = []
+    labels: list[str] = []
     num_rejected = 0
     for _, rows, rejected in read_rows(inputs):
-        labels = as_text(rows[label_column])
-        rows = rows.filter(labels.is_valid())
-        num_rejected += rejected + labels.null_count
-        found.texts.extend(rows[schema.INPUT_TEXT].to_pylist())
-        if found.text_pairs is not None:
-            found.text_pairs.extend(rows[schema.INPUT_TEXT_PAIR].to_pylist())
-        found.labels.extend(labels.drop_null().to_pylist())
-    if not found.texts:
+        row_labels = as_text(rows[label_column])
+        rows = rows.filter(row_labels.is_valid())
+        num_rejected += rejected + row_labels.null_count
+        texts.extend(rows[schema.INPUT_TEXT].to_pylist())
+        if columns.text_pair is not None:
+            text_pairs.extend(rows[schema.INPUT_TEXT_PAIR].to_pylist())
+        labels.extend(row_labels.drop_null().to_pylist())
+    if not texts:
         raise InputError(f"no row of {', '.join(patterns)} has both a text and a {label_column!r}")
     return LabelledTexts(
-        texts=found.texts, text_pairs=found.text_pairs, labels=found.labels, num_rejected=num_rejected
+        texts=texts,
+        text_pairs=None if columns.text_pair is None else text_pairs,
+        labels=labels,
+        num_rejected=num_rejected,
     )
 
 
@@ -101,15 +84,3 @@ def as_text(labels: pa.ChunkedArray) -> pa.ChunkedArray:
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
         raise InputError(f"labels of type {labels.type} do not read as text; name another column") from error
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
-
-
-def sorted_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the distinct labels in order, whole numbers by their value.
-
-    >>> sorted_labels(["b", "a", "b"]), sorted_labels(["10", "9"])
-    (('a', 'b'), ('9', '10'))
-    """
-    distinct = set(labels)
-    if all(label.removeprefix("-").isdecimal() for label in distinct):
-        return tuple(sorted(distinct, key=int))
-    return tuple(sorted(distinct))
