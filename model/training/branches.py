@@ -7,6 +7,7 @@ from functools import cache, partial
 from itertools import accumulate
 
 import torch
+from torch import Tensor
 
 from model.engine.engine import Engine
 from model.engine.execution import Execution, resolve_execution
@@ -95,7 +96,7 @@ def train_branches(
     """Train all branches on a teacher's answers, in one pass per epoch over the frozen backbone.
 
     Self-distillation of Liu et al. 2020, section 3.3: the teacher may be the model's own last layer, or any
-    classifier of the same labels.
+    classifier of the same labels. Branches are models of their own: how one is trained depends on no other.
 
     Args:
         model: its branches are trained in place, in float32; its backbone is read alone.
@@ -112,7 +113,7 @@ def train_branches(
         What `on_epoch` was told; epochs that an earlier run had finished are not among them.
 
     Raises:
-        TrainingError: if a loss or a gradient is not finite; the step is then not taken.
+        TrainingError: if a branch's loss or gradient is not finite; the step is then not taken.
         ArtifactError: if `state` is another training's.
     """
     engine = engine or backbone_engine(model, resolve_execution())
@@ -124,6 +125,7 @@ def train_branches(
         batches=partial(_batches, model, engine, source, config.training),
         steps_per_epoch=source.steps_per_epoch(config.training.batch_size),
         backward=partial(_backward, model, engine, config),
+        parts={f"branch after layer {layer}": branch for layer, branch in enumerate(model.branches, start=1)},
         state=state,
     )
     epochs: list[EpochQualities] = []
@@ -165,9 +167,9 @@ def _layer_states(
 
 def _backward(
     model: FastBertForSequenceClassification, engine: Engine, config: DistillationConfig, batch: _Batch
-) -> float:
-    """Add the gradients of a batch to the branches', and return the sum of their losses."""
-    losses = branch_gradients(
+) -> Tensor:
+    """Add the gradients of a batch to the branches', and return the loss of each, (branches,) float32."""
+    return branch_gradients(
         model.branches,
         engine,
         batch.states(),
@@ -176,7 +178,6 @@ def _backward(
         direction=config.kl_direction,
         hard_label_weight=config.hard_label_weight,
     )
-    return float(losses.sum())
 
 
 def _tokenize(model: FastBertForSequenceClassification, labels: SoftLabelledTexts) -> TokenizedTexts:

@@ -183,10 +183,10 @@ def _batches(examples: _Examples, config: TrainingConfig, epoch: int) -> Iterato
 
 def _backward(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: _Examples, rows: list[int]
-) -> float:
-    """Add the gradients of a batch, and return its cross-entropy."""
+) -> Tensor:
+    """Add the gradients of a batch, and return its cross-entropy, a float32 scalar."""
     inputs = padded_inputs(tokenizer, examples.texts.take(np.array(rows)), model.device)
     logits = model(**inputs).logits
     loss = functional.cross_entropy(logits, examples.label_ids[rows].to(logits.device))
     loss.backward()
-    return float(loss.item())
+    return loss.detach()

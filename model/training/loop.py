@@ -1,14 +1,13 @@
 """The one training loop; fine-tuning and distillation differ in their loss and in what is trainable."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from model.checks import check_at_least, check_seed
 from model.errors import ParameterError, TrainingError
@@ -29,7 +28,7 @@ class TrainingConfig:
         seed: of the order of the texts and of dropout.
         weight_decay: of matrices; biases and norms are left alone.
         warmup: share of all steps over which the learning rate rises from 0; it then falls to 0.
-        max_grad_norm: the largest norm of all gradients together; they are scaled down to it.
+        max_grad_norm: the largest norm of a part's gradients together; they are scaled down to it.
     """
 
     epochs: int
@@ -86,7 +85,7 @@ class StepReport:
     Attributes:
         step: steps done, over all epochs.
         total_steps: steps to do.
-        loss: of this step's batch.
+        loss: of this step's batch, the sum over all parts.
         finished_epoch: the epoch, from 1, that this step was the last of; None within one.
     """
 
@@ -117,7 +116,7 @@ def train(
     *,
     batches: Callable[[int], Iterable[Batch]],
     steps_per_epoch: int,
-    backward: Callable[[Batch], float],
+    backward: Callable[[Batch], Tensor],
     on_step: Callable[[StepReport], None] = ignore,
     on_epoch: Callable[[int], None] = ignore,
     state: TrainingState | None = None,
@@ -149,7 +148,8 @@ def training_steps(
     *,
     batches: Callable[[int], Iterable[Batch]],
     steps_per_epoch: int,
-    backward: Callable[[Batch], float],
+    backward: Callable[[Batch], Tensor],
+    parts: Mapping[str, nn.Module] | None = None,
     state: TrainingState | None = None,
 ) -> Iterator[StepReport]:
     """Train what is trainable in `module`, a step whenever the next report is asked for.
@@ -162,11 +162,15 @@ def training_steps(
         config: how.
         batches: the batches of an epoch (from 0), the same at every call.
         steps_per_epoch: how many these are.
-        backward: adds the gradients of a batch to the parameters' (which are none), and returns its loss.
+        backward: adds the gradients of a batch to the parameters' (which are none), and returns the loss of
+            each part on it, (parts,) float32 without gradient; a scalar where there is one part.
+        parts: what `module` is made of, by name, where each part is a model of its own that is trained beside
+            the others: its gradients are clipped by their own norm, so that its steps depend on no other
+            part. None for one part.
         state: where to save and resume; None for neither.
 
     Raises:
-        TrainingError: if a loss or a gradient is not finite; the step is then not taken.
+        TrainingError: if a loss or a gradient is not finite, naming the part; the step is then not taken.
         ArtifactError: if `state` is another training's.
     """
     optimizer = make_optimizer(module, config)
@@ -175,11 +179,19 @@ def training_steps(
     while step < total_steps:
         epoch, steps_done = divmod(step, steps_per_epoch)
         for batch in islice(batches(epoch), steps_done, None):
-            loss = _take_step(module, optimizer, config, step, total_steps, partial(backward, batch))
+            _set_learning_rate(optimizer, config, step, total_steps)
+            torch.manual_seed(step_seed(config.seed, step))
+            optimizer.zero_grad()
+            losses = backward(batch)
+            _clip_gradients(parts or {"": module}, losses, config, step + 1)
+            optimizer.step()
             step += 1
             is_last = step == (epoch + 1) * steps_per_epoch
             yield StepReport(
-                step=step, total_steps=total_steps, loss=loss, finished_epoch=epoch + 1 if is_last else None
+                step=step,
+                total_steps=total_steps,
+                loss=float(losses.sum()),
+                finished_epoch=epoch + 1 if is_last else None,
             )
             # After it was told of: who is killed in between is told again of the epoch, not left out.
             if state and (is_last or step % state.save_every == 0):
@@ -187,29 +199,33 @@ def training_steps(
         assert step == (epoch + 1) * steps_per_epoch, "an epoch has as many batches as was said"
 
 
-def _take_step(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    config: TrainingConfig,
-    step: int,
-    total_steps: int,
-    backward: Callable[[], float],
-) -> float:
-    """Take `step`, from 0, unless its loss or gradients are not finite; return its loss."""
+def _set_learning_rate(
+    optimizer: torch.optim.Optimizer, config: TrainingConfig, step: int, total_steps: int
+) -> None:
+    """Set the rate that `step`, from 0, is taken at."""
+    share = linear_warmup_decay(step, total_steps=total_steps, warmup=config.warmup)
     for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate * linear_warmup_decay(
-            step, total_steps=total_steps, warmup=config.warmup
-        )
-    torch.manual_seed(step_seed(config.seed, step))
-    optimizer.zero_grad()
-    loss = backward()
-    trainable = (p for p in module.parameters() if p.requires_grad)
-    norm = float(nn.utils.clip_grad_norm_(trainable, config.max_grad_norm))
-    for name, value in (("loss", loss), ("gradient", norm)):
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the {name} of step {step + 1} is {value}; lower `learning_rate` "
-                f"{config.learning_rate:g}, or see whether the model's weights and the soft labels are finite"
-            )
-    optimizer.step()
-    return loss
+        group["lr"] = config.learning_rate * share
+
+
+def _clip_gradients(
+    parts: Mapping[str, nn.Module], losses: Tensor, config: TrainingConfig, step: int
+) -> None:
+    """Scale the gradients of each part down to the largest norm.
+
+    Raises:
+        TrainingError: if a part's loss or gradient is not finite, naming the part.
+    """
+    norms = [
+        nn.utils.clip_grad_norm_([p for p in part.parameters() if p.requires_grad], config.max_grad_norm)
+        for part in parts.values()
+    ]
+    # One transfer from the device for each list, not one for each number.
+    for quantity, values in (("loss", losses.reshape(-1)), ("gradient", torch.stack(norms))):
+        for name, value in zip(parts, values.tolist(), strict=True):
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{name and name + ': '}the {quantity} of step {step} is {value}; lower `learning_rate` "
+                    f"{config.learning_rate:g}, or see whether the model's weights and the soft labels are "
+                    "finite"
+                )

@@ -29,7 +29,7 @@ def fit(module, options, loss, *, steps_per_epoch=5, on_step=None, on_epoch=None
 def backward(loss):
     """Add the gradients of `loss`, and return it."""
     loss.backward()
-    return loss.item()
+    return loss.detach()
 
 
 class Network(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model.engine.execution import Precision, resolve_execution
-from model.errors import ParameterError
+from model.errors import ParameterError, TrainingError
 from model.exits.teacher import Teacher
 from model.tokens.tokenization import tokenize
 from model.training.branches import DistillationConfig, backbone_engine, train_branches
@@ -150,6 +150,31 @@ def test_pairs_are_read_as_pairs(model, labels, texts):
     assert any(
         not torch.equal(value, model.state_dict()[name]) for name, value in of_pairs.state_dict().items()
     )
+
+
+# -- each branch is a model of its own ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("learning_rate", [3e-3, 3e-2])
+def test_a_huge_gradient_of_one_branch_leaves_the_others_steps_as_they_were(model, labels, learning_rate):
+    other = deepcopy(model)
+    with torch.no_grad():
+        other.branches[1].classifier.weight.mul_(1e3)
+    for each in (model, other):
+        train_branches(each, labels, config(learning_rate=learning_rate))
+    for index, (branch, same) in enumerate(zip(model.branches, other.branches, strict=True)):
+        if index != 1:
+            assert_equal(same.state_dict(), branch.state_dict())
+
+
+def test_a_branch_that_is_not_finite_is_named_and_no_branch_takes_the_step(model, labels):
+    with torch.no_grad():
+        model.branches[1].dense.bias.fill_(torch.nan)
+    before = weights_of(model)
+    with pytest.raises(TrainingError, match=r"^branch after layer 2: the loss of step 1 is nan; lower"):
+        train_branches(model, labels, config())
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]) or value.isnan().all(), name
 
 
 # -- killed and resumed -------------------------------------------------------------------------------

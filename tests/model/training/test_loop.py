@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from model.errors import ParameterError, TrainingError
-from model.training.loop import StepReport, linear_warmup_decay, make_optimizer
+from model.training.loop import StepReport, linear_warmup_decay, make_optimizer, training_steps
 from tests.model.training.small_network import INPUTS, Network, config, fit, shuffled
 
 # -- what is trained ----------------------------------------------------------------------------------
@@ -60,6 +60,93 @@ def test_gradients_are_scaled_down_to_the_norm():
         on_step=norm,
     )
     assert norms == pytest.approx([0.25] * 10, rel=1e-4)
+
+
+class TwoParts(nn.Module):
+    """Two models that are trained beside each other."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(7)
+        self.first, self.second = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def steps(self, *, scales):
+        """Train; `scales` are what the losses of the two are multiplied by."""
+
+        def backward(rows):
+            losses = [
+                scale * part(INPUTS[rows]).square().mean()
+                for scale, part in zip(scales, (self.first, self.second), strict=True)
+            ]
+            torch.stack(losses).sum().backward()
+            return torch.stack(losses).detach()
+
+        return training_steps(
+            self,
+            config(),
+            batches=shuffled,
+            steps_per_epoch=6,
+            backward=backward,
+            parts={"first": self.first, "second": self.second},
+        )
+
+
+def norm_of(module):
+    return float(torch.cat([p.grad.flatten() for p in module.parameters()]).norm())
+
+
+def test_the_gradients_of_each_part_are_scaled_down_to_the_norm():
+    module = TwoParts()
+    for _ in module.steps(scales=(1000, 1e-3)):
+        assert norm_of(module.first) == pytest.approx(1.0, rel=1e-4)
+        assert 0 < norm_of(module.second) < 0.1
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e12])
+def test_a_parts_steps_are_the_same_whatever_anothers_gradients(scale):
+    alone, beside = TwoParts(), TwoParts()
+    losses = [report.loss for report in alone.steps(scales=(1, 1))]
+    scaled = [report.loss for report in beside.steps(scales=(1, scale))]
+    assert torch.equal(alone.first.weight, beside.first.weight)
+    assert torch.equal(alone.first.bias, beside.first.bias)
+    assert len(losses) == len(scaled) == 12
+    assert scaled[0] > losses[0]
+
+
+@pytest.mark.parametrize(
+    ("scale", "quantity"), [(math.nan, "loss of step 1 is nan"), (math.inf, "loss of step 1 is inf")]
+)
+def test_a_loss_that_is_not_finite_names_its_part_and_no_part_takes_the_step(scale, quantity):
+    module = TwoParts()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    with pytest.raises(TrainingError, match=f"^second: the {quantity}; lower `learning_rate` 0.01"):
+        list(module.steps(scales=(1, scale)))
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_a_gradient_that_is_not_finite_names_its_part():
+    module = TwoParts()
+    with torch.no_grad():
+        module.second.weight.zero_()
+        module.second.bias.zero_()
+
+    def backward(_):
+        losses = torch.stack([module.first.weight.sum(), module.second.weight.sqrt().sum()])
+        losses.sum().backward()
+        return losses.detach()
+
+    steps = training_steps(
+        module,
+        config(),
+        batches=shuffled,
+        steps_per_epoch=6,
+        backward=backward,
+        parts={"first": module.first, "second": module.second},
+    )
+    before = module.first.weight.clone()
+    with pytest.raises(TrainingError, match=r"^second: the gradient of step 1 is inf"):
+        list(steps)
+    assert torch.equal(module.first.weight, before)
 
 
 def test_training_learns():

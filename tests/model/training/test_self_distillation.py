@@ -182,7 +182,7 @@ def test_training_the_branches_leaves_the_backbone_bit_for_bit(model, batch):
         TrainingConfig(epochs=15, learning_rate=3e-3, batch_size=18),
         batches=lambda _: [batch],
         steps_per_epoch=1,
-        backward=lambda batch: losses_of(model, batch).sum().item(),
+        backward=lambda batch: losses_of(model, batch).sum(),
         on_step=lambda report: losses.append(report.loss),
         on_epoch=lambda _: None,
     )
