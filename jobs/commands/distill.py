@@ -41,7 +41,7 @@ class DistillConfig:
         output: directory of the FastBERT.
         epochs: passes over the soft labels.
         learning_rate: highest learning rate.
-        batch_size: texts per step.
+        batch_size: texts a step.
         seed: of the branches' first weights and of the order.
         kl_direction: `teacher-student` or `student-teacher`.
         hard_label_weight: weight of the cross-entropy with the teacher's answers.

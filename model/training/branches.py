@@ -51,6 +51,10 @@ class DistillationConfig:
         Raises:
             ParameterError: naming the parameter and the rule.
         """
+        if self.kl_direction not in list(KlDirection):
+            raise ParameterError(
+                f"`kl_direction` {self.kl_direction!r} is not one of {', '.join(KlDirection)}"
+            )
         if not 0 <= self.hard_label_weight < math.inf:
             raise ParameterError(f"`hard_label_weight` {self.hard_label_weight} is not 0 or above")
 

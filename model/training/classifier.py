@@ -85,8 +85,8 @@ def finetune(
     examples = _Examples.of(model, tokenizer, rows, max_length)
     best = None
     if evaluation is not None:
-        judged_by = _Examples.of(model, tokenizer, evaluation, max_length)
-        best = _BestEpoch(model, tokenizer, judged_by, execution.token_budget)
+        held_out = _Examples.of(model, tokenizer, evaluation, max_length)
+        best = _BestEpoch(model, tokenizer, held_out, execution.token_budget)
     home = model.device
     model.to(execution.device).train()
     losses: list[float] = []
@@ -101,9 +101,7 @@ def finetune(
         losses.append(report.loss)
         on_step(report)
         if report.finished_epoch is not None:
-            loss, accuracy = sum(losses) / len(losses), best.evaluate() if best else None
-            epochs.append(FinetuningEpoch(epoch=report.finished_epoch, loss=loss, accuracy=accuracy))
-            losses.clear()
+            epochs.append(_finish_epoch(report.finished_epoch, losses, best))
             on_epoch(epochs[-1])
             model.train()
     if best is not None:
@@ -173,6 +171,13 @@ class _BestEpoch:
     def restore(self) -> None:
         """Give the classifier the weights that it was best with."""
         self._model.load_state_dict(self._weights)
+
+
+def _finish_epoch(epoch: int, losses: list[float], best: _BestEpoch | None) -> FinetuningEpoch:
+    """Return how the classifier does after `epoch`, and empty the list of its steps' losses."""
+    loss, accuracy = sum(losses) / len(losses), best.evaluate() if best else None
+    losses.clear()
+    return FinetuningEpoch(epoch=epoch, loss=loss, accuracy=accuracy)
 
 
 def _batches(examples: _Examples, config: TrainingConfig, epoch: int) -> Iterator[list[int]]:

@@ -45,7 +45,7 @@ def self_distillation_loss(
     """
     student = student_logits.float().log_softmax(dim=-1)
     teacher = teacher_logits.float().log_softmax(dim=-1)
-    first, second = (teacher, student) if direction is KlDirection.TEACHER_STUDENT else (student, teacher)
+    first, second = (teacher, student) if direction == KlDirection.TEACHER_STUDENT else (student, teacher)
     # KL(first || second): torch's function takes them the other way round.
     loss = functional.kl_div(second, first, reduction="batchmean", log_target=True)
     if hard_label_weight:

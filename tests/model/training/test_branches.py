@@ -223,3 +223,18 @@ def test_a_finished_run_is_not_trained_again(model, labels, tmp_path):
 def test_a_weight_that_is_none_is_refused(weight):
     with pytest.raises(ParameterError, match=f"`hard_label_weight` {weight} is not 0 or above"):
         config(hard_label_weight=weight)
+
+
+def test_a_direction_that_is_none_is_refused():
+    with pytest.raises(
+        ParameterError, match="`kl_direction` 'both' is not one of teacher-student, student-teacher"
+    ):
+        config(kl_direction="both")
+
+
+@pytest.mark.parametrize("direction", KlDirection)
+def test_a_direction_may_be_given_by_its_name(model, labels, direction):
+    by_name = deepcopy(model)
+    train_branches(model, labels, config(kl_direction=direction))
+    train_branches(by_name, labels, config(kl_direction=str(direction.value)))
+    assert_equal(by_name.state_dict(), model.state_dict())
