@@ -17,7 +17,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from model.checkpoints.loading import load_classifier, load_config, load_tokenizer, quiet_transformers
-from model.training.loop import StepReport, TrainingConfig, train
+from model.training.loop import TrainingConfig, training_steps
 from model.training.self_distillation import self_distillation_loss
 from model.training.soft_labelled_texts import SoftLabelledTexts
 from pipeline.results.soft_labels import SoftLabels
@@ -81,26 +81,23 @@ def distil(
         loss.backward()
         return loss.detach()
 
-    losses: list[float] = []
-
-    def on_step(report: StepReport) -> None:
-        losses.append(report.loss)
-        if report.step % REPORT_EVERY == 0:
-            mean, minutes = sum(losses) / len(losses), (time.monotonic() - started) / 60
-            say(f"step {report.step:,} of {report.total_steps:,}: loss {mean:.4f}, {minutes:.1f} min")
-            losses.clear()
-
     say(f"{student.config.num_hidden_layers} layers, {labels.num_train_rows:,} rows, {config}")
     student.train()
-    train(
+    losses: list[float] = []
+    for report in training_steps(
         student,
         config,
         batches=lambda epoch: labels.batches(epoch, batch_size=config.batch_size, seed=config.seed),
         steps_per_epoch=labels.steps_per_epoch(config.batch_size),
         backward=backward,
-        on_step=on_step,
-        on_epoch=lambda epoch: say(f"epoch {epoch} of {config.epochs} done"),
-    )
+    ):
+        losses.append(report.loss)
+        if report.step % REPORT_EVERY == 0:
+            mean, minutes = sum(losses) / len(losses), (time.monotonic() - started) / 60
+            say(f"step {report.step:,} of {report.total_steps:,}: loss {mean:.4f}, {minutes:.1f} min")
+            losses.clear()
+        if report.finished_epoch is not None:
+            say(f"epoch {report.finished_epoch} of {config.epochs} done")
     student.eval()
 
 

@@ -110,38 +110,6 @@ def make_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Ada
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
-def train(
-    module: nn.Module,
-    config: TrainingConfig,
-    *,
-    batches: Callable[[int], Iterable[Batch]],
-    steps_per_epoch: int,
-    backward: Callable[[Batch], Tensor],
-    on_step: Callable[[StepReport], None] = ignore,
-    on_epoch: Callable[[int], None] = ignore,
-    state: TrainingState | None = None,
-) -> None:
-    """Take all steps of `training_steps`, which says what the arguments are and what is raised.
-
-    Args:
-        module: as there.
-        config: as there.
-        batches: as there.
-        steps_per_epoch: as there.
-        backward: as there.
-        on_step: told of every step.
-        on_epoch: told of every epoch that was finished, from 1; of the last one again after a kill.
-        state: as there.
-    """
-    steps = training_steps(
-        module, config, batches=batches, steps_per_epoch=steps_per_epoch, backward=backward, state=state
-    )
-    for report in steps:
-        on_step(report)
-        if report.finished_epoch is not None:
-            on_epoch(report.finished_epoch)
-
-
 def training_steps(
     module: nn.Module,
     config: TrainingConfig,

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from model.training.batching import bucketed_batches
-from model.training.loop import TrainingConfig, train
+from model.training.loop import TrainingConfig, training_steps
 
 
 def config(**options):
@@ -14,16 +14,19 @@ def config(**options):
 
 def fit(module, options, loss, *, steps_per_epoch=5, on_step=None, on_epoch=None, batches=None, state=None):
     """Train `module` on `loss(batch)`."""
-    train(
+    steps = training_steps(
         module,
         options,
         batches=batches or (lambda _: range(steps_per_epoch)),
         steps_per_epoch=steps_per_epoch,
         backward=lambda batch: backward(loss(batch)),
-        on_step=on_step or (lambda _: None),
-        on_epoch=on_epoch or (lambda _: None),
         state=state,
     )
+    for report in steps:
+        if on_step:
+            on_step(report)
+        if on_epoch and report.finished_epoch is not None:
+            on_epoch(report.finished_epoch)
 
 
 def backward(loss):
