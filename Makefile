@@ -7,12 +7,13 @@ TORCH_INDEX ?=
 PIP    := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet \
           $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-# What `make bench` needs and no repository can hold: texts, a teacher, and where to work.
+# What `make bench` needs and this repository does not hold (see CONTRIBUTING.md): texts, a classifier that
+# was fine-tuned on SST-2, and a directory to work in.
 BENCH_DATA    ?= ../shared/data
 BENCH_TEACHER ?= ../shared/weights/sst2-teacher
 BENCH_WORK    ?= ../bench-work
 
-.PHONY: quickstart test install lint types format readme bench clean help
+.PHONY: quickstart test install lint types format tutorial performance docs bench clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -37,16 +38,22 @@ format: $(VENV)/.installed-dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-readme: $(VENV)/.installed  ## run the quickstart and put its output into README.md
-	$(BIN)/python benchmarks/readme.py
+tutorial: $(VENV)/.installed  ## run the quickstart and put its output into docs/tutorial.md, about four minutes
+	$(BIN)/python -m tools.tutorial
 
-bench: $(VENV)/.installed-bench  ## our speed against every peer's, about an hour; needs BENCH_DATA and BENCH_TEACHER
-	test -d $(BENCH_WORK)/fastbert || $(BIN)/python benchmarks/sst2.py --data $(BENCH_DATA) \
-		--teacher $(BENCH_TEACHER) --work $(BENCH_WORK) --only 'SST-2 dev' > $(BENCH_WORK).log
-	test -d $(BENCH_WORK)/student-3 || $(BIN)/python benchmarks/students.py --teacher $(BENCH_TEACHER) \
+performance: $(VENV)/.installed  ## make the tables of README.md and docs/ from benchmarks/*.parquet
+	$(BIN)/python -m tools.performance
+
+docs: tutorial performance  ## everything in the documents that is not written by hand
+
+bench: $(VENV)/.installed-bench  ## our speed against every other system's, about an hour; needs BENCH_DATA and BENCH_TEACHER
+	test -d $(BENCH_WORK)/fastbert || $(BIN)/python -m benchmarks.early_exit.run --data $(BENCH_DATA) \
+		--teacher $(BENCH_TEACHER) --work $(BENCH_WORK) --only 'SST-2 dev'
+	test -d $(BENCH_WORK)/student-3 || $(BIN)/python -m benchmarks.speed.students --teacher $(BENCH_TEACHER) \
 		--labels $(BENCH_WORK)/labels --work $(BENCH_WORK)
-	$(BIN)/python benchmarks/speed.py --data $(BENCH_DATA) --teacher $(BENCH_TEACHER) \
-		--model $(BENCH_WORK)/fastbert --students $(BENCH_WORK) --output benchmarks/speed
+	$(BIN)/python -m benchmarks.speed.run --data $(BENCH_DATA) --teacher $(BENCH_TEACHER) \
+		--model $(BENCH_WORK)/fastbert --students $(BENCH_WORK)
+	$(BIN)/python -m tools.performance
 
 clean:  ## remove the virtual environment and what the tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage .import_linter_cache

@@ -1,4 +1,4 @@
-"""The texts that are raced on: real ones, in a random order that is always the same."""
+"""The texts of the benchmark: real ones, in a random order that is always the same."""
 
 import csv
 from pathlib import Path
@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from contestant import Rows
+from benchmarks.speed.system import Rows
 from jobs.commands.label_teacher import LabelTeacherConfig
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample, text_hashes
 
 
-def read_case(case: str, data: Path, num_rows: int, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Return at most `num_rows` texts of a case: `sst2`, `dev`, `ag` or `long`."""
-    if case == "sst2":
+def read_dataset(dataset: str, data: Path, num_rows: int, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return at most `num_rows` texts of a dataset: `sst2`, `dev`, `ag` or `long`."""
+    if dataset == "sst2":
         # Of the texts that students and branches come from, those that they were not trained on.
         return unseen(distinct_texts(data / "sst2_glue/train.tsv"))[:num_rows]
-    if case == "dev":
+    if dataset == "dev":
         return distinct_texts(data / "sst2_glue/dev.tsv")[:num_rows]
     news = distinct_texts(data / "ag_news/test.tsv")
-    return news[:num_rows] if case == "ag" else concatenate(news, num_rows, tokenizer)
+    return news[:num_rows] if dataset == "ag" else concatenate(news, num_rows, tokenizer)
 
 
 def distinct_texts(path: Path) -> list[str]:

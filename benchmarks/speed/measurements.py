@@ -1,32 +1,34 @@
-"""What `speed.py` measures and `speed_report.py` shows: a row a contestant and round, in one Parquet file."""
+"""What `run.py` measures and `report.py` shows: one row per system and round, in one Parquet file."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from benchmarks.results import write_table
 
 # Names that the report looks up.
-SCORE, ENGINE = "score", "engine"
+SCORE, ENGINE, STUDENT, BASELINE = "score", "engine", "student", "baseline"
 HF_PIPELINE = "HF pipeline"
 OPENVINO_DEFAULT, OPENVINO_BEST = "OpenVINO", "OpenVINO, own best"
+ONNX_RUNTIME, ONNX_RUNTIME_INT8 = "ONNX Runtime", "ONNX Runtime, int8"
+CROSS_ENCODER = "CrossEncoder"
 GEMM = "GEMM peak"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One contestant in one round.
+    """One system in one round.
 
     Attributes:
-        case: which texts.
+        dataset: which texts.
         precision: `fp32` or `bf16`.
-        series: `score`, `engine`, `student`, `peer` or `GEMM peak`.
-        contestant: its name, the same in all rounds.
+        series: `score`, `engine`, `student`, `baseline` or `GEMM peak`.
+        system: its name, the same in all rounds.
         note: what a reader must know to judge it.
-        repeat: the round, from 0.
+        round: from 0.
         rows: how many texts.
         tokens: of these texts.
         seconds: wall clock.
@@ -39,12 +41,12 @@ class Measurement:
         gflops: useful GFLOP/s (of `GEMM peak`: measured).
     """
 
-    case: str
+    dataset: str
     precision: str
     series: str
-    contestant: str
+    system: str
     note: str
-    repeat: int
+    round: int
     rows: int
     tokens: int
     seconds: float
@@ -58,25 +60,28 @@ class Measurement:
 
 
 def write_measurements(
-    path: Path, measurements: Sequence[Measurement], environment: dict[str, object]
+    path: Path, measurements: Sequence[Measurement], environment: Mapping[str, object]
 ) -> None:
     """Write all measurements; the environment goes into the file's metadata."""
     columns = {field.name: [getattr(m, field.name) for m in measurements] for field in fields(Measurement)}
     types = {float | None: pa.float64(), float: pa.float64(), int: pa.int64(), str: pa.string()}
     schema = pa.schema([(field.name, types[field.type]) for field in fields(Measurement)])
-    table = pa.table(columns, schema=schema.with_metadata({"environment": json.dumps(environment)}))
-    pq.write_table(table, path)
-
-
-def read_measurements(path: Path) -> tuple[pd.DataFrame, dict[str, object]]:
-    """Return the measurements and the environment."""
-    table = pq.read_table(path)
-    return table.to_pandas(), json.loads(table.schema.metadata[b"environment"])
+    write_table(path, pa.table(columns, schema=schema), environment)
 
 
 def medians(measurements: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a case, precision and contestant, in the order of the runs, with `rows_per_second`."""
-    keys = ["case", "precision", "series", "contestant", "note", "target"]
+    """Return one row per dataset, precision and system, in the order of the runs, with `rows_per_second`."""
+    keys = ["dataset", "precision", "series", "system", "note", "target"]
     medians = measurements.groupby(keys, sort=False, dropna=False).median(numeric_only=True).reset_index()
     medians["rows_per_second"] = medians["rows"] / medians["seconds"]
     return medians
+
+
+def only(group: pd.DataFrame, **wanted: object) -> pd.Series:
+    """Return the one row that has these values."""
+    matching = group
+    for name, value in wanted.items():
+        matching = matching[matching[name] == value]
+    (_, row), *others = matching.iterrows()
+    assert not others, wanted
+    return row

@@ -10,7 +10,7 @@ import torch
 # (in, out) features of the products in a 12 x 384 BERT, and tokens of a micro-batch.
 SHAPES = ((384, 1152), (384, 1536), (1536, 384))
 TOKENS = (512, 1024, 2048)
-SECONDS_A_SHAPE = 0.1
+SECONDS_PER_SHAPE = 0.1
 
 
 def gemm_peak(dtype: torch.dtype, *, threads: int) -> float:
@@ -47,13 +47,13 @@ def _gflops(num_tokens: int, in_features: int, out_features: int, dtype: torch.d
     def product() -> torch.Tensor:
         return torch.ops.mkldnn._linear_pointwise(states, packed, bias, "none", [], "")
 
-    return 2 * num_tokens * in_features * out_features * _calls_a_second(product) / 1e9
+    return 2 * num_tokens * in_features * out_features * _calls_per_second(product) / 1e9
 
 
-def _calls_a_second(function: Callable[[], object]) -> float:
+def _calls_per_second(function: Callable[[], object]) -> float:
     function()
     calls, started = 0, time.perf_counter()
-    while (seconds := time.perf_counter() - started) < SECONDS_A_SHAPE:
+    while (seconds := time.perf_counter() - started) < SECONDS_PER_SHAPE:
         function()
         calls += 1
     return calls / seconds

@@ -1,4 +1,4 @@
-"""Our contestants: the whole `score` command, the bare engine, and static students in that engine."""
+"""Our systems: the whole `score` command, the bare engine, and static students in that engine."""
 
 import contextlib
 import io
@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from contestant import Answers, Rows
+from benchmarks.speed.measurements import ENGINE, SCORE, STUDENT
+from benchmarks.speed.system import Answers, Rows
 from jobs.commands.score import ScoreConfig
 from jobs.commands.score import run as score
-from measurements import ENGINE, SCORE
 from model.checkpoints.loading import load_classifier, load_tokenizer
 from model.cost.flops import FlopsModel, flops_model
 from model.engine.execution import Precision, resolve_execution
@@ -111,7 +111,7 @@ def student(directory: Path, precision: str, *, max_length: int) -> Bare:
     model = FastBertForSequenceClassification.from_backbone(
         load_classifier(directory), load_tokenizer(directory), max_length=max_length
     )
-    return Bare(model, precision, series="student", name=f"student, {model.num_layers} layers")
+    return Bare(model, precision, series=STUDENT, name=f"student, {model.num_layers} layers")
 
 
 def speeds_for(model: Path, rows: Rows, targets: Sequence[float]) -> dict[float, float]:

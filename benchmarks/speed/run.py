@@ -1,48 +1,44 @@
 """Rows per second of our engine and of others on the same teacher, at the same moment: `make bench`.
 
-    python benchmarks/speed.py --data DIR --teacher DIR --model DIR [--students DIR] --output benchmarks/speed
+    python -m benchmarks.speed.run --data DIR --teacher DIR --model DIR [--students DIR]
 
-Contestants run in turn, round after round, so that a machine that slows down slows all of them; medians are
+Systems run in turn, round after round, so that a machine that slows down slows all of them; medians are
 compared. --teacher is a classifier fine-tuned on SST-2, --model is the FastBERT distilled from it,
-student-6 and student-3 in --students come from `students.py`. Writes OUTPUT.parquet, and from it OUTPUT.md
-and OUTPUT.png.
+student-6 and student-3 in --students come from `students.py`. Writes the Parquet file --output; `make
+performance` makes the tables and the plot from it.
 """
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from cases import read_case
-from contestant import Contestant, LabelIds, Rows
-from gemm import gemm_peak
-from measurements import GEMM, Measurement, write_measurements
-from model.checkpoints.loading import load_tokenizer
-from model.fastbert import FastBertForSequenceClassification
-from ours import Bare, Score, speeds_for, student
-from peers import (
+from benchmarks.results import RESULTS, machine
+from benchmarks.speed.datasets import read_dataset
+from benchmarks.speed.exported_baselines import OnnxRuntime, OpenVino
+from benchmarks.speed.gemm import gemm_peak
+from benchmarks.speed.measurements import GEMM, Measurement, write_measurements
+from benchmarks.speed.ours import Bare, Score, speeds_for, student
+from benchmarks.speed.system import LabelIds, Rows, System
+from benchmarks.speed.torch_baselines import (
     DTYPES,
     BeamRunInference,
     HuggingFace,
-    OnnxRuntime,
-    OpenVino,
     SentenceTransformers,
     be_quiet,
 )
-from speed_report import write_report
+from model.checkpoints.loading import load_tokenizer
+from model.fastbert import FastBertForSequenceClassification
 
-# The cases, and at most so many rows of each.
+# The datasets, and at most so many rows of each.
 NUM_ROWS = {"sst2": 6000, "dev": 900, "ag": 2000, "long": 300}
-# Savings of compute to look at; speeds that reach them are chosen a case.
+# Savings of compute to look at; speeds that reach them are chosen for each dataset.
 SCORE_TARGETS = (1.5, 2.0, 3.0, 4.0, 6.0)
 ENGINE_TARGETS = (2.0, 4.0, 6.0)
 SLOW_SHARE = 4
@@ -50,84 +46,68 @@ MIN_ROWS = 32
 WARM_UP_ROWS = 16
 # Thread pools spin for a while after their work, and would take the core from who comes next.
 PAUSE_SECONDS = 0.3
-VERSIONS = ("torch", "transformers", "openvino", "onnxruntime", "sentence-transformers", "apache-beam")
+LIBRARIES = ("torch", "transformers", "openvino", "onnxruntime", "sentence-transformers", "apache-beam")
 
 
 def main() -> None:
     args = parse_args()
     be_quiet()
     threads = torch.get_num_threads()
+    environment = {**machine(threads=threads, libraries=LIBRARIES), "rounds": args.rounds}
     measurements: list[Measurement] = []
     with tempfile.TemporaryDirectory() as home:
-        for case in args.only:
-            race = Race(args, case, Path(home), threads)
+        for dataset in args.only:
+            benchmark = Benchmark(args, dataset, Path(home), threads)
             for precision in args.precision:
-                measurements += race.run(precision)
+                measurements += benchmark.run(precision)
                 # After every one: what is measured is not lost when a later one fails.
-                write_measurements(
-                    args.output.with_suffix(".parquet"), measurements, environment(threads, args.repeats)
-                )
-    write_report(args.output.with_suffix(".parquet"))
+                write_measurements(args.output, measurements, environment)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for name in ("--data", "--teacher", "--model", "--output"):
+    for name in ("--data", "--teacher", "--model"):
         parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--output", type=Path, default=RESULTS / "speed.parquet")
     parser.add_argument("--students", type=Path, help="directory with student-6 and student-3")
-    for case, num_rows in NUM_ROWS.items():
-        parser.add_argument(f"--rows-{case}", type=int, default=num_rows)
-    parser.add_argument("--repeats", type=int, default=3)
+    for dataset, num_rows in NUM_ROWS.items():
+        parser.add_argument(f"--rows-{dataset}", type=int, default=num_rows)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", type=lambda names: names.split(","), default=list(NUM_ROWS))
     parser.add_argument("--precision", type=lambda names: names.split(","), default=["fp32", "bf16"])
     return parser.parse_args()
 
 
-def environment(threads: int, repeats: int) -> dict[str, object]:
-    return {
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "repeats": repeats,
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in VERSIONS},
-    }
+class Benchmark:
+    """All systems on the texts of one dataset."""
 
-
-def cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-class Race:
-    """All contestants on the texts of one case."""
-
-    def __init__(self, args: argparse.Namespace, case: str, home: Path, threads: int) -> None:
-        self._args, self._case, self._home, self._threads = args, case, home, threads
-        max_length = 512 if case == "long" else 128
+    def __init__(self, args: argparse.Namespace, dataset: str, home: Path, threads: int) -> None:
+        self._args, self._dataset, self._home, self._threads = args, dataset, home, threads
+        max_length = 512 if dataset == "long" else 128
         self._model = with_max_length(args.model, max_length, home / f"fastbert-{max_length}")
         tokenizer = load_tokenizer(args.teacher)
-        num_rows = getattr(args, f"rows_{case}")
-        self._rows = Rows(read_case(case, args.data, num_rows, tokenizer), tokenizer, max_length)
-        say(f"{case}: {len(self._rows):,} rows, {self._rows.tokenized.lengths.mean():.1f} tokens on average")
+        num_rows = getattr(args, f"rows_{dataset}")
+        self._rows = Rows(read_dataset(dataset, args.data, num_rows, tokenizer), tokenizer, max_length)
+        say(
+            f"{dataset}: {len(self._rows):,} rows, "
+            f"{self._rows.tokenized.lengths.mean():.1f} tokens on average"
+        )
         # The yardstick is not ours: another library at full depth in float32.
         teacher = SentenceTransformers(args.teacher, "fp32", max_length=max_length)
         self._expected = teacher.run(self._rows).label_ids
         self._speeds = speeds_for(self._model, self._rows, SCORE_TARGETS)
 
     def run(self, precision: str) -> list[Measurement]:
-        contestants = list(self._contestants(precision))
-        for contestant in contestants:
-            contestant.run(self._rows.head(WARM_UP_ROWS))
+        systems = list(self._systems(precision))
+        for system in systems:
+            system.run(self._rows.head(WARM_UP_ROWS))
         return [
             measurement
-            for repeat in range(self._args.repeats)
-            for measurement in self._round(contestants, precision, repeat)
+            for number in range(self._args.rounds)
+            for measurement in self._round(systems, precision, number)
         ]
 
-    def _contestants(self, precision: str) -> Iterator[Contestant]:
+    def _systems(self, precision: str) -> Iterator[System]:
         args, max_length, threads = self._args, self._rows.max_length, self._threads
         speeds = {1.0: 0.0, **self._speeds}
         for target, speed in speeds.items():
@@ -146,25 +126,25 @@ class Race:
         yield OpenVino(args.teacher, precision, best=False, threads=threads)
         yield OpenVino(args.teacher, precision, best=True, threads=threads)
 
-    def _round(self, contestants: Sequence[Contestant], precision: str, repeat: int) -> Iterator[Measurement]:
-        common = {"case": self._case, "precision": precision, "repeat": repeat}
+    def _round(self, systems: Sequence[System], precision: str, number: int) -> Iterator[Measurement]:
+        common = {"dataset": self._dataset, "precision": precision, "round": number}
         time.sleep(PAUSE_SECONDS)
         peak = gemm_peak(DTYPES[precision], threads=self._threads)
-        say(f"{self._case} {precision} {repeat}: {GEMM} {peak:.0f} GFLOP/s")
+        say(f"{self._dataset} {precision} {number}: {GEMM} {peak:.0f} GFLOP/s")
         yield Measurement(
-            **common, series=GEMM, contestant=GEMM, note="", rows=0, tokens=0, seconds=0.0, gflops=peak
+            **common, series=GEMM, system=GEMM, note="", rows=0, tokens=0, seconds=0.0, gflops=peak
         )
-        for contestant in contestants:
+        for system in systems:
             num_slow = max(MIN_ROWS, len(self._rows) // SLOW_SHARE)
-            rows = self._rows.head(num_slow) if contestant.is_slow else self._rows
-            yield self._measure(contestant, rows, common)
+            rows = self._rows.head(num_slow) if system.is_slow else self._rows
+            yield self._measure(system, rows, common)
 
-    def _measure(self, contestant: Contestant, rows: Rows, common: dict[str, object]) -> Measurement:
+    def _measure(self, system: System, rows: Rows, common: dict[str, object]) -> Measurement:
         num_tokens = int(rows.tokenized.lengths.sum())
         torch.set_num_threads(self._threads)  # whatever the one before has set
         time.sleep(PAUSE_SECONDS)
         started = time.perf_counter()
-        answers = contestant.run(rows)
+        answers = system.run(rows)
         seconds = time.perf_counter() - started
         if answers.seconds is not None:
             seconds = answers.seconds
@@ -172,9 +152,9 @@ class Race:
         flops = facts.pop("flops", None)
         measurement = Measurement(
             **common,
-            series=contestant.series,
-            contestant=contestant.name,
-            note=contestant.note,
+            series=system.series,
+            system=system.name,
+            note=system.note,
             rows=len(rows),
             tokens=num_tokens,
             seconds=seconds,
@@ -183,15 +163,15 @@ class Race:
             **facts,
         )
         say(
-            f"{self._case} {measurement.precision} {measurement.repeat}: {contestant.name} "
+            f"{self._dataset} {measurement.precision} {measurement.round}: {system.name} "
             f"{len(rows) / seconds:,.0f} rows/s, agreement {measurement.agreement:.2%}"
         )
         return measurement
 
 
-def share_equal(found: LabelIds, expected: LabelIds) -> float:
-    assert found.shape == expected.shape, f"{found.shape} answers to {expected.shape} rows"
-    return float((found == expected).mean())
+def share_equal(answers: LabelIds, expected: LabelIds) -> float:
+    assert answers.shape == expected.shape, f"{answers.shape} answers to {expected.shape} rows"
+    return float((answers == expected).mean())
 
 
 def with_max_length(model: Path, max_length: int, copy: Path) -> Path:

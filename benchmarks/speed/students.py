@@ -1,6 +1,6 @@
 """Static students, what one would make instead of an early exit: the first layers of the teacher, distilled.
 
-    python benchmarks/students.py --teacher DIR --labels DIR --work DIR [--layers 6 3] [--eval FILE.tsv]
+    python -m benchmarks.speed.students --teacher DIR --labels DIR --work DIR [--layers 6 3] [--eval FILE.tsv]
 
 --labels is a finished output of `fastbert-jobs label-teacher`. Each student keeps the teacher's embeddings,
 pooler and classifier, and all its weights are trained to the teacher's logits. WORK/student-6 and so on are

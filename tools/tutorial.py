@@ -1,4 +1,4 @@
-"""Run the quickstart and put its real output into README.md: `make readme`."""
+"""Run the quickstart and put its real output into docs/tutorial.md: `make tutorial`."""
 
 import os
 import re
@@ -7,9 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
 SHOW_ROWS = 'import pandas as pd; print(pd.read_parquet("quickstart/scores-max-disagreement-0.01").loc[:1].T)'
-# The block of README.md that each step of the quickstart fills.
+# The block of the tutorial that each step of the quickstart fills: a word of the step's command line.
 STEPS = {
     "finetune": "finetune",
     "label-teacher": "label-teacher",
@@ -21,23 +21,30 @@ STEPS = {
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as home:
-        done = subprocess.run(
+    with tempfile.TemporaryDirectory() as work_dir:
+        quickstart = subprocess.run(
             [Path(sys.executable).parent / "fastbert-jobs", "quickstart"],
-            cwd=home,
+            cwd=work_dir,
             env={**os.environ, "COLUMNS": "100"},
             stdout=subprocess.PIPE,
             text=True,
             check=True,
         )
         rows = subprocess.run(
-            [sys.executable, "-c", SHOW_ROWS], cwd=home, stdout=subprocess.PIPE, text=True, check=True
+            [sys.executable, "-c", SHOW_ROWS], cwd=work_dir, stdout=subprocess.PIPE, text=True, check=True
         )
-    README.write_text(fill(README.read_text(encoding="utf-8"), done.stdout, rows.stdout), encoding="utf-8")
+    text = TUTORIAL.read_text(encoding="utf-8")
+    TUTORIAL.write_text(fill(text, quickstart.stdout, rows.stdout), encoding="utf-8")
 
 
-def fill(readme: str, output: str, rows: str) -> str:
-    """Return README's text with every output block replaced by a step's output."""
+def fill(tutorial: str, output: str, rows: str) -> str:
+    """Return the tutorial with every output block replaced by a step's output.
+
+    Args:
+        tutorial: text with blocks between `<!-- output of: STEP -->` and `<!-- /output -->`.
+        output: what the quickstart printed.
+        rows: what `SHOW_ROWS` printed.
+    """
     steps = re.split(r"^(?=\$ fastbert-jobs )", output, flags=re.MULTILINE)
     # The last step's output is followed by the closing table.
     *_, closing = steps[-1].split("\n\n", 1)
@@ -51,15 +58,15 @@ def fill(readme: str, output: str, rows: str) -> str:
         )
     for name, text in blocks.items():
         lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
-        readme = re.sub(
+        block = f"<!-- output of: {name} -->\n```text\n{lines}\n```\n<!-- /output -->"
+        # A function, since a string's backslashes would be taken for escapes.
+        tutorial = re.sub(
             rf"<!-- output of: {name} -->\n.*?<!-- /output -->",
-            lambda _, name=name, lines=lines: (
-                f"<!-- output of: {name} -->\n```text\n{lines}\n```\n<!-- /output -->"
-            ),
-            readme,
+            lambda _, block=block: block,
+            tutorial,
             flags=re.DOTALL,
         )
-    return readme
+    return tutorial
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Ratios between our own jobs: labelling, training, several workers, start-up of the command line.
 
-    python benchmarks/jobs_speed.py --data DIR --teacher DIR --model DIR > benchmarks/jobs_speed.md
+    python -m benchmarks.jobs.rates --data DIR --teacher DIR --model DIR
 
 --data holds sst2_glue/train.tsv, --teacher is a classifier fine-tuned on SST-2 and --model the FastBERT
-distilled from it. Both sides of a ratio run in turn; it is that of the medians.
+distilled from it. Both sides of a ratio run in turn; it is that of the medians. Writes a Parquet file;
+`make performance` makes the table from it.
 """
 
 import argparse
@@ -21,7 +22,8 @@ from statistics import median
 import pandas as pd
 import torch
 
-from cases import read_case
+from benchmarks.results import RESULTS, machine, write_rows
+from benchmarks.speed.datasets import read_dataset
 from jobs.commands.label_teacher import LabelTeacherConfig
 from jobs.commands.label_teacher import run as label_teacher
 from jobs.commands.score import ScoreConfig
@@ -42,21 +44,29 @@ BATCH_SIZE = 32
 
 def main() -> None:
     args = parse_args()
-    texts = read_case("sst2", args.data, args.rows, load_tokenizer(args.teacher))
+    texts = read_dataset("sst2", args.data, args.rows, load_tokenizer(args.teacher))
     with tempfile.TemporaryDirectory() as home:
         corpus = Path(home) / "texts.parquet"
         pd.DataFrame({"text": texts}).to_parquet(corpus)
-        print("| | " + " | ".join(args.precision) + " |\n|---|" + "---|" * len(args.precision))
-        for name, sides in (
-            ("`label-teacher` / `score --speed 0`, rows/s", labelling(args, corpus, Path(home))),
-            ("`distill` / forward only, rows/s", training(args, texts)),
-            ("two workers / one thread, rows/s", workers(args, corpus, Path(home))),
-        ):
-            found = [ratio(sides, precision, args.repeats) for precision in args.precision]
-            print(f"| {name} | " + " | ".join(found) + " |", flush=True)
-    print(f"\n`fastbert-jobs --help`: {median(help_seconds() for _ in range(9)):.2f} s")
-    threads = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
-    print(f"\n{len(texts):,} rows of SST-2 train, {threads}, medians of {args.repeats} rounds.")
+        comparisons = {
+            "`label-teacher` / `score --speed 0`": labelling(args, corpus, Path(home)),
+            "`distill` / forward only": training(args, texts),
+            "two workers / one thread": workers(args, corpus, Path(home)),
+        }
+        rows = []
+        for comparison, sides in comparisons.items():
+            for precision in args.precision:
+                names = {"comparison": comparison, "precision": precision}
+                rows.append({**names, **median_rates(sides, precision, args.rounds)})
+                print(rows[-1], flush=True)
+    environment = {
+        **machine(threads=torch.get_num_threads(), libraries=("torch",)),
+        "texts": "SST-2 train",
+        "rows": len(texts),
+        "rounds": args.rounds,
+        "help_seconds": median(help_seconds() for _ in range(9)),
+    }
+    write_rows(args.output, rows, environment)
 
 
 def parse_args() -> argparse.Namespace:
@@ -64,7 +74,8 @@ def parse_args() -> argparse.Namespace:
     for name in ("--data", "--teacher", "--model"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--rows", type=int, default=3000)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=RESULTS / "job_rates.parquet")
     parser.add_argument("--precision", type=lambda names: names.split(","), default=["fp32", "bf16"])
     return parser.parse_args()
 
@@ -72,11 +83,11 @@ def parse_args() -> argparse.Namespace:
 Sides = tuple[Callable[[str], float], Callable[[str], float]]
 
 
-def ratio(sides: Sides, precision: str, repeats: int) -> str:
-    """Return how the first side's rate stands to the second's; each takes a precision, returns rows/s."""
-    rounds = [[side(precision) for side in sides] for _ in range(repeats + 1)][1:]  # the first warms up
+def median_rates(sides: Sides, precision: str, num_rounds: int) -> dict[str, float]:
+    """Return the median rate of either side; each takes a precision and returns rows per second."""
+    rounds = [[side(precision) for side in sides] for _ in range(num_rounds + 1)][1:]  # the first warms up
     first, second = (median(rates) for rates in zip(*rounds, strict=True))
-    return f"{first / second:.2f} ({first:,.0f} / {second:,.0f})"
+    return {"first_rows_per_second": first, "second_rows_per_second": second}
 
 
 def labelling(args: argparse.Namespace, corpus: Path, home: Path) -> Sides:

@@ -1,4 +1,4 @@
-"""What is raced: anything that answers rows of text."""
+"""What is compared: anything that answers rows of text."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,12 +47,12 @@ class Answers:
     facts: dict[str, float]
 
 
-class Contestant(Protocol):
+class System(Protocol):
     """Loaded and compiled when it is made.
 
     Attributes:
         series: see `Measurement`.
-        name: unique in a case and precision.
+        name: unique in a dataset and precision.
         note: what is timed, where that is not text in, labels out.
         is_slow: whether a quarter of the rows is enough.
     """

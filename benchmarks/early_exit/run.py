@@ -1,15 +1,15 @@
 """The main line on real data: SST-2 train labelled, distilled, SST-2 dev and AG News test scored.
 
-    python benchmarks/sst2.py --data DIR --teacher DIR --work DIR > benchmarks/sst2.md
+    python -m benchmarks.early_exit.run --data DIR --teacher DIR --work DIR
 
 DIR/sst2_glue/{train,dev}.tsv and DIR/ag_news/test.tsv hold columns label and text_a; --teacher is a
 classifier fine-tuned on SST-2. Finished steps in --work are kept, so the script goes on where it was stopped.
+Writes a Parquet file; `make performance` makes the table from it.
 """
 
 import argparse
 import contextlib
 import os
-import platform
 import sys
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.results import RESULTS, machine, write_rows
 from jobs.commands.audit import AuditConfig
 from jobs.commands.audit import run as audit
 from jobs.commands.distill import DistillConfig
@@ -43,8 +44,8 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):
         if not model.exists():
             make_model(args, labels, model)
-    print(f"# SST-2 and AG News\n\n{platform.machine()}, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}, fp32; branches trained on SST-2 train.\n")  # fmt: skip
+    rows: list[dict[str, object]] = []
+    full_depth: dict[str, dict[str, object]] = {}
     for name, path, with_labels in (
         ("SST-2 dev", args.data / "sst2_glue/dev.tsv", True),
         ("AG News test", args.data / "ag_news/test.tsv", False),
@@ -52,9 +53,11 @@ def main() -> None:
         if args.only not in (None, name):
             continue
         texts = read_texts(path)
-        report_equality(name, texts, args.teacher, model)
+        full_depth[name] = compare_full_depth(texts, args.teacher, model)
         speed = speed_at(texts, model) if with_labels else None
-        report_speeds(name, path, model, args.work, speed, with_labels=with_labels)
+        rows += measure_speeds(name, path, model, args.work, speed, with_labels=with_labels)
+    environment = machine(threads=torch.get_num_threads(), libraries=("torch",))
+    write_rows(args.output, rows, {**environment, "precision": "fp32", "full_depth": full_depth})
 
 
 def make_model(args: argparse.Namespace, labels: Path, model: Path) -> None:
@@ -75,6 +78,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("--data", "--teacher", "--work"):
         parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--output", type=Path, default=RESULTS / "early_exit.parquet")
     parser.add_argument("--only", help="score one of the two: 'SST-2 dev' or 'AG News test'")
     return parser.parse_args()
 
@@ -84,7 +88,7 @@ def read_texts(path: Path) -> list[str]:
     return [line.split("\t")[1] for line in lines if line]
 
 
-def report_equality(name: str, texts: list[str], teacher: Path, model: Path) -> None:
+def compare_full_depth(texts: list[str], teacher: Path, model: Path) -> dict[str, object]:
     """Compare speed 0 with the Hugging Face model, run plainly on padded batches of 32."""
     classifier, tokenizer = load_classifier(teacher), load_tokenizer(teacher)
     with torch.inference_mode():
@@ -103,10 +107,11 @@ def report_equality(name: str, texts: list[str], teacher: Path, model: Path) -> 
             ]
         ).numpy()
     answers = FastBertForSequenceClassification.from_pretrained(model).predict(texts)
-    difference = float(np.abs(answers.logits - expected).max())
-    same = int((answers.label_ids == expected.argmax(axis=1)).sum())
-    print(f"## {name}\n\nSpeed 0 against the Hugging Face model: {same:,} of {len(texts):,} labels equal, "
-          f"largest difference of a logit {difference:.1e}.\n")  # fmt: skip
+    return {
+        "rows": len(texts),
+        "equal_labels": int((answers.label_ids == expected.argmax(axis=1)).sum()),
+        "largest_logit_difference": float(np.abs(answers.logits - expected).max()),
+    }
 
 
 def speed_at(texts: list[str], directory: Path) -> float:
@@ -126,9 +131,10 @@ def mean_layer(uncertainty: np.ndarray, speed: float) -> float:
     return float(leaves.argmax(axis=1).mean()) + 1
 
 
-def report_speeds(
+def measure_speeds(
     name: str, path: Path, model: Path, work: Path, extra: float | None, *, with_labels: bool
-) -> None:
+) -> list[dict[str, object]]:
+    """Score and audit a file at every speed; one row per speed."""
     speeds = sorted({*SPEEDS, *([] if extra is None else [extra])})
     rows, full_depth, seconds = [], None, None
     for speed in speeds:
@@ -156,13 +162,18 @@ def report_speeds(
         seconds = seconds or outcome.busy_seconds
         accuracy = stats.share("correct", "labelled")
         rows.append(
-            f"| {speed:.4g} | {stats.mean_exit_layer:.2f} | {stats.paper_speed_up:.2f}x "
-            f"| {stats.saved_compute_speed_up:.2f}x | {seconds / outcome.busy_seconds:.2f}x "
-            f"| {np.mean(answers == full_depth):.2%} | {'' if accuracy is None else f'{accuracy:.2%}'} |"
+            {
+                "dataset": name,
+                "speed": speed,
+                "mean_exit_layer": stats.mean_exit_layer,
+                "paper_saved_compute": stats.paper_speed_up,
+                "saved_compute": stats.saved_compute_speed_up,
+                "wall_clock": seconds / outcome.busy_seconds,
+                "agreement": float(np.mean(answers == full_depth)),
+                "accuracy": accuracy,
+            }
         )
-    print("| speed | mean exit layer | FLOPs (paper) | saved compute | wall clock | agreement | accuracy |")
-    print("|---|---|---|---|---|---|---|")
-    print("\n".join(rows) + "\n")
+    return rows
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""One room per claim; each script measures and writes a Parquet file, each report makes tables of it."""

@@ -1,0 +1,1 @@
+"""What a certificate leaves of the saved compute."""

@@ -1,0 +1,201 @@
+"""What a certificate leaves of the saved compute: ours against the paper's single threshold with hindsight.
+
+    python -m benchmarks.guarantee.run --model DIR --labels DIR --texts "SST-2 train"
+
+--labels is an output of label-teacher with a large --calibration-fraction, and --model the FastBERT distilled
+from it. All exits are run once over the calibration split. Then it is parted again and again, at random, into
+rows to calibrate with and fresh rows; what is told of the fresh rows was not known to the calibration.
+Writes two Parquet files; `make performance` makes the tables and the plot from them.
+"""
+
+import argparse
+import contextlib
+import io
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.results import RESULTS, machine, write_rows
+from jobs.commands.calibrate import SPEED_UPS, CalibrateConfig, run
+from model.guarantee.binomial import p_value
+from model.guarantee.exit_outcomes import ExitOutcomes
+from model.guarantee.risk_control import Promise, certified
+from model.guarantee.target_speedup import highest_speed_up, thresholds_for
+from model.guarantee.threshold_search import candidate_path
+from model.network.uncertainty import normalised_entropy
+from pipeline.results.calibration import Calibration
+
+SHARES = (0.002, 0.005, 0.01, 0.02, 0.05)
+CONFIDENCE = 0.95
+# The paper's thresholds that are looked at; the first is full depth.
+SPEEDS = np.concatenate([[0.0], np.geomspace(1e-3, 1.0, 500)]).astype(np.float32).tolist()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    for name in ("--model", "--labels"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--texts", required=True, help="what the labelled texts are, for the tables")
+    parser.add_argument("--rows", type=int, default=10_000, help="rows of a calibration")
+    parser.add_argument("--redraws", type=int, default=40)
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the Parquet files")
+    args = parser.parse_args()
+    calibration = calibrate(args)
+    environment = {
+        **machine(threads=torch.get_num_threads(), libraries=("torch", "transformers")),
+        "texts": args.texts,
+        "distinct_texts": len(calibration.rows),
+        "labels": len(calibration.labels),
+        "layers": calibration.num_layers,
+        "precision": calibration.execution["precision"],
+        "redraws": args.redraws,
+        "calibration_rows": args.rows,
+        "fresh_rows": len(calibration.rows) - args.rows,
+        "confidence": CONFIDENCE,
+    }
+    write_rows(args.output / "guarantee.parquet", disagreements(calibration, args), environment)
+    write_rows(args.output / "target_speedup.parquet", targets(calibration, args), environment)
+
+
+def calibrate(args: argparse.Namespace) -> Calibration:
+    with tempfile.TemporaryDirectory() as home, contextlib.redirect_stdout(io.StringIO()):
+        return run(
+            CalibrateConfig(
+                model=str(args.model), labels=str(args.labels), output=home, rows=10**9,
+                precision=args.precision,
+            )
+        )  # fmt: skip
+
+
+def resamples(rows: int, args: argparse.Namespace) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Search, test and fresh rows of each redraw."""
+    draws = []
+    for seed in range(args.redraws):
+        order = np.random.default_rng(seed).permutation(rows)
+        half = args.rows // 2
+        draws.append((order[:half], order[half : args.rows], order[args.rows :]))
+    return draws
+
+
+def disagreements(calibration: Calibration, args: argparse.Namespace) -> list[dict[str, float]]:
+    """Return one row per promised disagreement: medians over the redraws."""
+    ours, paper = calibration.by_flops, with_paper_uncertainty(calibration)
+    redraws = [
+        (
+            search,
+            test,
+            fresh,
+            single_thresholds(paper.take(np.append(search, test))),
+            single_thresholds(paper.take(fresh)),
+        )
+        for search, test, fresh in resamples(len(ours), args)
+    ]
+    rows = []
+    for share in SHARES:
+        promise = Promise(max_disagreement=share, confidence=CONFIDENCE)
+        outcomes = []
+        for search, test, fresh, before, after in redraws:
+            found = certified(calibration.by_time.take(search), calibration.by_time.take(test), promise)
+            thresholds = np.zeros(ours.num_layers - 1) if found is None else found.thresholds
+            outcomes.append(
+                compare(ours.take(fresh), thresholds, before, after, share=share, num_rows=args.rows)
+            )
+        medians = {name: float(np.median([each[name] for each in outcomes])) for name in outcomes[0]}
+        broken = sum(each["disagreement"] > share for each in outcomes)
+        rows.append(
+            {"max_disagreement": share, **medians, "broken_certificates": broken, "redraws": len(outcomes)}
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def compare(
+    fresh: ExitOutcomes,
+    thresholds: np.ndarray,
+    before: list[tuple[float, float]],
+    after: list[tuple[float, float]],
+    *,
+    share: float,
+    num_rows: int,
+) -> dict[str, float]:
+    """Compare certified thresholds with others on fresh rows.
+
+    Args:
+        fresh: outcomes of the fresh rows.
+        thresholds: certified ones.
+        before: disagreement and saved compute of single thresholds on the calibration rows.
+        after: the same on the fresh rows.
+        share: the promised disagreement.
+        num_rows: of the calibration.
+    """
+    disagreement = float(fresh.is_wrong_at(fresh.exits(thresholds)).mean())
+    saved_compute = fresh.speed_up(thresholds)
+    _, hindsight = after[last_allowed(after, lambda other: other <= share)]
+    passes = partial(is_certified, share=share, num_rows=num_rows)
+    path = candidate_path(fresh, focus=(0.5 * share, 1.1 * share))
+    allowed = (fresh.speed_up(each.thresholds) for each in path if each.risk <= share)
+    return {
+        "saved_compute": saved_compute,
+        "disagreement": disagreement,
+        "paper_as_much_disagreement": after[last_allowed(after, lambda other: other <= disagreement)][1],
+        "paper_certified": after[last_allowed(before, passes)][1],
+        "paper_hindsight": hindsight,
+        "ratio_to_paper_hindsight": saved_compute / hindsight,
+        "per_layer_hindsight": max(allowed, default=1.0),
+    }
+
+
+def is_certified(disagreement: float, *, share: float, num_rows: int) -> bool:
+    return p_value(round(disagreement * num_rows), num_rows, share) <= 1 - CONFIDENCE
+
+
+def with_paper_uncertainty(calibration: Calibration) -> ExitOutcomes:
+    """The paper's uncertainty, without temperatures."""
+    logits = torch.from_numpy(calibration.rows.logits[:, :-1])
+    return replace(calibration.by_flops, uncertainty=normalised_entropy(logits).numpy())
+
+
+def single_thresholds(outcomes: ExitOutcomes) -> list[tuple[float, float]]:
+    """Disagreement and saved compute of the same threshold for all layers, at each of SPEEDS."""
+    pairs = []
+    for speed in SPEEDS:
+        thresholds = [speed] * (outcomes.num_layers - 1)
+        disagreement = outcomes.is_wrong_at(outcomes.exits(thresholds)).mean()
+        pairs.append((float(disagreement), outcomes.speed_up(thresholds)))
+    return pairs
+
+
+def last_allowed(path: list[tuple[float, float]], is_allowed: Callable[[float], bool]) -> int:
+    """The index up to which everything is allowed."""
+    refused = [index for index, (disagreement, _) in enumerate(path) if not is_allowed(disagreement)]
+    return (refused[0] if refused else len(path)) - 1
+
+
+def targets(calibration: Calibration, args: argparse.Namespace) -> list[dict[str, float]]:
+    """Return one row per saved compute that was asked for."""
+    outcomes = calibration.by_flops
+    asked = [target for target in SPEED_UPS if target <= highest_speed_up(outcomes)]
+    measured: dict[float, list[float]] = {target: [] for target in asked}
+    for search, test, fresh in resamples(len(outcomes), args):
+        rows = outcomes.take(np.append(search, test))
+        for target in asked:
+            thresholds = thresholds_for(target, outcomes.take(search), rows)
+            measured[target].append(outcomes.take(fresh).speed_up(thresholds))
+    return [
+        {
+            "target_speedup": target,
+            "saved_compute": float(np.median(speeds)),
+            "largest_deviation": max(abs(speed / target - 1) for speed in speeds),
+        }
+        for target, speeds in measured.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Our own jobs: their rates against each other, and their memory."""

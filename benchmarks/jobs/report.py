@@ -1,0 +1,51 @@
+"""Tables of what `rates.py` and `peak_memory.py` measured, from their Parquet files alone."""
+
+import pandas as pd
+
+from benchmarks.markdown import table
+from benchmarks.results import read_results
+
+_MIB_PER_GIB = 1024
+
+
+def rates() -> str:
+    """Return the table of rates of our own jobs, and how they were measured."""
+    rows, found = read_results("job_rates")
+    precisions = list(dict.fromkeys(rows["precision"]))
+    cells = []
+    for comparison, group in rows.groupby("comparison", sort=False):
+        by_precision = group.set_index("precision")
+        cells.append((f"{comparison}, rows/s", *(_ratio(by_precision.loc[name]) for name in precisions)))
+    return (
+        table(("", *precisions), cells)
+        + f"\n\n{found['rows']:,} rows of {found['texts']}, {found['threads']} threads, torch "
+        f"{found['versions']['torch']}, medians of {found['rounds']} rounds. `fastbert-jobs --help` takes "
+        f"{found['help_seconds']:.2f} s."
+    )
+
+
+def _ratio(row: pd.Series) -> str:
+    first, second = row["first_rows_per_second"], row["second_rows_per_second"]
+    return f"{first / second:.2f} ({first:,.0f} / {second:,.0f})"
+
+
+def peak_memory() -> str:
+    """Return the table of peak memory by corpus size."""
+    rows, _ = read_results("peak_memory")
+    cells = [
+        (
+            row.texts,
+            row.format,
+            f"{row.rows:,}",
+            row.precision,
+            "default" if pd.isna(row.kernel_cache_capacity) else f"{row.kernel_cache_capacity:.0f}",
+            _memory(row.peak_mib),
+        )
+        for row in rows.itertuples()
+    ]
+    header = ("texts and model", "format", "rows", "precision", "oneDNN kernel cache", "peak memory")
+    return table(header, cells)
+
+
+def _memory(mib: float) -> str:
+    return f"{mib / _MIB_PER_GIB:.2f} GiB" if mib >= _MIB_PER_GIB else f"{mib:,.0f} MiB"

@@ -1,0 +1,1 @@
+"""How fast texts are answered, against other ways to run the same model."""

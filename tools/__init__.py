@@ -1,0 +1,1 @@
+"""What makes the documents: outputs of the quickstart, tables from measured numbers."""
