@@ -48,7 +48,8 @@ docs: tutorial performance  ## everything in the documents that is not written b
 
 bench: $(VENV)/.installed-bench  ## our speed against every other system's, about an hour; needs BENCH_DATA and BENCH_TEACHER
 	test -d $(BENCH_WORK)/fastbert || $(BIN)/python -m benchmarks.early_exit.run --data $(BENCH_DATA) \
-		--teacher $(BENCH_TEACHER) --work $(BENCH_WORK) --only 'SST-2 dev'
+		--teacher $(BENCH_TEACHER) --work $(BENCH_WORK) --only 'SST-2 dev' \
+		--output $(BENCH_WORK)/early_exit.parquet
 	test -d $(BENCH_WORK)/student-3 || $(BIN)/python -m benchmarks.speed.students --teacher $(BENCH_TEACHER) \
 		--labels $(BENCH_WORK)/labels --work $(BENCH_WORK)
 	$(BIN)/python -m benchmarks.speed.run --data $(BENCH_DATA) --teacher $(BENCH_TEACHER) \

@@ -1,4 +1,4 @@
-"""README.md is true: its commands parse, its Python runs, its families are the supported ones."""
+"""README.md and docs/ are true: commands parse, Python runs, the families are the supported ones."""
 
 import re
 import shlex
@@ -9,6 +9,8 @@ import pytest
 import typer
 
 from jobs.cli import app, expand_repeated_options
+from jobs.commands.audit import AuditConfig
+from jobs.commands.audit import run as audit
 from jobs.commands.calibrate import CalibrateConfig
 from jobs.commands.calibrate import run as calibrate
 from jobs.commands.label_teacher import LabelTeacherConfig
@@ -19,9 +21,22 @@ from tests.job_fixtures import MAX_LENGTH, fastbert, make_texts, teacher, write_
 
 __all__ = ["fastbert", "teacher"]
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted(set(re.findall(r"^\$ fastbert-jobs (.+)$", README, flags=re.MULTILINE)))
-SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))
+}
+DOCUMENTS = "\n".join(PAGES.values())
+_FENCED = re.compile(r"^```(?:sh|text)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"^(?:\$ )?fastbert-jobs (.+)$", flags=re.MULTILINE)
+# An output shows a command behind its prompt; a block to type from has no prompt. A backslash joins lines.
+COMMANDS = sorted(
+    {line for block in _FENCED.findall(DOCUMENTS) for line in _COMMAND.findall(block.replace("\\\n", " "))}
+)
+SNIPPETS = {
+    f"{name} {number}": snippet
+    for name, page in PAGES.items()
+    for number, snippet in enumerate(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+}
 
 
 @pytest.fixture(scope="session")
@@ -54,10 +69,11 @@ def test_every_command_is_shown() -> None:
     assert {line.split()[0] for line in COMMANDS} == set(group.commands)
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS)
+@pytest.mark.parametrize("snippet", SNIPPETS.values(), ids=SNIPPETS)
 def test_python_runs(
     snippet: str,
     calibrated: Path,
+    teacher: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -65,24 +81,44 @@ def test_python_runs(
     home = tmp_path / "quickstart"
     home.mkdir()
     (home / "fastbert").symlink_to(calibrated)
+    (home / "teacher").symlink_to(teacher)
     (home / "test.tsv").write_text("text\tlabel\nable baker\tno\ncalm dune\tyes\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     seen: dict[str, object] = {}
-    exec(compile(snippet, "README.md", "exec"), seen)
+    exec(compile(snippet, "snippet", "exec"), seen)
     printed = capsys.readouterr().out
+    outputs = re.findall(r'output="([\w-]+)"', snippet)
+    for output in outputs:
+        assert (tmp_path / output / "_MANIFEST.json").is_file()
+        assert (tmp_path / output / "part-00000-of-00001.parquet").is_file()
+        if "ScoreWithEarlyExit" in snippet:
+            assert audit(AuditConfig(scores=output)).rows == 2
     if "answers" in seen:
         labels = FastBertForSequenceClassification.from_pretrained(calibrated).labels
         assert set(seen["answers"].predictions) <= set(labels)
-    else:
-        assert "part-00000-of-00001.parquet" in printed or "Returns a new tensor." in printed
+    elif not outputs:
+        assert "Returns a new tensor." in printed
+    if "except FastBertJobsError" in snippet:
+        assert "`speed`" in printed
 
 
-def test_families_are_named() -> None:
-    (named,) = re.findall(r"of the families (.*?)\. It stays frozen", README)
+@pytest.mark.parametrize(
+    ("page", "pattern"),
+    [
+        ("tutorial.md", r"of the families (.*?)\. It stays frozen"),
+        ("README.md", r"Supported are (.*?)\.\n"),
+    ],
+)
+def test_families_are_named(page: str, pattern: str) -> None:
+    (named,) = re.findall(pattern, PAGES[page])
     assert {name.strip() for name in named.replace(" and ", ", ").split(",")} == set(SUPPORTED_FAMILIES)
 
 
 def test_output_blocks_are_filled() -> None:
-    blocks = re.findall(r"<!-- output of: (.+?) -->\n(.*?)<!-- /output -->", README, flags=re.DOTALL)
+    blocks = re.findall(r"<!-- output of: (.+?) -->\n(.*?)<!-- /output -->", DOCUMENTS, flags=re.DOTALL)
     assert blocks
     assert all(text.startswith("```text\n$ ") for _, text in blocks), [name for name, _ in blocks]
+
+
+def test_the_readme_is_short() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= 130

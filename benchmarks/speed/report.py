@@ -74,15 +74,16 @@ def summary() -> str:
             rates[precision] = rate(matching["rows_per_second"].item()) if len(matching) else ""
         first = only(result, precision="fp32", **wanted)
         rows.append((name.format(speed=first["speed"]), *rates.values(), percent(first["agreement"])))
-    first = only(result, precision="fp32", system=HF_PIPELINE)
+    sampled = only(result, precision="fp32", system=HF_PIPELINE)
     whole = only(result, precision="fp32", series=SCORE, target=1.0)
+    _, found = read_results("speed")
     header = ("rows per second", *_PRECISIONS.values(), "same answer (float32)")
     return (
         table(header, rows)
         + f"\n\n\\* token ids in, labels out: spared the reading, tokenising and writing that `score` does. "
-        f"{whole['rows']:,} SST-2 phrases of {whole['tokens'] / whole['rows']:.0f} tokens on average, 12 "
-        f"layers of 384, {read_results('speed')[1]['cores']} CPU cores; all systems take turns. "
-        f"{HF_PIPELINE} and {CROSS_ENCODER} answer {first['rows']:,} of the rows."
+        f"{whole['rows']:,.0f} SST-2 phrases of {whole['tokens'] / whole['rows']:.0f} tokens on average, "
+        f"{found['model']}, {found['cores']} CPU cores; all systems take turns. {HF_PIPELINE} and "
+        f"{CROSS_ENCODER} answer {sampled['rows']:,.0f} of the rows."
     )
 
 

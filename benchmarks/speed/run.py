@@ -33,7 +33,7 @@ from benchmarks.speed.torch_baselines import (
     SentenceTransformers,
     be_quiet,
 )
-from model.checkpoints.loading import load_tokenizer
+from model.checkpoints.loading import load_config, load_tokenizer
 from model.fastbert import FastBertForSequenceClassification
 
 # The datasets, and at most so many rows of each.
@@ -53,7 +53,12 @@ def main() -> None:
     args = parse_args()
     be_quiet()
     threads = torch.get_num_threads()
-    environment = {**machine(threads=threads, libraries=LIBRARIES), "rounds": args.rounds}
+    config = load_config(args.teacher)
+    environment = {
+        "model": f"{config.num_hidden_layers} layers of {config.hidden_size}",
+        **machine(threads=threads, libraries=LIBRARIES),
+        "rounds": args.rounds,
+    }
     measurements: list[Measurement] = []
     with tempfile.TemporaryDirectory() as home:
         for dataset in args.only:
