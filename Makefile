@@ -13,7 +13,7 @@ BENCH_DATA    ?= ../shared/data
 BENCH_TEACHER ?= ../shared/weights/sst2-teacher
 BENCH_WORK    ?= ../bench-work
 
-.PHONY: quickstart test install lint types format tutorial performance docs bench clean help
+.PHONY: quickstart test install lint types format tutorial performance commands docs bench clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -44,7 +44,10 @@ tutorial: $(VENV)/.installed  ## run the quickstart and put its output into docs
 performance: $(VENV)/.installed  ## make the tables of README.md and docs/ from benchmarks/*.parquet
 	$(BIN)/python -m tools.performance
 
-docs: tutorial performance  ## everything in the documents that is not written by hand
+commands: $(VENV)/.installed  ## write docs/commands.md from the command line itself
+	$(BIN)/python -m tools.commands
+
+docs: tutorial performance commands  ## everything in the documents that is not written by hand
 
 bench: $(VENV)/.installed-bench  ## our speed against every other system's, about an hour; needs BENCH_DATA and BENCH_TEACHER
 	test -d $(BENCH_WORK)/fastbert || $(BIN)/python -m benchmarks.early_exit.run --data $(BENCH_DATA) \

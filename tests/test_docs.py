@@ -8,6 +8,7 @@ import pytest
 from benchmarks import markdown
 from benchmarks.results import read_results
 from benchmarks.speed import report as speed
+from tools.commands import COMMANDS, reference
 from tools.finite_corpus import chance_above, stricter_share
 from tools.performance import DOCUMENTS, TABLES, fill
 
@@ -27,6 +28,10 @@ def anchors(page: Path) -> set[str]:
 def test_tables_are_those_of_the_parquet_files(page: Path):
     text = page.read_text(encoding="utf-8")
     assert fill(text) == text, "run `make performance`"
+
+
+def test_options_are_those_of_the_command_line():
+    assert reference() == COMMANDS.read_text(encoding="utf-8"), "run `make commands`"
 
 
 def test_every_table_is_shown():
