@@ -26,11 +26,17 @@ PAGES = {
     path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))
 }
 DOCUMENTS = "\n".join(PAGES.values())
-_FENCED = re.compile(r"^```(?:sh|text)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"^(?:\$ )?fastbert-jobs (.+)$", flags=re.MULTILINE)
-# An output shows a command behind its prompt; a block to type from has no prompt. A backslash joins lines.
+_SHELL = re.compile(r"^```sh\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+# What outputs show behind a prompt, and what stands in blocks to type from, where a backslash joins lines.
 COMMANDS = sorted(
-    {line for block in _FENCED.findall(DOCUMENTS) for line in _COMMAND.findall(block.replace("\\\n", " "))}
+    {
+        *re.findall(r"^\$ fastbert-jobs (.+)$", DOCUMENTS, flags=re.MULTILINE),
+        *(
+            line
+            for block in _SHELL.findall(DOCUMENTS)
+            for line in re.findall(r"^fastbert-jobs (.+)$", block.replace("\\\n", " "), flags=re.MULTILINE)
+        ),
+    }
 )
 SNIPPETS = {
     f"{name} {number}": snippet
