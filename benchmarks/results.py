@@ -10,6 +10,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -37,12 +38,12 @@ def write_table(path: Path, table: pa.Table, environment: Environment) -> None:
     pq.write_table(table.replace_schema_metadata({_ENVIRONMENT: json.dumps(dict(environment))}), path)
 
 
-def read_results(name: str) -> tuple[pd.DataFrame, dict[str, object]]:
+def read_results(name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the rows and the environment of `benchmarks/NAME.parquet`."""
     return read_file(RESULTS / f"{name}.parquet")
 
 
-def read_file(path: Path) -> tuple[pd.DataFrame, dict[str, object]]:
+def read_file(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the rows and the environment of a file."""
     table = pq.read_table(path)
     return table.to_pandas(), json.loads(table.schema.metadata[_ENVIRONMENT.encode()])

@@ -1,1 +1,1 @@
-"""One module a command; each has a configuration and `run(config) -> summary`."""
+"""One module per command; each has a configuration and `run(config) -> summary`."""

@@ -3,6 +3,10 @@
 from model.errors import ParameterError
 
 MAX_SEED = 2**31 - 1
+# Of certificates; of many calibrations this share keeps what they promise.
+DEFAULT_CONFIDENCE = 0.95
+# Of fewer calibration rows, neither half says anything.
+MIN_CALIBRATION_ROWS = 100
 
 
 def check_at_least(name: str, value: float, least: float) -> None:

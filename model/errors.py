@@ -45,4 +45,4 @@ class TrainingError(FastBertJobsError):
 
 
 class EnvironmentMismatchError(FastBertJobsError):
-    """A worker whose processor or libraries compute otherwise than the job was told."""
+    """A worker whose processor or libraries compute differently from what the job was told."""

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedModel,
@@ -17,17 +16,18 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from model.checkpoints.hub import resolve_checkpoint
+from model.checkpoints.fingerprint import checkpoint_hash
+from model.checkpoints.hub import HUB_OPTIONS, resolve_checkpoint
 from model.checkpoints.loading import (
     check_complete,
     label_names,
-    load_config,
     load_tokenizer,
-    quiet_transformers,
+    silence_transformers,
 )
 from model.engine.engine import Engine
 from model.engine.execution import Backend, Execution, Precision, resolve_execution
 from model.errors import CheckpointError
+from model.exits.binding import calibrated_execution
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.exits.predictions import Predictions
@@ -35,7 +35,7 @@ from model.messages import first_line
 from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.registry import adapter_for
 from model.network.branch import BranchClassifier
-from model.network.config import FastBertConfig
+from model.network.config import FastBertConfig, load_fastbert_config
 from model.tokens.tokenization import TokenizedTexts, tokenize
 
 # Tokens from which on packing the weights takes less time than it saves.
@@ -51,12 +51,14 @@ class FastBertForSequenceClassification(PreTrainedModel):
     Attributes:
         backbone: the Hugging Face model.
         branches: one `BranchClassifier` per layer, the last excepted.
-        tokenizer: what `predict` takes texts with; `from_pretrained` loads it with the weights.
+        checkpoint_hash: of the files that the weights were loaded from, what calibrated policies are bound
+            to; empty for a model that was made in memory.
     """
 
     config_class = FastBertConfig
     base_model_prefix = "backbone"
-    tokenizer: PreTrainedTokenizerBase
+    checkpoint_hash: str = ""
+    _tokenizer: PreTrainedTokenizerBase | None = None
 
     def __init__(self, config: FastBertConfig, *, init_backbone_weights: bool = True) -> None:
         """Make a model of `config`'s shape with fresh weights.
@@ -108,6 +110,21 @@ class FastBertForSequenceClassification(PreTrainedModel):
         model.tokenizer = tokenizer
         return cast("FastBertForSequenceClassification", model.eval())
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """What `predict` takes texts with; `from_pretrained` loads it with the weights.
+
+        Raises:
+            CheckpointError: if the model was made without one and none was set.
+        """
+        if self._tokenizer is None:
+            raise CheckpointError("this model has no tokenizer yet; set `model.tokenizer` to the backbone's")
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+
     @classmethod
     def from_pretrained(cls, name: str | PathLike[str], *args: Any, **kwargs: Any) -> Any:
         """Load a FastBERT checkpoint with its tokenizer, in eval mode.
@@ -115,7 +132,8 @@ class FastBertForSequenceClassification(PreTrainedModel):
         Args:
             name: a directory, or a name on the Hugging Face hub.
             args: as `PreTrainedModel.from_pretrained` takes them.
-            kwargs: likewise.
+            kwargs: likewise; of them `revision`, `token`, `cache_dir` and `local_files_only` say what the
+                hub is asked for.
 
         Returns:
             The model; with `output_loading_info=True` the loading report too.
@@ -123,11 +141,12 @@ class FastBertForSequenceClassification(PreTrainedModel):
         Raises:
             CheckpointError: if it is no FastBERT, or its tensors do not match its configuration exactly.
         """
-        directory = resolve_checkpoint(str(name))
-        options = {"dtype": "float32", "config": check_fastbert(directory), **kwargs}
+        hub_options = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
+        directory = resolve_checkpoint(str(name), **hub_options)
+        options = {"dtype": "float32", "config": load_fastbert_config(directory), **kwargs}
         with_report = options.pop("output_loading_info", False)
         try:
-            with quiet_transformers():
+            with silence_transformers():
                 model, report = super().from_pretrained(directory, *args, output_loading_info=True, **options)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{str(name)!r} cannot be loaded: {first_line(error)}") from error
@@ -137,13 +156,15 @@ class FastBertForSequenceClassification(PreTrainedModel):
                 f"{str(name)!r} has {len(unexpected)} tensors that its config.json does not name"
             )
         model.tokenizer = load_tokenizer(directory)
+        model.checkpoint_hash = checkpoint_hash(directory)
         return (model.eval(), report) if with_report else model.eval()
 
     def save_pretrained(self, save_directory: str | PathLike[str], **kwargs: Any) -> None:
-        """Write config.json, model.safetensors and the tokenizer's files."""
-        with quiet_transformers():
+        """Write config.json, model.safetensors and, if there is a tokenizer, its files."""
+        with silence_transformers():
             super().save_pretrained(save_directory, **kwargs)
-        self.tokenizer.save_pretrained(save_directory)
+        if self._tokenizer is not None:
+            self._tokenizer.save_pretrained(save_directory)
 
     @property
     def num_layers(self) -> int:
@@ -155,7 +176,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
         """Label names in the order of the logits."""
         return label_names(self.config)
 
-    def forward(self, **inputs: Any) -> SequenceClassifierOutput:
+    def forward(self, **inputs: Tensor) -> SequenceClassifierOutput:
         """Run the backbone at full depth; arguments and result are those of the Hugging Face model."""
         output: SequenceClassifierOutput = self.backbone(**inputs)
         return output
@@ -177,21 +198,22 @@ class FastBertForSequenceClassification(PreTrainedModel):
             speed: a text leaves where its uncertainty is below this; 0 is full depth, the Hugging Face
                 model's answers.
             policy: thresholds per layer, instead of `speed`.
-            engine: this model made ready before, for a caller with many lists; None makes it ready for a
-                long list of texts, in the model's own dtype, and takes the layers as they are for a short
-                one.
+            engine: this model made ready before, for frequent calls. None makes an engine: for a calibrated
+                policy the one that it is calibrated for; else one in the model's own dtype, packed for a
+                long list of texts, and of the layers as they are for a short one.
 
         Returns:
             Answers in the order of `texts`.
 
         Raises:
             ParameterError: if `speed` is outside [0, 1].
+            ArtifactError: if `policy` is calibrated for another model, or for what cannot run here.
         """
         if isinstance(texts, str):
             raise TypeError("texts is a sequence of strings, not one string")
         policy = policy or ExitPolicy.from_speed(speed, num_layers=self.num_layers)
         tokenized = tokenize(self.tokenizer, texts, text_pairs, max_length=self.config.max_length)
-        engine = engine or self._engine_for(tokenized)
+        engine = engine or self.engine(self._execution_for(policy, tokenized))
         return predict_tokenized(engine, tokenized, policy)
 
     def engine(self, execution: Execution, *, num_cores: int | None = None) -> Engine:
@@ -207,28 +229,16 @@ class FastBertForSequenceClassification(PreTrainedModel):
             pad_token_id=self.tokenizer.pad_token_id,
             branches=self.branches,
             num_cores=num_cores,
+            model_hash=self.checkpoint_hash,
         )
 
-    def _engine_for(self, texts: TokenizedTexts) -> Engine:
+    def _execution_for(self, policy: ExitPolicy, texts: TokenizedTexts) -> Execution:
+        if policy.calibrated_for is not None:
+            return calibrated_execution(policy.calibrated_for)
         execution = resolve_execution(Precision.of(self.dtype), device=self.device.type)
         if len(texts.input_ids) < _MIN_TOKENS_TO_PACK:
             execution = replace(execution, backend=Backend.HUGGING_FACE)
-        return self.engine(execution)
-
-
-def check_fastbert(directory: Path) -> FastBertConfig:
-    """Return the FastBERT configuration in `directory`.
-
-    Raises:
-        CheckpointError: if it is some other model's.
-    """
-    config = load_config(directory)
-    if not isinstance(config, FastBertConfig):
-        raise CheckpointError(
-            f"{str(directory)!r} is a {config.model_type} checkpoint, not a FastBERT; "
-            "make one of it with `fastbert-jobs distill`"
-        )
-    return config
+        return execution
 
 
 AutoModelForSequenceClassification.register(FastBertConfig, FastBertForSequenceClassification)

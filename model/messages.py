@@ -7,6 +7,11 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def shown_labels(labels: tuple[str, ...]) -> str:
+def one_line(error: BaseException) -> str:
+    """Return all that `error` says, in one line; its type's name where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def format_labels(labels: tuple[str, ...]) -> str:
     """Return the first label names, for a message."""
     return ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import typer
 
-from jobs.cli import app, expand_repeated_options
-from jobs.commands.audit import AuditConfig
+from jobs.cli import expand_repeated_options, make_app
 from jobs.commands.audit import run as audit
-from jobs.commands.calibrate import CalibrateConfig
 from jobs.commands.calibrate import run as calibrate
-from jobs.commands.label_teacher import LabelTeacherConfig
 from jobs.commands.label_teacher import run as label_teacher
+from jobs.configs.audit import AuditConfig
+from jobs.configs.calibrate import CalibrateConfig
+from jobs.configs.label_teacher import LabelTeacherConfig
 from model.fastbert import FastBertForSequenceClassification
 from model.network.backbones.registry import SUPPORTED_FAMILIES
 from tests.job_fixtures import MAX_LENGTH, fastbert, make_texts, teacher, write_tsv
@@ -64,14 +64,14 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory, teacher: Path, fastbert
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_parse(line: str) -> None:
     words = expand_repeated_options(shlex.split(line))
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(make_app())
     name, command, rest = group.resolve_command(group.make_context("fastbert-jobs", words), words)
     context = command.make_context(name, rest)
     assert not context.args
 
 
 def test_every_command_is_shown() -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(make_app())
     assert {line.split()[0] for line in COMMANDS} == set(group.commands)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from benchmarks.markdown import table
-from jobs.cli import app
+from jobs.cli import make_app
 
 COMMANDS = Path(__file__).parents[1] / "docs" / "commands.md"
 # In the order in which they are used.
@@ -25,7 +25,7 @@ def main() -> None:
 
 def reference() -> str:
     """Return the page."""
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(make_app())
     names = [*(name for name in _ORDER if name in group.commands), *sorted({*group.commands} - {*_ORDER})]
     return "\n\n".join([_PREFACE, *(_section(name, group.commands[name]) for name in names)]) + "\n"
 

@@ -18,14 +18,14 @@ import pandas as pd
 import torch
 
 from benchmarks.results import RESULTS, machine, write_rows
-from jobs.commands.audit import AuditConfig
 from jobs.commands.audit import run as audit
-from jobs.commands.distill import DistillConfig
 from jobs.commands.distill import run as distill
-from jobs.commands.label_teacher import LabelTeacherConfig
 from jobs.commands.label_teacher import run as label_teacher
-from jobs.commands.score import ScoreConfig
 from jobs.commands.score import run as score
+from jobs.configs.audit import AuditConfig
+from jobs.configs.distill import DistillConfig
+from jobs.configs.label_teacher import LabelTeacherConfig
+from jobs.configs.score import ScoreConfig
 from model.checkpoints.loading import load_classifier, load_tokenizer
 from model.engine.execution import Precision, resolve_execution
 from model.exits.exit_logits import all_exit_logits
@@ -160,17 +160,16 @@ def measure_speeds(
         answers = pd.read_parquet(output)["prediction"].to_numpy()
         full_depth = answers if full_depth is None else full_depth
         seconds = seconds or outcome.busy_seconds
-        accuracy = stats.share("correct", "labelled")
         rows.append(
             {
                 "dataset": name,
                 "speed": speed,
                 "mean_exit_layer": stats.mean_exit_layer,
-                "paper_saved_compute": stats.paper_speed_up,
-                "saved_compute": stats.saved_compute_speed_up,
+                "paper_saved_compute": stats.paper_saved_compute,
+                "saved_compute": stats.saved_compute,
                 "wall_clock": seconds / outcome.busy_seconds,
                 "agreement": float(np.mean(answers == full_depth)),
-                "accuracy": accuracy,
+                "accuracy": stats.accuracy,
             }
         )
     return rows

@@ -2,7 +2,7 @@
 
 from benchmarks.markdown import percent, table, times
 from benchmarks.results import read_results
-from jobs.terminal.speedup_plot import speed_plot
+from jobs.terminal.speedup_plot import speedup_plot
 
 
 def data() -> str:
@@ -93,7 +93,7 @@ def targets() -> str:
 def target_plot() -> bytes:
     """Return the plot of saved compute asked for and measured, as PNG."""
     rows, _ = read_results("target_speedup")
-    return speed_plot(list(zip(rows["target_speedup"], rows["saved_compute"], strict=True)))
+    return speedup_plot(list(zip(rows["target_speedup"], rows["saved_compute"], strict=True)))
 
 
 def _share(share: float) -> str:

@@ -21,14 +21,16 @@ import numpy as np
 import torch
 
 from benchmarks.results import RESULTS, machine, write_rows
-from jobs.commands.calibrate import SPEED_UPS, CalibrateConfig, run
+from jobs.commands.calibrate import run
+from jobs.configs.calibrate import CalibrateConfig
 from model.guarantee.binomial import p_value
-from model.guarantee.exit_outcomes import ExitOutcomes
-from model.guarantee.risk_control import Promise, certified
-from model.guarantee.target_speedup import highest_speed_up, thresholds_for
+from model.guarantee.exit_calibration import ExitCalibration
+from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
+from model.guarantee.risk_control import RiskConstraint, certify
+from model.guarantee.target_speedup import highest_saved_compute, thresholds_for_speedup
 from model.guarantee.threshold_search import candidate_path
 from model.network.uncertainty import normalised_entropy
-from pipeline.results.calibration import Calibration
+from pipeline.results.calibration_report import SPEEDUPS
 
 SHARES = (0.002, 0.005, 0.01, 0.02, 0.05)
 CONFIDENCE = 0.95
@@ -50,27 +52,27 @@ def main() -> None:
     environment = {
         **machine(threads=torch.get_num_threads(), libraries=("torch", "transformers")),
         "texts": args.texts,
-        "distinct_texts": len(calibration.rows),
+        "distinct_texts": len(calibration),
         "labels": len(calibration.labels),
         "layers": calibration.num_layers,
-        "precision": calibration.execution["precision"],
+        "precision": calibration.calibrated_for.precision,
         "redraws": args.redraws,
         "calibration_rows": args.rows,
-        "fresh_rows": len(calibration.rows) - args.rows,
+        "fresh_rows": len(calibration) - args.rows,
         "confidence": CONFIDENCE,
     }
     write_rows(args.output / "guarantee.parquet", disagreements(calibration, args), environment)
     write_rows(args.output / "target_speedup.parquet", targets(calibration, args), environment)
 
 
-def calibrate(args: argparse.Namespace) -> Calibration:
+def calibrate(args: argparse.Namespace) -> ExitCalibration:
     with tempfile.TemporaryDirectory() as home, contextlib.redirect_stdout(io.StringIO()):
         return run(
             CalibrateConfig(
                 model=str(args.model), labels=str(args.labels), output=home, rows=10**9,
                 precision=args.precision,
             )
-        )  # fmt: skip
+        ).exits  # fmt: skip
 
 
 def resamples(rows: int, args: argparse.Namespace) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -83,9 +85,11 @@ def resamples(rows: int, args: argparse.Namespace) -> list[tuple[np.ndarray, np.
     return draws
 
 
-def disagreements(calibration: Calibration, args: argparse.Namespace) -> list[dict[str, float]]:
+def disagreements(calibration: ExitCalibration, args: argparse.Namespace) -> list[dict[str, float]]:
     """Return one row per promised disagreement: medians over the redraws."""
-    ours, paper = calibration.by_flops, with_paper_uncertainty(calibration)
+    ours, paper = calibration.flops_outcomes, with_paper_uncertainty(calibration)
+    latency = calibration.latency_outcomes
+    full_depth = np.zeros(ours.num_layers - 1, dtype=np.float32)
     redraws = [
         (
             search,
@@ -98,11 +102,11 @@ def disagreements(calibration: Calibration, args: argparse.Namespace) -> list[di
     ]
     rows = []
     for share in SHARES:
-        promise = Promise(max_disagreement=share, confidence=CONFIDENCE)
+        constraint = RiskConstraint(max_disagreement=share, confidence=CONFIDENCE)
         outcomes = []
         for search, test, fresh, before, after in redraws:
-            found = certified(calibration.by_time.take(search), calibration.by_time.take(test), promise)
-            thresholds = np.zeros(ours.num_layers - 1) if found is None else found.thresholds
+            fastest = certify(latency.take(search), latency.take(test), constraint)
+            thresholds = full_depth if fastest is None else fastest.thresholds
             outcomes.append(
                 compare(ours.take(fresh), thresholds, before, after, share=share, num_rows=args.rows)
             )
@@ -117,7 +121,7 @@ def disagreements(calibration: Calibration, args: argparse.Namespace) -> list[di
 
 def compare(
     fresh: ExitOutcomes,
-    thresholds: np.ndarray,
+    thresholds: Thresholds,
     before: list[tuple[float, float]],
     after: list[tuple[float, float]],
     *,
@@ -134,12 +138,12 @@ def compare(
         share: the promised disagreement.
         num_rows: of the calibration.
     """
-    disagreement = float(fresh.is_wrong_at(fresh.exits(thresholds)).mean())
-    saved_compute = fresh.speed_up(thresholds)
+    disagreement = float(fresh.disagrees_at(fresh.exit_layers(thresholds)).mean())
+    saved_compute = fresh.saved_compute(thresholds)
     _, hindsight = after[last_allowed(after, lambda other: other <= share)]
     passes = partial(is_certified, share=share, num_rows=num_rows)
     path = candidate_path(fresh, focus=(0.5 * share, 1.1 * share))
-    allowed = (fresh.speed_up(each.thresholds) for each in path if each.risk <= share)
+    allowed = (fresh.saved_compute(each.thresholds) for each in path if each.risk <= share)
     return {
         "saved_compute": saved_compute,
         "disagreement": disagreement,
@@ -155,10 +159,10 @@ def is_certified(disagreement: float, *, share: float, num_rows: int) -> bool:
     return p_value(round(disagreement * num_rows), num_rows, share) <= 1 - CONFIDENCE
 
 
-def with_paper_uncertainty(calibration: Calibration) -> ExitOutcomes:
+def with_paper_uncertainty(calibration: ExitCalibration) -> ExitOutcomes:
     """The paper's uncertainty, without temperatures."""
-    logits = torch.from_numpy(calibration.rows.logits[:, :-1])
-    return replace(calibration.by_flops, uncertainty=normalised_entropy(logits).numpy())
+    logits = torch.from_numpy(calibration.logits[:, :-1])
+    return replace(calibration.flops_outcomes, uncertainty=normalised_entropy(logits).numpy())
 
 
 def single_thresholds(outcomes: ExitOutcomes) -> list[tuple[float, float]]:
@@ -166,8 +170,8 @@ def single_thresholds(outcomes: ExitOutcomes) -> list[tuple[float, float]]:
     pairs = []
     for speed in SPEEDS:
         thresholds = [speed] * (outcomes.num_layers - 1)
-        disagreement = outcomes.is_wrong_at(outcomes.exits(thresholds)).mean()
-        pairs.append((float(disagreement), outcomes.speed_up(thresholds)))
+        disagreement = outcomes.disagrees_at(outcomes.exit_layers(thresholds)).mean()
+        pairs.append((float(disagreement), outcomes.saved_compute(thresholds)))
     return pairs
 
 
@@ -177,16 +181,16 @@ def last_allowed(path: list[tuple[float, float]], is_allowed: Callable[[float], 
     return (refused[0] if refused else len(path)) - 1
 
 
-def targets(calibration: Calibration, args: argparse.Namespace) -> list[dict[str, float]]:
+def targets(calibration: ExitCalibration, args: argparse.Namespace) -> list[dict[str, float]]:
     """Return one row per saved compute that was asked for."""
-    outcomes = calibration.by_flops
-    asked = [target for target in SPEED_UPS if target <= highest_speed_up(outcomes)]
+    outcomes = calibration.flops_outcomes
+    asked = [target for target in SPEEDUPS if target <= highest_saved_compute(outcomes)]
     measured: dict[float, list[float]] = {target: [] for target in asked}
     for search, test, fresh in resamples(len(outcomes), args):
         rows = outcomes.take(np.append(search, test))
         for target in asked:
-            thresholds = thresholds_for(target, outcomes.take(search), rows)
-            measured[target].append(outcomes.take(fresh).speed_up(thresholds))
+            thresholds = thresholds_for_speedup(target, outcomes.take(search), rows)
+            measured[target].append(outcomes.take(fresh).saved_compute(thresholds))
     return [
         {
             "target_speedup": target,

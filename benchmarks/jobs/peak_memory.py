@@ -21,7 +21,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.results import RESULTS, read_file, write_rows
 from jobs.quickstart.tiny_bert import write_tiny_bert
-from model.checkpoints.loading import quiet_transformers
+from model.checkpoints.loading import silence_transformers
 from model.fastbert import FastBertForSequenceClassification
 
 # VmHWM and not ru_maxrss: that one carries the parent's peak over exec.
@@ -79,7 +79,7 @@ def others(path: Path, measured: list[dict[str, object]]) -> list[dict[str, obje
 
 def make_model(work_dir: Path) -> None:
     write_tiny_bert(work_dir / "encoder", WORDS, vocab_size=200, num_layers=3, hidden_size=32, num_heads=2)
-    with quiet_transformers():
+    with silence_transformers():
         classifier = AutoModelForSequenceClassification.from_pretrained(work_dir / "encoder", num_labels=2)
     tokenizer = AutoTokenizer.from_pretrained(work_dir / "encoder")
     model = FastBertForSequenceClassification.from_backbone(classifier, tokenizer, max_length=32)

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from statistics import median
 
@@ -24,11 +23,13 @@ import torch
 
 from benchmarks.results import RESULTS, machine, write_rows
 from benchmarks.speed.datasets import read_dataset
-from jobs.commands.label_teacher import LabelTeacherConfig
 from jobs.commands.label_teacher import run as label_teacher
-from jobs.commands.score import ScoreConfig
 from jobs.commands.score import run as score
-from jobs.driver.runner import RunnerConfig
+from jobs.configs.label_teacher import LabelTeacherConfig
+from jobs.configs.options import PrecisionName
+from jobs.configs.runner import RunnerConfig
+from jobs.configs.score import ScoreConfig
+from jobs.driver.beam_driver import JobOutcome
 from model.checkpoints.loading import load_tokenizer
 from model.engine.execution import Precision, resolve_execution
 from model.exits.layer_sweep import predict_tokenized
@@ -38,6 +39,7 @@ from model.tokens.tokenization import tokenize
 from model.training.branches import DistillationConfig, backbone_engine, train_branches
 from model.training.loop import TrainingConfig
 from model.training.soft_labelled_texts import SoftLabelledTexts
+from pipeline.contract.manifest import LabelManifest, ScoreManifest
 
 BATCH_SIZE = 32
 
@@ -80,10 +82,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-Sides = tuple[Callable[[str], float], Callable[[str], float]]
+Sides = tuple[Callable[[PrecisionName], float], Callable[[PrecisionName], float]]
 
 
-def median_rates(sides: Sides, precision: str, num_rounds: int) -> dict[str, float]:
+def median_rates(sides: Sides, precision: PrecisionName, num_rounds: int) -> dict[str, float]:
     """Return the median rate of either side; each takes a precision and returns rows per second."""
     rounds = [[side(precision) for side in sides] for _ in range(num_rounds + 1)][1:]  # the first warms up
     first, second = (median(rates) for rates in zip(*rounds, strict=True))
@@ -91,7 +93,7 @@ def median_rates(sides: Sides, precision: str, num_rounds: int) -> dict[str, flo
 
 
 def labelling(args: argparse.Namespace, corpus: Path, home: Path) -> Sides:
-    def label(precision: str) -> float:
+    def label(precision: PrecisionName) -> float:
         return rate(
             lambda: label_teacher(
                 LabelTeacherConfig(
@@ -113,7 +115,7 @@ def workers(args: argparse.Namespace, corpus: Path, home: Path) -> Sides:
 
 
 def scoring(
-    args: argparse.Namespace, corpus: Path, home: Path, precision: str, runner: RunnerConfig
+    args: argparse.Namespace, corpus: Path, home: Path, precision: PrecisionName, runner: RunnerConfig
 ) -> float:
     threads = torch.get_num_threads()
     config = ScoreConfig(
@@ -126,7 +128,7 @@ def scoring(
         torch.set_num_threads(threads)
 
 
-def rate(job: Callable[[], object]) -> float:
+def rate(job: Callable[[], JobOutcome[LabelManifest] | JobOutcome[ScoreManifest]]) -> float:
     """Return rows per second that workers were busy."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         outcome = job()
@@ -136,20 +138,20 @@ def rate(job: Callable[[], object]) -> float:
 def training(args: argparse.Namespace, texts: list[str]) -> Sides:
     """An epoch of training, as `distill` does it, and the layers that it runs (all but the last) forward."""
     model = FastBertForSequenceClassification.from_pretrained(args.model)
-    tokenized = tokenize(model.tokenizer, texts, max_length=128)
-    teacher = torch.randn(len(texts), model.config.num_labels, generator=torch.Generator().manual_seed(0))
-    labels = SoftLabelledTexts(texts, None, teacher.numpy(), tokenized.lengths)
+    tokenized = tokenize(model.tokenizer, texts, max_length=model.config.max_length)
+    logits = torch.randn(len(texts), model.config.num_labels, generator=torch.Generator().manual_seed(0))
+    labels = SoftLabelledTexts(texts, None, logits.numpy(), tokenized.lengths)
     config = DistillationConfig(training=TrainingConfig(epochs=1, learning_rate=1e-4, batch_size=BATCH_SIZE))
     before_last = ExitPolicy.from_exit_layer(model.num_layers - 1, num_layers=model.num_layers)
 
-    def distill(precision: str) -> float:
+    def distill(precision: PrecisionName) -> float:
         engine = backbone_engine(model, resolve_execution(Precision(precision)))
         started = time.perf_counter()
         train_branches(model, labels, config, engine=engine)
         return len(texts) / (time.perf_counter() - started)
 
-    def forward(precision: str) -> float:
-        engine = deepcopy(model).engine(resolve_execution(Precision(precision)))
+    def forward(precision: PrecisionName) -> float:
+        engine = model.engine(resolve_execution(Precision(precision)))
         started = time.perf_counter()
         predict_tokenized(engine, tokenized, before_last)
         return len(texts) / (time.perf_counter() - started)

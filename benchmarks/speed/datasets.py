@@ -7,7 +7,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from benchmarks.speed.system import Rows
-from jobs.commands.label_teacher import LabelTeacherConfig
+from jobs.configs.label_teacher import LabelTeacherConfig
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample, text_hashes
 
 

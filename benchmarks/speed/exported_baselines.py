@@ -53,12 +53,12 @@ def _padded(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     for batch in micro_batches(texts.lengths, TOKEN_BUDGET):
         mask = _mask(batch)
         ids = np.zeros(mask.shape, dtype=np.int64)
-        ids[mask] = texts.input_ids[batch.tokens]
-        yield order[batch.rows], ids, mask.astype(np.int64)
+        ids[mask] = texts.input_ids[batch.token_slice]
+        yield order[batch.text_slice], ids, mask.astype(np.int64)
 
 
 def _mask(batch: MicroBatch) -> np.ndarray:
-    return np.arange(batch.lengths[0]) < batch.lengths[:, None]
+    return np.arange(batch.max_seqlen) < batch.lengths[:, None]
 
 
 class OnnxRuntime:

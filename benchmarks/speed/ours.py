@@ -11,17 +11,19 @@ import torch
 
 from benchmarks.speed.measurements import ENGINE, SCORE, STUDENT
 from benchmarks.speed.system import Answers, Rows
-from jobs.commands.score import ScoreConfig
 from jobs.commands.score import run as score
+from jobs.configs.options import PrecisionName
+from jobs.configs.score import ScoreConfig
 from model.checkpoints.loading import load_classifier, load_tokenizer
-from model.cost.flops import FlopsModel, flops_model
+from model.cost.flops import fastbert_flops
 from model.engine.execution import Precision, resolve_execution
 from model.exits.exit_logits import all_exit_logits
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
+from model.network.config import load_fastbert_config
 from model.network.uncertainty import normalised_entropy
-from pipeline.transforms.scoring import PROCESSED_TOKENS, REAL_TOKENS
+from pipeline.transforms.score_task import PROCESSED_TOKENS, REAL_TOKENS
 
 BARE = "bare: texts are tokenised"
 
@@ -31,11 +33,13 @@ class Score:
 
     series, note, is_slow = SCORE, "file to file", False
 
-    def __init__(self, model: Path, precision: str, *, speed: float, target: float, home: Path) -> None:
+    def __init__(
+        self, model: Path, precision: PrecisionName, *, speed: float, target: float, home: Path
+    ) -> None:
         self.name = f"score --speed {speed:.3g}"
         self._model, self._precision, self._speed, self._target = model, precision, speed, target
         self._home = home
-        self._flops = _flops(FastBertForSequenceClassification.from_pretrained(model))
+        self._flops = fastbert_flops(load_fastbert_config(model))
 
     def run(self, rows: Rows) -> Answers:
         texts, output = self._home / "texts.parquet", self._home / "scores"
@@ -54,7 +58,8 @@ class Score:
             outcome = score(config)
         answers = pd.read_parquet(output)
         ids = {label: index for index, label in enumerate(outcome.manifest.labels)}
-        policy, counts = config.policy(self._flops.num_layers), outcome.manifest.counts
+        policy = ExitPolicy.from_speed(self._speed, num_layers=self._flops.num_layers)
+        counts = outcome.manifest.counts
         num_tokens, exit_layer = answers["num_tokens"].to_numpy("int64"), answers["exit_layer"].to_numpy()
         full_depth = self._flops.full_depth(num_tokens).sum()
         return Answers(
@@ -87,7 +92,7 @@ class Bare:
     ) -> None:
         self.series, self.name, self.note = series, name or f"engine, speed {speed:.3g}", BARE
         self._engine = model.engine(resolve_execution(Precision(precision)))
-        self._flops, self._speed, self._target = _flops(model), speed, target
+        self._flops, self._speed, self._target = fastbert_flops(model.config), speed, target
 
     def run(self, rows: Rows) -> Answers:
         policy = ExitPolicy.from_speed(self._speed, num_layers=self._engine.num_layers)
@@ -122,7 +127,7 @@ def speeds_for(model: Path, rows: Rows, targets: Sequence[float]) -> dict[float,
     uncertainty = normalised_entropy(exits).numpy()
     # At the last layer every text leaves.
     uncertainty[:, -1] = -1
-    flops, lengths = _flops(loaded), rows.tokenized.lengths
+    flops, lengths = fastbert_flops(loaded.config), rows.tokenized.lengths
 
     def saved(speed: float) -> float:
         policy = ExitPolicy.from_speed(speed, num_layers=flops.num_layers)
@@ -131,7 +136,3 @@ def speeds_for(model: Path, rows: Rows, targets: Sequence[float]) -> dict[float,
 
     savings = {speed: saved(speed) for speed in np.geomspace(1e-3, 1, 700).round(4).tolist()}
     return {target: min(savings, key=lambda speed: abs(savings[speed] - target)) for target in targets}
-
-
-def _flops(model: FastBertForSequenceClassification) -> FlopsModel:
-    return flops_model(model.config.backbone_config, branch_size=model.config.branch_size)

@@ -33,6 +33,7 @@ from benchmarks.speed.torch_baselines import (
     SentenceTransformers,
     be_quiet,
 )
+from jobs.configs.options import PrecisionName
 from model.checkpoints.loading import load_config, load_tokenizer
 from model.fastbert import FastBertForSequenceClassification
 
@@ -102,7 +103,7 @@ class Benchmark:
         self._expected = teacher.run(self._rows).label_ids
         self._speeds = speeds_for(self._model, self._rows, SCORE_TARGETS)
 
-    def run(self, precision: str) -> list[Measurement]:
+    def run(self, precision: PrecisionName) -> list[Measurement]:
         systems = list(self._systems(precision))
         for system in systems:
             system.run(self._rows.head(WARM_UP_ROWS))
@@ -112,13 +113,13 @@ class Benchmark:
             for measurement in self._round(systems, precision, number)
         ]
 
-    def _systems(self, precision: str) -> Iterator[System]:
+    def _systems(self, precision: PrecisionName) -> Iterator[System]:
         args, max_length, threads = self._args, self._rows.max_length, self._threads
         speeds = {1.0: 0.0, **self._speeds}
         for target, speed in speeds.items():
             yield Score(self._model, precision, speed=speed, target=target, home=self._home)
+        model = FastBertForSequenceClassification.from_pretrained(self._model)
         for target in (1.0, *ENGINE_TARGETS):
-            model = FastBertForSequenceClassification.from_pretrained(self._model)
             yield Bare(model, precision, speed=speeds[target], target=target)
         for directory in sorted(args.students.glob("student-*"), reverse=True) if args.students else ():
             yield student(directory, precision, max_length=max_length)

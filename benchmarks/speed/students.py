@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from model.checkpoints.loading import load_classifier, load_config, load_tokenizer, quiet_transformers
+from model.checkpoints.loading import load_classifier, load_config, load_tokenizer, silence_transformers
 from model.training.loop import TrainingConfig, training_steps
 from model.training.self_distillation import self_distillation_loss
 from model.training.soft_labelled_texts import SoftLabelledTexts
@@ -34,7 +34,7 @@ def main() -> None:
     for num_layers in args.layers:
         student = first_layers(args.teacher, num_layers)
         distil(student, tokenizer, labels, args)
-        with quiet_transformers():
+        with silence_transformers():
             student.save_pretrained(args.work / f"student-{num_layers}")
         tokenizer.save_pretrained(args.work / f"student-{num_layers}")
         if eval_texts:
@@ -58,7 +58,7 @@ def first_layers(teacher: Path, num_layers: int) -> PreTrainedModel:
     """Return the teacher cut off after `num_layers` layers, its head on what the last of these says."""
     config = load_config(teacher)
     config.num_hidden_layers = num_layers
-    with quiet_transformers():  # which would report the tensors of the layers that are cut off
+    with silence_transformers():  # which would report the tensors of the layers that are cut off
         return AutoModelForSequenceClassification.from_pretrained(teacher, config=config, dtype="float32")
 
 

@@ -21,7 +21,8 @@ from benchmarks.speed.measurements import (
     HF_PIPELINE,
 )
 from benchmarks.speed.system import Answers, Rows
-from jobs.driver.runner import RunnerConfig, make_pipeline
+from jobs.configs.runner import RunnerConfig
+from jobs.driver.runner import make_pipeline
 from model.checkpoints.loading import load_config
 
 BATCH_SIZE = 32

@@ -1,1 +1,1 @@
-"""One module a command: `run(config)` opens, calls, prints and writes."""
+"""One module per command: `run(config)` opens, calls, prints and writes."""

@@ -1,95 +1,84 @@
 """`fastbert-jobs distill`: soft labels to a FastBERT, branches around a frozen backbone."""
 
-from __future__ import annotations
-
 import json
-import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
 
+from jobs.configs.distill import DistillConfig
 from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
 from jobs.driver.compatibility import check_labels_match_model
-from jobs.terminal.console import (
-    print_next_step,
-    print_settings,
-    stdout_console,
-    table,
-    training_progress,
-)
-from jobs.terminal.options import KlDirectionName, PrecisionName
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from model.engine.engine import Engine
-    from model.engine.execution import Execution
-    from model.fastbert import FastBertForSequenceClassification
-    from model.training.branches import DistillationConfig, EpochQualities
-    from model.training.loop import TrainingConfig
-    from model.training.resume import TrainingState
-    from model.training.self_distillation import BranchQuality
-    from pipeline.results.soft_labels import SoftLabels
+from jobs.terminal.console import print_next_step, print_settings, stdout_console, table, training_progress
+from model.checkpoints.fingerprint import checkpoint_hash
+from model.checkpoints.hub import resolve_checkpoint
+from model.checkpoints.loading import load_classifier, load_tokenizer
+from model.engine.engine import Engine
+from model.engine.execution import Backend, Execution, Precision, resolve_execution
+from model.errors import OutputError
+from model.fastbert import FastBertForSequenceClassification
+from model.training.branches import DistillationConfig, EpochQualities, backbone_engine, train_branches
+from model.training.loop import TrainingConfig
+from model.training.resume import TrainingState
+from model.training.self_distillation import BranchQuality, KlDirection
+from model.version import NUMERICS_VERSION
+from pipeline.contract.job import differences
+from pipeline.contract.typed_json import as_plain, read_typed, write_typed
+from pipeline.results.soft_labels import SoftLabels
+from pipeline.sampling.training_hashes import write_training_hashes
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillConfig:
-    """What `distill` is asked to do.
+class DistillationJob:
+    """All that the branches' weights depend on.
 
     Attributes:
-        labels: finished output of `label-teacher`.
-        backbone: directory or hub name of the classifier that gets the branches.
-        output: directory of the FastBERT.
+        labels: fingerprint of the soft labels.
+        backbone: hash of the backbone's checkpoint.
         epochs: passes over the soft labels.
         learning_rate: highest learning rate.
-        batch_size: texts a step.
+        batch_size: texts per step.
         seed: of the branches' first weights and of the order.
-        kl_direction: `teacher-student` or `student-teacher`.
+        kl_direction: which way the divergence from the teacher is taken.
         hard_label_weight: weight of the cross-entropy with the teacher's answers.
-        precision: number format of the frozen backbone; the branches are trained in float32.
-        resume: whether to go on where a killed run stopped.
-        overwrite: whether to delete what an earlier run left.
+        precision: number format of the frozen backbone.
+        backend: whose operators run it.
+        numerics_version: of what computes.
     """
 
     labels: str
     backbone: str
-    output: str
-    epochs: int = 3
-    learning_rate: float = 1e-3
-    batch_size: int = 32
-    seed: int = 0
-    kl_direction: KlDirectionName = "teacher-student"
-    hard_label_weight: float = 0.0
-    precision: PrecisionName = "auto"
-    resume: bool = False
-    overwrite: bool = False
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    seed: int
+    kl_direction: KlDirection
+    hard_label_weight: float
+    precision: Precision
+    backend: Backend
+    numerics_version: int = NUMERICS_VERSION
 
-    def __post_init__(self) -> None:
-        """Check what the training loop does not.
+    @property
+    def as_text(self) -> str:
+        """The job as the training state keeps it: equal jobs are equal text."""
+        return json.dumps(as_plain(self), sort_keys=True)
 
-        Raises:
-            ParameterError: naming the option and the rule.
-        """
-        from model.errors import ParameterError
 
-        if not 0 <= self.hard_label_weight < math.inf:
-            raise ParameterError(f"--hard-label-weight {self.hard_label_weight} is not 0 or above")
-        if self.resume and self.overwrite:
-            raise ParameterError("--resume and --overwrite exclude each other")
+@dataclass(frozen=True, kw_only=True)
+class DistillMetrics:
+    """What was asked for and how every branch did, epoch by epoch; `metrics.json` holds it.
 
-    def training(self) -> TrainingConfig:
-        """Return how to train.
+    Attributes:
+        config: what was asked for.
+        num_train_rows: rows per epoch.
+        epochs: every branch's quality after each epoch; empty where nothing is held out.
+    """
 
-        Raises:
-            ParameterError: naming the option and the rule.
-        """
-        from model.training.loop import TrainingConfig
+    config: DistillationJob
+    num_train_rows: int
+    epochs: tuple[tuple[BranchQuality, ...], ...] = ()
 
-        return TrainingConfig(
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            seed=self.seed,
-        )
+    def with_epoch(self, qualities: EpochQualities) -> "DistillMetrics":
+        """Return these with an epoch, in place of an earlier run's that was not saved."""
+        epochs = (*self.epochs[: qualities.epoch - 1], tuple(qualities.branches))
+        return replace(self, epochs=epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +93,7 @@ class DistillSummary:
 
     output: str
     num_train_rows: int
-    epochs: list[list[BranchQuality]]
+    epochs: tuple[tuple[BranchQuality, ...], ...]
 
 
 def run(config: DistillConfig) -> DistillSummary:
@@ -113,11 +102,6 @@ def run(config: DistillConfig) -> DistillSummary:
     Raises:
         FastBertJobsError: a mistake that the user can cure.
     """
-    from model.engine.execution import Precision, resolve_execution
-    from model.training.branches import backbone_engine
-    from pipeline.results.soft_labels import SoftLabels
-    from pipeline.sampling.training_hashes import write_training_hashes
-
     distillation = _distillation(config)
     working = AtomicOutputDirectory(
         config.output,
@@ -134,7 +118,7 @@ def run(config: DistillConfig) -> DistillSummary:
     metrics = _train(config, distillation, model, engine, labels, working)
     model.save_pretrained(working.partial)
     write_training_hashes(working.partial, labels.train_hashes())
-    metrics.write()
+    write_typed(str(working.partial / METRICS_FILE), metrics)
     working.finish()
     console = stdout_console()
     console.print(f"{labels.num_train_rows:,} rows, {config.epochs} epochs; wrote {config.output}")
@@ -147,11 +131,13 @@ def run(config: DistillConfig) -> DistillSummary:
 
 def _distillation(config: DistillConfig) -> DistillationConfig:
     """Return how to train the branches."""
-    from model.training.branches import DistillationConfig
-    from model.training.self_distillation import KlDirection
-
     return DistillationConfig(
-        training=config.training(),
+        training=TrainingConfig(
+            epochs=config.epochs,
+            learning_rate=config.learning_rate,
+            batch_size=config.batch_size,
+            seed=config.seed,
+        ),
         kl_direction=KlDirection(config.kl_direction),
         hard_label_weight=config.hard_label_weight,
     )
@@ -159,10 +145,6 @@ def _distillation(config: DistillConfig) -> DistillationConfig:
 
 def _load(config: DistillConfig, labels: SoftLabels) -> FastBertForSequenceClassification:
     """Return the backbone with fresh branches, checked against the soft labels."""
-    from model.checkpoints.hub import resolve_checkpoint
-    from model.checkpoints.loading import load_classifier, load_tokenizer
-    from model.fastbert import FastBertForSequenceClassification
-
     directory = resolve_checkpoint(config.backbone)
     backbone, tokenizer = load_classifier(directory), load_tokenizer(directory)
     model = FastBertForSequenceClassification.from_backbone(
@@ -194,18 +176,22 @@ def _train(
     engine: Engine,
     labels: SoftLabels,
     working: AtomicOutputDirectory,
-) -> _Metrics:
+) -> DistillMetrics:
     """Train the branches of `model`, and return how they did."""
-    from model.training.branches import train_branches
-
     job = _describe(config, labels, engine.execution)
     state = _resumable_state(working, job)
-    metrics = _Metrics.open(working.partial / METRICS_FILE, job, labels.num_train_rows)
+    path = str(working.partial / METRICS_FILE)
+    metrics = DistillMetrics(config=job, num_train_rows=labels.num_train_rows)
+    if working.partial.joinpath(METRICS_FILE).is_file():
+        # Of the epochs that a killed run had finished, too.
+        metrics = replace(metrics, epochs=read_typed(path, DistillMetrics, cure="`overwrite` it").epochs)
     _show(config, model, labels, engine.execution)
     held_out = labels.held_out()
 
     def on_epoch(qualities: EpochQualities) -> None:
-        metrics.add(qualities)
+        nonlocal metrics
+        metrics = metrics.with_epoch(qualities)
+        write_typed(path, metrics)
         _show_epoch(qualities, config.epochs, 0 if held_out is None else len(held_out))
 
     with training_progress("distill") as on_step:
@@ -229,72 +215,33 @@ def _show_epoch(qualities: EpochQualities, num_epochs: int, num_held_out: int) -
     stdout_console().print(table(title, ("branch after layer", "KL to teacher", "agreement"), rows))
 
 
-def _describe(config: DistillConfig, labels: SoftLabels, execution: Execution) -> dict[str, Any]:
+def _describe(config: DistillConfig, labels: SoftLabels, execution: Execution) -> DistillationJob:
     """Return all that the weights depend on."""
-    from model.checkpoints.fingerprint import checkpoint_hash
-    from model.checkpoints.hub import resolve_checkpoint
-
-    training = {
-        name: value
-        for name, value in asdict(config).items()
-        if name not in ("labels", "backbone", "output", "resume", "overwrite")
-    }
-    training |= {"precision": str(execution.precision), "backend": str(execution.backend)}
-    return {
-        "labels": labels.manifest.fingerprint,
-        "backbone": checkpoint_hash(resolve_checkpoint(config.backbone)),
-        **training,
-    }
+    return DistillationJob(
+        labels=labels.manifest.fingerprint,
+        backbone=checkpoint_hash(resolve_checkpoint(config.backbone)),
+        epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        kl_direction=KlDirection(config.kl_direction),
+        hard_label_weight=config.hard_label_weight,
+        precision=execution.precision,
+        backend=execution.backend,
+    )
 
 
-def _resumable_state(working: AtomicOutputDirectory, job: dict[str, Any]) -> TrainingState:
+def _resumable_state(working: AtomicOutputDirectory, job: DistillationJob) -> TrainingState:
     """Return where to save and resume.
 
     Raises:
         OutputError: if the killed run had another configuration.
     """
-    from model.errors import OutputError
-    from model.training.resume import TrainingState
-    from pipeline.contract.manifest import differences
-
-    state = TrainingState(path=working.partial / STATE_FILE, job=json.dumps(job))
+    state = TrainingState(path=working.partial / STATE_FILE, job=job.as_text)
     saved = state.saved_job()
     if saved is not None and saved != state.job:
         raise OutputError(
             f"{str(working.partial)!r} is another run's, which differs in "
-            f"{differences(job, json.loads(saved))}; give the same options, or --overwrite it"
+            f"{differences(as_plain(job), json.loads(saved))}; give the same options, or `overwrite` it"
         )
     return state
-
-
-@dataclass
-class _Metrics:
-    """The file that says what was asked for and how every branch did, epoch by epoch."""
-
-    path: Path
-    job: dict[str, Any]
-    num_train_rows: int
-    epochs: list[list[BranchQuality]]
-
-    @classmethod
-    def open(cls, path: Path, job: dict[str, Any], num_train_rows: int) -> _Metrics:
-        """Return the metrics of `path`, with the epochs that a killed run had finished."""
-        from model.training.self_distillation import BranchQuality
-
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"epochs": []}
-        epochs = [[BranchQuality(**quality) for quality in epoch] for epoch in content["epochs"]]
-        return cls(path, job, num_train_rows, epochs)
-
-    def add(self, qualities: EpochQualities) -> None:
-        """Add an epoch, in place of an earlier run's that was not saved, and write the file."""
-        self.epochs = [*self.epochs[: qualities.epoch - 1], qualities.branches]
-        self.write()
-
-    def write(self) -> None:
-        """Write the file."""
-        content = {
-            "config": self.job,
-            "num_train_rows": self.num_train_rows,
-            "epochs": [[asdict(quality) for quality in epoch] for epoch in self.epochs],
-        }
-        self.path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

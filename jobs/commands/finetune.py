@@ -1,80 +1,23 @@
 """`fastbert-jobs finetune`: labelled rows to a Hugging Face classifier, for those who have none yet."""
 
-from __future__ import annotations
+from dataclasses import dataclass
 
-import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from jobs.configs.finetune import FinetuneConfig
 from jobs.driver.atomic_directory import METRICS_FILE, AtomicOutputDirectory
 from jobs.terminal.console import print_next_step, print_settings, stdout_console, training_progress
-from jobs.terminal.options import FormatName
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from model.engine.execution import Execution
-    from model.training.classifier import FinetuningEpoch, FinetuningResult
-    from model.training.labelled_texts import LabelledTexts
-    from model.training.loop import TrainingConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
-    """What `finetune` is asked to do; the defaults are the paper's (Liu et al. 2020, section 4.3).
-
-    Attributes:
-        input: labelled rows: paths, globs or directories.
-        text_column: column to classify.
-        text_pair_column: second text of a pair.
-        label_column: column of the labels, of any type that reads as text.
-        model: directory or hub name of a pretrained encoder.
-        output: directory of the classifier.
-        eval_input: labelled rows that are only judged by; the best epoch is then kept.
-        epochs: passes over the rows.
-        learning_rate: highest learning rate.
-        batch_size: texts a step (not in the paper; the authors' code uses 32).
-        max_length: tokens that a text is cut to.
-        weight_decay: of matrices.
-        warmup: share of the steps.
-        seed: of the classifier's first weights, the order and dropout.
-        format: of the input; None to go by the extensions.
-        overwrite: whether to delete what an earlier run left.
-    """
-
-    input: tuple[str, ...]
-    text_column: str
-    label_column: str
-    model: str
-    output: str
-    text_pair_column: str | None = None
-    eval_input: tuple[str, ...] = ()
-    epochs: int = 3
-    learning_rate: float = 2e-5
-    batch_size: int = 32
-    max_length: int = 128
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    seed: int = 0
-    format: FormatName | None = None
-    overwrite: bool = False
-
-    def training(self) -> TrainingConfig:
-        """Return how to train.
-
-        Raises:
-            ParameterError: naming the option and the rule.
-        """
-        from model.training.loop import TrainingConfig
-
-        return TrainingConfig(
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            weight_decay=self.weight_decay,
-            warmup=self.warmup,
-        )
+from model.checkpoints.hub import resolve_checkpoint
+from model.checkpoints.loading import load_for_finetuning, load_tokenizer, silence_transformers
+from model.engine.execution import Execution, resolve_execution
+from model.errors import InputError
+from model.tokens.tokenization import choose_max_length, position_limit
+from model.training.classifier import FinetuningEpoch, FinetuningResult, finetune
+from model.training.labelled_texts import LabelledTexts, sorted_labels
+from model.training.loop import TrainingConfig
+from pipeline.contract.typed_json import write_typed
+from pipeline.reading.inputs import Columns
+from pipeline.reading.labelled_texts import read_labelled_texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,16 +37,39 @@ class FinetuneSummary:
     accuracy: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class FinetuneMetrics:
+    """What was asked for and how the classifier did, epoch by epoch; `metrics.json` holds it.
+
+    Attributes:
+        config: what was asked for.
+        num_rows: rows trained on.
+        num_rejected: rows left out, for want of a text or a label.
+        epochs: loss and accuracy after each epoch.
+        accuracy: on the eval rows, of the epoch that was kept; None without them.
+    """
+
+    config: FinetuneConfig
+    num_rows: int
+    num_rejected: int
+    epochs: tuple[FinetuningEpoch, ...]
+    accuracy: float | None
+
+
 def run(config: FinetuneConfig) -> FinetuneSummary:
     """Fine-tune a classifier.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure.
     """
-    from model.engine.execution import resolve_execution
-    from model.training.labelled_texts import sorted_labels
-
-    training = config.training()
+    training = TrainingConfig(
+        epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        weight_decay=config.weight_decay,
+        warmup=config.warmup,
+    )
     working = AtomicOutputDirectory(config.output, overwrite=config.overwrite, sources=(config.model,))
     rows = _read(config, config.input)
     eval_rows = _read(config, config.eval_input) if config.eval_input else None
@@ -141,31 +107,22 @@ def _show(config: FinetuneConfig, model: PreTrainedModel, rows: LabelledTexts, e
 
 
 def _read(config: FinetuneConfig, patterns: tuple[str, ...]) -> LabelledTexts:
-    from pipeline.reading.inputs import Columns
-    from pipeline.reading.labelled_texts import read_labelled_texts
-
     columns = Columns(text=config.text_column, text_pair=config.text_pair_column, keep=(config.label_column,))
     return read_labelled_texts(patterns, columns, label_column=config.label_column, format=config.format)
 
 
 def _check_labels(config: FinetuneConfig, labels: tuple[str, ...], eval_rows: LabelledTexts | None) -> None:
-    from model.errors import InputError
-
     if len(labels) < 2:
         raise InputError(
             f"column {config.label_column!r} holds one label only, {labels[0]!r}; a classifier needs two"
         )
     unknown = sorted(set(eval_rows.labels if eval_rows else ()).difference(labels))
     if unknown:
-        raise InputError(f"--eval-input has labels that --input has not: {', '.join(unknown[:5])}")
+        raise InputError(f"`eval_input` has labels that `input` has not: {', '.join(unknown[:5])}")
 
 
 def _load(config: FinetuneConfig, labels: tuple[str, ...]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the encoder with a head for `labels`, and its tokenizer."""
-    from model.checkpoints.hub import resolve_checkpoint
-    from model.checkpoints.loading import load_for_finetuning, load_tokenizer
-    from model.tokens.tokenization import choose_max_length, position_limit
-
     directory = resolve_checkpoint(config.model)
     tokenizer = load_tokenizer(directory)
     model = load_for_finetuning(directory, labels, seed=config.seed)
@@ -183,7 +140,6 @@ def _train(
     execution: Execution,
 ) -> FinetuningResult:
     """Train the classifier, and print how it does after every epoch."""
-    from model.training.classifier import finetune
 
     def on_epoch(epoch: FinetuningEpoch) -> None:
         line = f"epoch {epoch.epoch} of {config.epochs}: loss {epoch.loss:.4f}"
@@ -214,19 +170,14 @@ def _save(
     result: FinetuningResult,
 ) -> None:
     """Write the classifier, its tokenizer and how it was made."""
-    from model.checkpoints.loading import quiet_transformers
-
-    with quiet_transformers():
+    with silence_transformers():
         model.save_pretrained(working.partial)
     tokenizer.save_pretrained(working.partial)
-    epochs = [
-        {name: value for name, value in asdict(epoch).items() if value is not None} for epoch in result.epochs
-    ]
-    content = {
-        "config": asdict(config),
-        "num_rows": len(rows),
-        "num_rejected": rows.num_rejected,
-        "epochs": epochs,
-        "accuracy": result.accuracy,
-    }
-    (working.partial / METRICS_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    metrics = FinetuneMetrics(
+        config=config,
+        num_rows=len(rows),
+        num_rejected=rows.num_rejected,
+        epochs=tuple(result.epochs),
+        accuracy=result.accuracy,
+    )
+    write_typed(str(working.partial / METRICS_FILE), metrics)

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.errors import OutputError
+
 STATE_FILE = "training_state.safetensors"
 METRICS_FILE = "metrics.json"
 
@@ -29,8 +31,6 @@ class AtomicOutputDirectory:
         Raises:
             OutputError: if something is there that was not to be resumed or overwritten, or is not ours.
         """
-        from model.errors import OutputError
-
         check_local(output)
         try:
             # Resolved, for neither `.` nor a link has a name that another could be made of.
@@ -44,36 +44,30 @@ class AtomicOutputDirectory:
             raise OutputError(f"{output!r} cannot be written: {error}") from error
 
     def _check_sources(self, output: str, sources: Sequence[str]) -> None:
-        from model.errors import OutputError
-
         for source in sources:
             place = Path(source).resolve()
             if place.is_dir() and any(_overlap(place, own) for own in (self.final, self.partial)):
                 raise OutputError(
-                    f"{output!r} and {source!r}, which is read, overlap; choose another --output"
+                    f"{output!r} and {source!r}, which is read, overlap; choose another `output`"
                 )
 
     def _check_final(self, output: str) -> None:
-        from model.errors import OutputError
-
         if self.final.is_file():
-            raise OutputError(f"{output!r} is a file; choose another --output")
+            raise OutputError(f"{output!r} is a file; choose another `output`")
         if not self.final.exists() or not any(self.final.iterdir()):
             return
         if not _is_ours(self.final):
             raise OutputError(
                 f"{output!r} is not empty and holds no checkpoint that fastbert-jobs wrote; "
-                "choose another --output"
+                "choose another `output`"
             )
         if not self._overwrite:
-            raise OutputError(f"{output!r} exists already; choose another --output, or --overwrite it")
+            raise OutputError(f"{output!r} exists already; choose another `output`, or `overwrite` it")
 
     def _check_partial(self, resume: bool | None) -> None:
-        from model.errors import OutputError
-
         if self.partial.exists() and not (resume or self._overwrite):
-            cure = "choose another --output" if resume is None else "go on with --resume"
-            raise OutputError(f"{str(self.partial)!r} is a killed run's; {cure}, or --overwrite it")
+            cure = "choose another `output`" if resume is None else "go on with `resume`"
+            raise OutputError(f"{str(self.partial)!r} is a killed run's; {cure}, or `overwrite` it")
 
     def start(self) -> None:
         """Make the directory, emptied if it is to be overwritten.
@@ -81,8 +75,6 @@ class AtomicOutputDirectory:
         Raises:
             OutputError: if it cannot be made.
         """
-        from model.errors import OutputError
-
         try:
             if self._overwrite and self.partial.exists():
                 shutil.rmtree(self.partial)
@@ -96,8 +88,6 @@ class AtomicOutputDirectory:
         Raises:
             OutputError: if it cannot be renamed; the checkpoint then keeps its first name.
         """
-        from model.errors import OutputError
-
         aside = None
         try:
             if self.final.exists():
@@ -117,10 +107,8 @@ def check_local(output: str) -> None:
     Raises:
         OutputError: if `output` is one.
     """
-    from model.errors import OutputError
-
     if "://" in output:
-        raise OutputError(f"{output!r} is no local directory; give a local --output, and copy it afterwards")
+        raise OutputError(f"{output!r} is no local directory; give a local `output`, and copy it afterwards")
 
 
 def _overlap(one: Path, two: Path) -> bool:

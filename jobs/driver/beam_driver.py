@@ -1,52 +1,48 @@
-"""How a Beam job is driven, the same for `label-teacher` and `score`: claim, run, watch, verify."""
+"""How a corpus job is driven, the same for `label-teacher` and `score`: claim, run, watch, verify."""
 
-from __future__ import annotations
-
-import json
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
-from jobs.driver.runner import RunnerConfig, make_pipeline
+import apache_beam as beam
+from apache_beam.metrics import MetricsFilter
+from apache_beam.runners.runner import PipelineResult
+
+from jobs.configs.runner import RunnerConfig
+from jobs.driver.runner import make_pipeline
 from jobs.terminal.console import print_settings, progress_bar, stdout_console
-
-if TYPE_CHECKING:
-    import apache_beam as beam
-    from apache_beam.runners.runner import PipelineResult
-
-    from model.errors import FastBertJobsError
-    from pipeline.contract.layout import OutputLayout
-    from pipeline.contract.manifest import Manifest
-    from pipeline.contract.plan import Plan, WorkItem
-    from pipeline.reading.inputs import Inputs
-    from pipeline.transforms.write_shards import RowTask, ShardJob
+from pipeline.contract.layout import OutputLayout
+from pipeline.contract.manifest import REJECTED, ROWS, Manifest
+from pipeline.contract.plan import Plan, WorkItem
+from pipeline.reading.inputs import Inputs
+from pipeline.transforms.corpus_job import CorpusJob
+from pipeline.transforms.write_shards import BUSY_MILLISECONDS, WriteShards
 
 _POLL_SECONDS = 0.5
 # Listing an object store costs a request, and takes its time.
 _REMOTE_POLL_SECONDS = 5.0
-# The last line of a worker's traceback; Beam appends the step.
-_WORKER_ERROR = re.compile(r"model\.errors\.(\w+): (.*?)(?: \[while running '.*'\])?")
+_LOGGER = logging.getLogger(__name__)
+
+ManifestType = TypeVar("ManifestType", bound=Manifest)
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobOutcome:
+class JobOutcome(Generic[ManifestType]):
     """A finished job.
 
     Attributes:
         manifest: what was written.
         seconds: how long this run's pipeline took.
         busy_seconds: of it, how long workers were at work items, models being loaded already; summed over
-            the workers, and 0 on a runner that has no metrics.
+            the workers, and 0 where the runner does not tell.
         num_rows_now: rows that this run accounted for; the others were finished before.
     """
 
-    manifest: Manifest
+    manifest: ManifestType
     seconds: float
     busy_seconds: float
     num_rows_now: int
@@ -54,12 +50,12 @@ class JobOutcome:
     @property
     def num_rows(self) -> int:
         """Rows in the shards."""
-        return self.manifest.counts.get("rows", 0)
+        return self.manifest.counts.get(ROWS, 0)
 
     @property
     def num_rejected(self) -> int:
         """Rows that were rejected."""
-        return self.manifest.counts.get("rejected", 0)
+        return self.manifest.counts.get(REJECTED, 0)
 
     def describe_rows(self) -> str:
         """Return one line about rows and speed."""
@@ -70,37 +66,6 @@ class JobOutcome:
         if self.num_rows_now and self.seconds > 0:
             text += f", {self.num_rows_now / self.seconds:,.0f} rows/s"
         return text
-
-
-@dataclass(frozen=True, kw_only=True)
-class BeamJob:
-    """All that a Beam job is made of.
-
-    Attributes:
-        command: `score` or `label-teacher`.
-        output: the output directory.
-        overwrite: whether another job's output there may be deleted.
-        settings: what changes results besides the inputs; goes into the fingerprint.
-        inputs: the input files.
-        task: what is done with rows.
-        transform: makes the PTransform of a `ShardJob`.
-        facts: what else belongs into the manifest and changes no result.
-        runner: where the job runs.
-        decisions: what is shown before the job starts.
-        max_rejected: largest share of rows that may be rejected.
-    """
-
-    command: str
-    output: str
-    overwrite: bool
-    settings: Mapping[str, Any]
-    inputs: Inputs
-    task: RowTask[Any]
-    transform: Callable[[ShardJob[Any]], beam.PTransform]
-    facts: Mapping[str, Any]
-    runner: RunnerConfig
-    decisions: Mapping[str, object]
-    max_rejected: float = 1.0
 
 
 def describe_input(inputs: Inputs) -> str:
@@ -115,119 +80,62 @@ def describe_input(inputs: Inputs) -> str:
     return f"{files}, {shards}{rows}"
 
 
-def run_beam_job(job: BeamJob) -> JobOutcome:
+def run_corpus_job(
+    job: CorpusJob[ManifestType], runner: RunnerConfig, banner: Mapping[str, object]
+) -> JobOutcome[ManifestType]:
     """Run what is not finished yet, verify all of it, and write the manifest.
 
-    Raises:
-        OutputError: if the output directory is another job's, or a shard does not fit the plan.
-    """
-    from pipeline.contract.layout import OutputLayout
-    from pipeline.contract.manifest import REJECTED, JobDescription, claim_output, commit
+    Args:
+        job: what to run.
+        runner: where.
+        banner: what is shown before the job starts.
 
+    Raises:
+        FastBertJobsError: if the output directory is another job's, a worker found a mistake of the user's,
+            or a shard does not fit the plan.
+    """
     # Made before anything is written: Beam checks the runner and its options here, and file systems get them.
-    pipeline = make_pipeline(job.runner)
-    layout, plan = OutputLayout(job.output), job.inputs.plan()
-    description = JobDescription(command=job.command, settings=job.settings, inputs=job.inputs.describe())
-    finished = claim_output(layout, description, overwrite=job.overwrite, versions=_as_metadata(_versions()))
-    print_settings(stdout_console(), job.decisions)
+    pipeline = make_pipeline(runner)
+    if not (runner.is_in_process and runner.workers == 1):
+        # Workers load their own.
+        job = replace(job, holder=None)
+    finished = job.claim()
+    print_settings(stdout_console(), banner)
     started = time.monotonic()
-    with _progress(layout, plan, finished, description=job.command):
-        items = [item for item in plan.items if item.shard_name not in finished]
-        result = _run(job, pipeline, description.fingerprint, items)
+    with _progress(job.layout, job.plan, finished, description=job.task.settings.command):
+        result = _run(pipeline, job, job.pending(finished))
     seconds = time.monotonic() - started
-    manifest = commit(
-        layout,
-        description,
-        plan,
-        labels=job.task.labels,
-        environment={**_versions(), "device": job.task.execution.device, **job.facts},
-        max_rejected=job.max_rejected,
+    manifest = job.commit()
+    new_shards = [shard for shard in manifest.shards if shard.name not in finished]
+    return JobOutcome(
+        manifest=manifest,
+        seconds=seconds,
+        busy_seconds=_busy_seconds(result),
+        num_rows_now=sum(shard.rows + shard.counts[REJECTED] for shard in new_shards),
     )
-    busy = _busy_seconds(result)
-    done_now = [shard for shard in manifest.shards if shard["name"] not in finished]
-    rows_now = sum(shard["rows"] + shard["counts"][REJECTED] for shard in done_now)
-    return JobOutcome(manifest=manifest, seconds=seconds, busy_seconds=busy, num_rows_now=rows_now)
 
 
 def _run(
-    job: BeamJob, pipeline: beam.Pipeline, fingerprint: str, items: list[WorkItem]
+    pipeline: beam.Pipeline, job: CorpusJob[ManifestType], items: list[WorkItem]
 ) -> PipelineResult | None:
     """Run the pipeline, and return its result; None where there was nothing to do."""
-    import apache_beam as beam
-
     if not items:
         return None
-    transform = job.transform(_shard_job(job, fingerprint))
-    _ = pipeline | "WorkItems" >> beam.Create(items) | transform
-    try:
-        result = pipeline.run()
-        result.wait_until_finish()
-    except RuntimeError as error:
-        if (mistake := error_of_worker(str(error))) is None:
-            raise
-        raise mistake from error
+    _ = pipeline | "WorkItems" >> beam.Create(items) | WriteShards(job)
+    result = pipeline.run()
+    result.wait_until_finish()
     return result
 
 
-def _shard_job(job: BeamJob, fingerprint: str) -> ShardJob[Any]:
-    from pipeline.contract.schema import SCHEMA_VERSION
-    from pipeline.transforms.write_shards import ShardJob
-
-    metadata = {
-        "fingerprint": fingerprint,
-        "schema_version": str(SCHEMA_VERSION),
-        "command": job.command,
-        "labels": json.dumps(job.task.labels),
-        "settings": _as_metadata(job.settings),
-        "versions": _as_metadata(_versions()),
-    }
-    return ShardJob(
-        task=job.task,
-        output=job.output,
-        metadata=metadata,
-        torch_threads=job.runner.torch_threads,
-    )
-
-
-def error_of_worker(text: str) -> FastBertJobsError | None:
-    """Return the user's mistake that a worker process ended with; None if it ended with something else.
-
-    Args:
-        text: the worker's traceback; all that comes of an exception from one process to another.
-    """
-    from model import errors
-
-    last_line = text.rstrip().rpartition("\n")[2]
-    found = _WORKER_ERROR.fullmatch(last_line)
-    kind = getattr(errors, found[1], None) if found else None
-    if not found or not isinstance(kind, type) or not issubclass(kind, errors.FastBertJobsError):
-        return None
-    return kind(found[2])
-
-
-def _as_metadata(values: Mapping[str, Any]) -> str:
-    """Return values as they stand in the shards' metadata: equal ones are equal text."""
-    return json.dumps(dict(values), sort_keys=True)
-
-
 def _busy_seconds(result: PipelineResult | None) -> float:
-    from apache_beam.metrics import MetricsFilter
-
-    from pipeline.transforms.write_shards import BUSY_MILLISECONDS
-
     if result is None:
         return 0.0
     try:
         counters = result.metrics().query(MetricsFilter().with_name(BUSY_MILLISECONDS))["counters"]
-    except NotImplementedError:  # Dask has no metrics
+        return sum(float(counter.result) for counter in counters) / 1000
+    except Exception as error:  # noqa: BLE001 - the job is finished, and worth more than how long it took
+        _LOGGER.warning("the runner does not tell how long workers took: %s", error)
         return 0.0
-    return sum(float(counter.result) for counter in counters) / 1000
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of the libraries that results depend on."""
-    names = ("fastbert-jobs", "torch", "transformers", "tokenizers", "pyarrow", "apache-beam")
-    return {name: version(name) for name in names}
 
 
 @contextmanager
@@ -247,12 +155,12 @@ def _progress(layout: OutputLayout, plan: Plan, finished: set[str], *, descripti
             text = f"{rate:,.0f} rows/s" if done > started_with else ""
             progress.update(bar, completed=done, rate=text)
 
-        with _every(update, seconds=_REMOTE_POLL_SECONDS if "://" in layout.directory else _POLL_SECONDS):
+        with _every(_REMOTE_POLL_SECONDS if "://" in layout.directory else _POLL_SECONDS, update):
             yield
 
 
 @contextmanager
-def _every(action: Callable[[], None], *, seconds: float) -> Iterator[None]:
+def _every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
     """Do something every so many seconds, and once more at the end; that it fails is logged and no more."""
     stop = threading.Event()
 
@@ -260,7 +168,7 @@ def _every(action: Callable[[], None], *, seconds: float) -> Iterator[None]:
         try:
             action()
         except Exception as error:  # noqa: BLE001 - the job is worth more than its progress bar
-            logging.getLogger(__name__).warning("progress is unknown: %s", error)
+            _LOGGER.warning("progress is unknown: %s", error)
 
     def repeat() -> None:
         while not stop.wait(seconds):

@@ -4,71 +4,33 @@ Sentences from the docstrings of installed packages, the label being the package
 command line that it is, and run as that.
 """
 
-from __future__ import annotations
-
 import csv
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from jobs.configs.quickstart import QuickstartConfig
 from jobs.driver.atomic_directory import check_local
+from jobs.driver.beam_driver import JobOutcome
+from jobs.quickstart.docstring_corpus import corpus
+from jobs.quickstart.tiny_bert import write_tiny_bert
 from jobs.terminal.console import print_next_step, stdout_console, table
-
-if TYPE_CHECKING:
-    from jobs.driver.beam_driver import JobOutcome
-    from pipeline.results.exit_stats import ExitStats
+from model.checks import check_seed
+from model.errors import OutputError
+from pipeline.contract.manifest import ScoreManifest
+from pipeline.results.exit_stats import ExitStats
 
 Execute = Callable[[Sequence[str]], Any]
 
 PACKAGES = ("torch", "transformers", "apache_beam", "pandas", "numpy")
-POLICIES = (
-    "--speed 0",
-    "--max-disagreement 0.005",
-    "--max-disagreement 0.01",
-    "--max-disagreement 0.02",
-    "--target-speedup 2",
-    "--target-speedup 3",
-    "--speed 0.5",
-)
 MARKER = "fastbert-quickstart"
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuickstartConfig:
-    """How large the built-in job is.
-
-    Attributes:
-        output: directory that everything is written to; emptied first if an earlier quickstart made it.
-        train_rows: labelled rows to fine-tune with.
-        eval_rows: labelled rows to choose the epoch by.
-        test_rows: rows to score.
-        corpus_rows: most rows for the teacher to label.
-        finetune_epochs: passes over the labelled rows.
-        distill_epochs: passes over the soft labels.
-        num_layers: of the BERT that is trained.
-        hidden_size: of the same.
-        vocab_size: word pieces.
-        max_length: tokens that a text is cut to.
-        seed: of everything.
-        policies: what to score with, full depth first.
-    """
-
-    output: str = "quickstart"
-    train_rows: int = 20_000
-    eval_rows: int = 2_000
-    test_rows: int = 15_000
-    corpus_rows: int = 30_000
-    finetune_epochs: int = 3
-    distill_epochs: int = 3
-    num_layers: int = 6
-    hidden_size: int = 128
-    vocab_size: int = 8192
-    max_length: int = 48
-    seed: int = 0
-    policies: tuple[str, ...] = POLICIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +40,7 @@ class PolicyResult:
     Attributes:
         policy: an option of `score`, and its value.
         mean_exit_layer: from 1.
-        flops_speed_up: full depth over this, real lengths, attention and branches counted.
+        saved_compute: full depth over this, real lengths, attention and branches counted.
         seconds: of scoring, start-up excluded.
         agreement: share of rows with full depth's answer.
         accuracy: share of rows with the true label.
@@ -86,7 +48,7 @@ class PolicyResult:
 
     policy: str
     mean_exit_layer: float
-    flops_speed_up: float
+    saved_compute: float
     seconds: float
     agreement: float
     accuracy: float
@@ -103,8 +65,6 @@ def run(config: QuickstartConfig, execute: Execute) -> list[PolicyResult]:
         ParameterError: if the seed is none.
         OutputError: if the output directory holds something else, or cannot be written.
     """
-    from model.checks import check_seed
-
     started = time.monotonic()
     check_seed(config.seed)
     work_dir = _fresh_work_dir(config)
@@ -136,16 +96,12 @@ def run(config: QuickstartConfig, execute: Execute) -> list[PolicyResult]:
 
 
 def _fresh_work_dir(config: QuickstartConfig) -> Path:
-    import shutil
-
-    from model.errors import OutputError
-
     check_local(config.output)
     work_dir = Path(config.output)
     try:
         if work_dir.exists():
             if not (work_dir / MARKER).is_file():
-                raise OutputError(f"{config.output!r} exists and is no quickstart's; choose another --output")
+                raise OutputError(f"{config.output!r} exists and is no quickstart's; choose another `output`")
             shutil.rmtree(work_dir)
         work_dir.mkdir(parents=True)
         (work_dir / MARKER).touch()
@@ -156,9 +112,6 @@ def _fresh_work_dir(config: QuickstartConfig) -> Path:
 
 def _write_texts(config: QuickstartConfig, work_dir: Path) -> None:
     """Gather sentences, part them, and make a tokenizer and an untrained BERT from the training part."""
-    from jobs.quickstart.docstring_corpus import corpus
-    from jobs.quickstart.tiny_bert import write_tiny_bert
-
     console = stdout_console()
     with console.status(f"gathering sentences from the docstrings of {', '.join(PACKAGES)}"):
         total = config.train_rows + config.eval_rows + config.test_rows + config.corpus_rows
@@ -205,26 +158,22 @@ def _command(execute: Execute, *args: object) -> Any:
 
 def _score(execute: Execute, work_dir: Path, policy: str, full_depth: str) -> PolicyResult:
     """Score the test rows by one policy, and compare with full depth."""
-    import numpy as np
-    import pandas as pd
-
     output = _scores(work_dir, policy)
-    outcome: JobOutcome = _command(
+    outcome: JobOutcome[ScoreManifest] = _command(
         execute, "score", "--input", work_dir / "test.tsv", "--text-column", "text",
         "--model", work_dir / "fastbert", "--output", output, *policy.split(),
     )  # fmt: skip
     stats: ExitStats = _command(execute, "audit", output, "--labels-input", work_dir / "test.tsv")
     answers = pd.read_parquet(output, columns=["prediction"])["prediction"].to_numpy()
     expected = pd.read_parquet(_scores(work_dir, full_depth), columns=["prediction"])["prediction"].to_numpy()
-    accuracy = stats.share("correct", "labelled")
-    assert accuracy is not None, "the test rows have labels"
+    assert stats.accuracy is not None, "the test rows have labels"
     return PolicyResult(
         policy=policy,
         mean_exit_layer=stats.mean_exit_layer,
-        flops_speed_up=stats.saved_compute_speed_up,
+        saved_compute=stats.saved_compute,
         seconds=outcome.busy_seconds,
         agreement=float(np.mean(answers == expected)),
-        accuracy=accuracy,
+        accuracy=stats.accuracy,
     )
 
 
@@ -240,7 +189,7 @@ def _show(found: Sequence[PolicyResult], config: QuickstartConfig) -> None:
         (
             result.policy,
             f"{result.mean_exit_layer:.2f}",
-            f"{result.flops_speed_up:.2f}x",
+            f"{result.saved_compute:.2f}x",
             f"{full_depth / result.seconds:.2f}x",
             f"{config.test_rows / result.seconds:,.0f}",
             f"{result.agreement:.2%}",
@@ -248,12 +197,12 @@ def _show(found: Sequence[PolicyResult], config: QuickstartConfig) -> None:
         )
         for result in found
     ]
-    columns = ("score", "mean exit layer", "FLOPs", "wall clock", "rows/s", "agreement", "accuracy")
+    columns = ("score", "mean exit layer", "saved compute", "wall clock", "rows/s", "agreement", "accuracy")
     console = stdout_console()
     console.print()
     console.print(table(f"{config.test_rows:,} rows, {config.num_layers} layers", columns, rows))
     console.print(
-        "FLOPs: speed-up over full depth at real text lengths, attention products and branches counted\n"
-        "wall clock: speed-up over full depth, reading and writing counted\n"
+        "saved compute: full depth's FLOPs over these, real text lengths, attention and branches counted\n"
+        "wall clock: full depth's time over this, reading and writing counted\n"
         "agreement: rows with the full-depth answer"
     )

@@ -74,7 +74,7 @@ def write_tiny_bert(
     import torch
     from transformers import BertConfig, BertModel
 
-    from model.checkpoints.loading import quiet_transformers
+    from model.checkpoints.loading import silence_transformers
 
     tokenizer = train_wordpiece(texts, vocab_size=vocab_size)
     tokenizer.model_max_length = max_length
@@ -90,7 +90,7 @@ def write_tiny_bert(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = BertModel(config)
-    with quiet_transformers():
+    with silence_transformers():
         model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 

@@ -34,7 +34,7 @@ def stdout_console() -> Console:
 
 
 class _SteadyProgress(Progress):
-    """A progress bar that, where no terminal shows it, says in a line a minute where it stands."""
+    """A progress bar that, where no terminal shows it, says in one line per minute where it stands."""
 
     _last_printed = 0.0
 

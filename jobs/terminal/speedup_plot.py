@@ -1,24 +1,21 @@
 """The plot of speed-ups that were asked for against those that came of it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from io import BytesIO
+
+from matplotlib.figure import Figure
 
 # What asked and found may differ by.
 TOLERANCE = 0.05
 
 
-def speed_plot(curve: Sequence[tuple[float, float]], *, job: tuple[float, float] | None = None) -> bytes:
+def speedup_plot(curve: Sequence[tuple[float, float]], *, job: tuple[float, float] | None = None) -> bytes:
     """Return a PNG.
 
     Args:
         curve: pairs of saved compute, asked for and found, on the test half of the calibration.
         job: the same of one job, None for none.
     """
-    from io import BytesIO
-
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(5, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     highest = max([1.5, *(value for pair in (*curve, *([job] if job else [])) for value in pair)]) * 1.05

@@ -5,27 +5,39 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, HTTPError
 
-from model.checkpoints.fingerprint import MODEL_FILES
-from model.errors import CheckpointError
+from model.checkpoints.fingerprint import CONFIGURATION_FILES, TOKENIZER_FILES, WEIGHT_FILES
+from model.errors import CheckpointError, ParameterError
 from model.messages import first_line
 
+# What says which copy of a hub name is meant, and how it is got.
+HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only")
+# What `calibrate` leaves beside a model.
+_CALIBRATION_FILES = ("calibration.json", "calibration.parquet")
 
-def resolve_checkpoint(name: str) -> Path:
+
+def resolve_checkpoint(name: str, **hub_options: str | bool | None) -> Path:
     """Return the local directory of a model directory or a Hugging Face hub name.
+
+    Args:
+        name: a directory, or a name on the hub.
+        hub_options: some of `HUB_OPTIONS`, as `snapshot_download` takes them.
 
     Raises:
         CheckpointError: if there is no such directory and the hub does not provide it.
+        ParameterError: if a revision of a directory is asked for.
     """
     path = Path(name)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise CheckpointError(f"{name!r} is no model directory: it has no config.json")
+        if hub_options.get("revision") is not None:
+            raise ParameterError(f"`revision` is for names on the hub, and {name!r} is a directory")
         return path
     if path.exists() or path.is_absolute() or name.startswith(".") or name.count("/") > 1:
         raise CheckpointError(f"there is no model directory {name!r}")
     try:
-        patterns = [pattern for pattern in MODEL_FILES if pattern != "*.bin"]
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        patterns = [*CONFIGURATION_FILES, *WEIGHT_FILES, *TOKENIZER_FILES, *_CALIBRATION_FILES]
+        return Path(snapshot_download(name, allow_patterns=patterns, **hub_options))
     # Most of the hub's own errors are OSErrors; those of its HTTP library, a proxy's among them, are not.
     except (OSError, HTTPError, HFValidationError) as error:
         raise CheckpointError(

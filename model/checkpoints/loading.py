@@ -1,9 +1,8 @@
 """Checkpoints: loaded whole or refused."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +18,9 @@ from transformers.utils import logging as hf_logging
 
 from model.errors import CheckpointError
 from model.messages import first_line
+
+# What transformers tells of a load: names of tensors, beside those of another shape the shapes.
+LoadingReport = Mapping[str, Iterable[str | tuple[str, ...]]]
 
 
 def load_config(directory: Path) -> PretrainedConfig:
@@ -96,11 +98,11 @@ def load_for_finetuning(directory: Path, labels: Sequence[str], *, seed: int) ->
 
 
 def _load(
-    directory: Path, config: PretrainedConfig, **options: Any
-) -> tuple[PreTrainedModel, dict[str, Any]]:
+    directory: Path, config: PretrainedConfig, **options: object
+) -> tuple[PreTrainedModel, LoadingReport]:
     """Return a float32 sequence classifier and its loading report."""
     options |= {"config": config, "dtype": "float32", "output_loading_info": True}
-    with quiet_transformers():
+    with silence_transformers():
         try:
             model, report = AutoModelForSequenceClassification.from_pretrained(directory, **options)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -108,7 +110,7 @@ def _load(
     return model, report
 
 
-def _check_encoder(report: dict[str, Any], prefix: str, name: str) -> None:
+def _check_encoder(report: LoadingReport, prefix: str, name: str) -> None:
     """Refuse a checkpoint whose encoder, the pooler excepted, is not whole."""
     missing = [key for key in _keys(report, "missing_keys") if "pooler" not in key]
     for problem, keys in (("missing", missing), ("mismatched", _keys(report, "mismatched_keys"))):
@@ -119,7 +121,7 @@ def _check_encoder(report: dict[str, Any], prefix: str, name: str) -> None:
             )
 
 
-def _keys(report: dict[str, Any], kind: str) -> list[str]:
+def _keys(report: LoadingReport, kind: str) -> list[str]:
     """Return the names of tensors in a loading report; beside those of another shape stand the shapes."""
     return sorted(key if isinstance(key, str) else str(key[0]) for key in report.get(kind, ()))
 
@@ -141,7 +143,7 @@ def check_single_label(config: PretrainedConfig, name: str) -> None:
         raise CheckpointError(f"{name!r} names two labels alike in its config.json: {', '.join(names)}")
 
 
-def check_complete(report: dict[str, Any], name: str) -> None:
+def check_complete(report: LoadingReport, name: str) -> None:
     """Refuse a checkpoint whose tensors do not match its configuration exactly.
 
     Args:
@@ -162,7 +164,7 @@ def check_complete(report: dict[str, Any], name: str) -> None:
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """Keep transformers' own reports and progress bars off the screen: what is wrong is raised instead."""
     level, had_bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()

@@ -1,16 +1,14 @@
-"""Floating-point operations, from a configuration: the paper's count and an honest one.
+"""Floating-point operations, from a configuration: the paper's count and the actual one.
 
-Both count 2 FLOPs a multiply-add. The paper (Liu et al. 2020, Tables 1 and 2) counts the linear layers of a
+Both count 2 FLOPs per multiply-add. The paper (Liu et al. 2020, Tables 1 and 2) counts the linear layers of a
 text padded to 128 tokens, with a teacher of the branch's shape, and leaves out the attention products and
-the last N-way layer. The honest count adds both, takes each text's real length and the model's own head, and
-all of it as it is run here: of the last layer only what its first token needs; of a branch one query a
+the last N-way layer. The actual count adds both, takes each text's real length and the model's own head, and
+all of it as it is run here: of the last layer only what its first token needs; of a branch one query per
 text, key and value layer folded into it, and nothing where nothing may leave.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,12 +31,12 @@ class FlopsModel:
 
     Attributes:
         hidden_size: width of the hidden states that a branch reads.
-        layer_linears: (num_layers,) FLOPs of a layer's linear layers, a token.
+        layer_linears: (num_layers,) FLOPs of a layer's linear layers, per token.
         attention_width: heads times their size.
         first_token_linears: FLOPs of the last layer's linear layers that are run for the first token only.
         first_token_attention: of the last layer's attention width, what is computed for that token only.
-        embedding_linears: FLOPs of linear layers before the first layer, a token.
-        head_linears: FLOPs of the model's own classifier, a text.
+        embedding_linears: FLOPs of linear layers before the first layer, per token.
+        head_linears: FLOPs of the model's own classifier, per text.
         num_labels: width of the logits.
         branch_size: width of a branch.
         branch_heads: its attention heads.
@@ -54,11 +52,6 @@ class FlopsModel:
     num_labels: int
     branch_size: int
     branch_heads: int
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "FlopsModel":
-        """Return what `dataclasses.asdict` took apart, read back from JSON, which has no tuples."""
-        return cls(**{**content, "layer_linears": tuple(content["layer_linears"])})
 
     @property
     def num_layers(self) -> int:
@@ -80,7 +73,7 @@ class FlopsModel:
         """Return the FLOPs of all layers and a teacher of the branch's shape."""
         return self.num_layers * self.paper_layer(num_tokens) + self.paper_branch(num_tokens)
 
-    def paper_speed_up(self, mean_exit_layer: float, mean_classifiers: float | None = None) -> float:
+    def paper_saved_compute(self, mean_exit_layer: float, mean_classifiers: float | None = None) -> float:
         """Return full depth over FastBERT.
 
         Args:
@@ -92,7 +85,7 @@ class FlopsModel:
         run = mean_exit_layer * self.paper_layer() + classifiers * self.paper_branch()
         return self.paper_full_depth() / run
 
-    # -- the honest count ----------------------------------------------------------------------------
+    # -- the actual count ----------------------------------------------------------------------------
 
     @cached_property
     def _branch_flops_per_token(self) -> int:
@@ -101,7 +94,7 @@ class FlopsModel:
 
     @cached_property
     def _branch_flops_per_text(self) -> int:
-        # query and key, value and attention output, each a matrix a head; dense; then the labels
+        # query and key, value and attention output, each a matrix per head; dense; then the labels
         return 2 * self.branch_size * ((2 * self.branch_heads + 1) * self.branch_size + self.num_labels)
 
     def _skipped_in_last_layer(self, num_tokens: Lengths) -> Flops:
@@ -206,7 +199,7 @@ def fastbert_flops(config: FastBertConfig) -> FlopsModel:
 
 
 def _linear_flops(module: nn.Module) -> int:
-    """Return the FLOPs a token of all linear layers inside `module`."""
+    """Return the FLOPs per token of all linear layers inside `module`."""
     return sum(
         2 * part.in_features * part.out_features for part in module.modules() if isinstance(part, nn.Linear)
     )

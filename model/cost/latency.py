@@ -14,7 +14,7 @@ from model.tokens.tokenization import TokenizedTexts
 
 @dataclass(frozen=True, kw_only=True)
 class RunCost:
-    """Seconds and FLOPs a token, averaged over layers and over the texts they were measured on.
+    """Seconds and FLOPs per token, averaged over layers and over the texts they were measured on.
 
     Attributes:
         layer_seconds: of one layer.

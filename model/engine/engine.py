@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import replace
 from itertools import chain
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,13 @@ from transformers import PreTrainedModel
 
 from model.checkpoints.loading import label_names
 from model.engine.core_pool import CorePool
+from model.engine.embedding import embed
 from model.engine.execution import Execution
 from model.engine.frozen_copy import frozen_copy
 from model.engine.fused_linear import ROW_MULTIPLE
 from model.engine.layer_runner import runner_for
 from model.engine.memory_budget import MemoryBudget
-from model.engine.packed_branch import pack_branches
+from model.engine.packed.branch import pack_branches
 from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.registry import adapter_for
 from model.tokens.packing import Lengths, MicroBatch
@@ -46,6 +47,7 @@ class Engine:
         execution: what runs where; its backend is the one that fits the model.
         memory_budget: the size of micro-batches.
         chunk_tokens: tokens of a chunk.
+        model_hash: of the checkpoint, what calibrated policies are bound to.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Engine:
         pad_token_id: int,
         branches: Iterable[nn.Module] = (),
         num_cores: int | None = None,
+        model_hash: str = "",
     ) -> None:
         """Make ready a frozen backbone; `for_classifier` makes one of any model.
 
@@ -67,8 +70,10 @@ class Engine:
                 for a backbone alone.
             num_cores: micro-batches that are computed side by side, each on one core; None for as many as
                 torch uses threads. Of 1, every operator uses all threads.
+            model_hash: of the checkpoint that the model was loaded from; empty for one made in memory.
         """
         self.adapter = adapter
+        self.model_hash = model_hash
         self._pad_token_id = pad_token_id
         self._runner = runner_for(adapter, execution)
         self.execution = replace(execution, backend=self._runner.backend)
@@ -87,29 +92,38 @@ class Engine:
         pad_token_id: int,
         branches: Iterable[nn.Module] = (),
         num_cores: int | None = None,
+        model_hash: str = "",
     ) -> Engine:
         """Return the engine of a copy of `model`, a Hugging Face classifier.
 
         Args:
             model: on any device, in any dtype and mode; stays as it is.
-            execution: see `Engine`, as for what follows.
+            execution: see `Engine`, as for all that follow.
             pad_token_id: likewise.
             branches: likewise.
             num_cores: likewise.
+            model_hash: likewise.
 
         Raises:
             CheckpointError: if its family is not supported.
         """
         adapter = adapter_for(frozen_copy(model, device=execution.device, dtype=execution.dtype))
-        return cls(adapter, execution, pad_token_id=pad_token_id, branches=branches, num_cores=num_cores)
+        return cls(
+            adapter,
+            execution,
+            pad_token_id=pad_token_id,
+            branches=branches,
+            num_cores=num_cores,
+            model_hash=model_hash,
+        )
 
     def with_branches(self, branches: Iterable[nn.Module]) -> Engine:
-        """Return an engine of the same packed backbone and cores, with other branches.
+        """Return an engine of the same packed backbone and cores, with other branches; see `Engine`.
 
-        Args:
-            branches: see `Engine`.
+        What it is of is no checkpoint any more, so no calibrated policy fits it.
         """
         engine = copy(self)
+        engine.model_hash = ""
         engine._branches = pack_branches(branches, self.execution)
         return engine
 
@@ -200,24 +214,7 @@ class Engine:
             texts: longest first.
             batch: which of them.
         """
-        attention_mask = batch.attention_mask(torch.device("cpu"))
-
-        def padded(values: np.ndarray[Any, np.dtype[np.int32]], fill: int) -> Tensor:
-            ids = batch.pad(torch.from_numpy(values[batch.token_slice]))
-            if attention_mask is not None:
-                ids = ids.masked_fill(~attention_mask, fill)
-            # A copy that the host need not wait for must start from pinned memory.
-            ids = ids if self.device.type == "cpu" else ids.pin_memory()
-            return ids.to(self.device, non_blocking=True)
-
-        token_types = texts.token_type_ids
-        return batch.unpad(
-            self.adapter.embed(
-                padded(texts.input_ids, self._pad_token_id),
-                None if token_types is None else padded(token_types, 0),
-                batch.attention_mask(self.device),
-            )
-        )
+        return embed(self.adapter, texts, batch, pad_token_id=self._pad_token_id, device=self.device)
 
     def run_layer(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return the states after `layer`, from 1, of all tokens, (tokens, hidden_size).

@@ -7,7 +7,7 @@ emits for frozen weights. They are private, so `has_onednn` tries them before th
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +88,7 @@ class OneDnnLinear:
         return self._product(states, residual)[:rows]
 
     def _product(self, states: Tensor, residual: Tensor | None) -> Tensor:
-        operator: Any = torch.ops.mkldnn._linear_pointwise
+        operator = torch.ops.mkldnn._linear_pointwise
         if residual is not None and self._fused == "none" and self._activation is None:
             added: Tensor = operator.binary(states, residual, self._weight, self._bias, "add")
             return added
@@ -100,7 +100,7 @@ class OneDnnLinear:
 
 def onednn_product(left: Tensor, right: Tensor) -> Tensor:
     """Return left right', (rows, columns), from (rows, size) and (columns, size), both contiguous."""
-    operator: Any = torch.ops.mkldnn._linear_pointwise
+    operator: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise
     product: Tensor = operator(left, right, None, "none", [], "")
     return product
 

@@ -4,10 +4,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-from model.engine.attention_bias import LongestBias
 from model.engine.execution import Backend, Execution
-from model.engine.packed_layers import pack_layers
-from model.engine.packed_runner import PackedRunner
+from model.engine.packed.attention_bias import LongestBias
+from model.engine.packed.layers import pack_layers
+from model.engine.packed.runner import PackedRunner
 from model.engine.padded_runner import PaddedRunner
 from model.network.backbones.adapter import BackboneAdapter
 from model.tokens.packing import MicroBatch

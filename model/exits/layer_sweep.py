@@ -19,6 +19,7 @@ from torch import Tensor
 
 from model.engine.engine import Engine
 from model.engine.execution import check_finite
+from model.exits.binding import check_policy
 from model.exits.policy import ExitPolicy
 from model.exits.predictions import Predictions
 from model.network.uncertainty import normalised_entropy
@@ -189,7 +190,12 @@ def predict_tokenized(
         texts: in the order the answers shall have.
         policy: when a text leaves.
         full_depth_mask: (rows,) bool, texts that go on to full depth in any case; None for none.
+
+    Raises:
+        ArtifactError: if the policy is calibrated for something else than this engine and these texts.
+        CheckpointError: if an answer is not finite.
     """
+    check_policy(policy, engine, texts.max_length)
     num_rows, num_labels = len(texts), len(engine.labels)
     order = argsort_by_length(texts.lengths)
     full_depth_mask = np.zeros(num_rows, dtype=np.bool_) if full_depth_mask is None else full_depth_mask

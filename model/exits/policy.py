@@ -2,15 +2,69 @@
 
 from dataclasses import dataclass
 
-from model.errors import ParameterError
+from model.errors import ArtifactError, ParameterError
 
 # Above every uncertainty: all texts leave.
 ALWAYS_EXIT = 2.0
 
 
+def check_speed(speed: float) -> None:
+    """Refuse a speed that is no uncertainty.
+
+    Raises:
+        ParameterError: if `speed` is outside [0, 1].
+    """
+    if not 0 <= speed <= 1:
+        raise ParameterError(f"`speed` {speed} is outside [0, 1]; 0 is full depth, 1 the earliest exit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratedFor:
+    """What calibration rows were run with; thresholds that they gave say nothing of anything else.
+
+    Attributes:
+        model_hash: of the checkpoint.
+        device: "cpu" or "cuda".
+        precision: number format.
+        backend: whose operators run.
+        max_length: tokens that texts were cut to.
+    """
+
+    model_hash: str
+    device: str
+    precision: str
+    backend: str
+    max_length: int
+
+    def check(self, running: "CalibratedFor") -> None:
+        """Refuse to answer for anything else.
+
+        Args:
+            running: what is about to run.
+
+        Raises:
+            ArtifactError: naming what differs.
+        """
+        if self.model_hash != running.model_hash:
+            raise ArtifactError(
+                "the policy is calibrated for another model, or for this one before it was changed; "
+                "run `fastbert-jobs calibrate` on this one"
+            )
+        differing = [
+            f"{name} ({getattr(running, name)}, calibrated for {getattr(self, name)})"
+            for name in ("device", "precision", "backend", "max_length")
+            if getattr(running, name) != getattr(self, name)
+        ]
+        if differing:
+            raise ArtifactError(
+                f"the policy is calibrated for something else than runs here, in {', '.join(differing)}; "
+                "run `fastbert-jobs calibrate` as you want to score"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExitPolicy:
-    """Thresholds, one a layer but the last: a text leaves where its uncertainty is below.
+    """Thresholds, one per layer but the last: a text leaves where its uncertainty is below.
 
     A threshold of 0 lets nothing leave, so that layer's branch is not even run. The last layer always
     answers.
@@ -20,11 +74,14 @@ class ExitPolicy:
         name: what the user asked for, for manifests and summaries.
         temperatures: (num_layers - 1,) that a branch's logits are divided by for its uncertainty; 1 for each
             where none are given, as in the paper.
+        calibrated_for: what the thresholds hold for, checked by whatever answers; None for thresholds that
+            nothing is promised of.
     """
 
     thresholds: tuple[float, ...]
     name: str
     temperatures: tuple[float, ...] = ()
+    calibrated_for: CalibratedFor | None = None
 
     def __post_init__(self) -> None:
         """Let branches without a temperature have 1."""
@@ -41,8 +98,7 @@ class ExitPolicy:
         >>> ExitPolicy.from_speed(0.5, num_layers=3).thresholds
         (0.5, 0.5)
         """
-        if not 0 <= speed <= 1:
-            raise ParameterError(f"`speed` {speed} is outside [0, 1]; 0 is full depth, 1 the earliest exit")
+        check_speed(speed)
         return cls(thresholds=(float(speed),) * (num_layers - 1), name=f"speed {speed:g}")
 
     @classmethod

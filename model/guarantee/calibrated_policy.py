@@ -1,15 +1,9 @@
 """A policy with what it rests on."""
 
-from __future__ import annotations
+from dataclasses import dataclass
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
-from model.exits.policy import ExitPolicy
-from model.guarantee.risk_control import Evidence
-
-# Under what a manifest's environment tells of such a policy.
-CERTIFICATE = "certificate"
+from model.exits.policy import CalibratedFor, ExitPolicy
+from model.guarantee.risk_control import RiskEstimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,38 +11,24 @@ class CalibratedPolicy(ExitPolicy):
     """A policy that calibration rows gave, and what is known of it.
 
     Attributes:
+        calibrated_for: model, device, precision, backend and length that it holds for.
         is_certified: whether it is certified to keep what was asked for; full depth, where nothing could be,
             is not.
-        speed_up: saved compute to expect, from rows that it was not chosen by.
-        evidence: what it did on these rows.
+        saved_compute: to expect, full depth's FLOPs over this policy's, from rows that it was not chosen by.
+        risk: what it did on these rows.
         max_disagreement: what was asked for, None where it was something else.
         target_speedup: likewise.
+        num_calibration_rows: rows to search and to test with.
+        speed_curve: pairs of saved compute, asked for and found on the test rows, where they were computed.
         note: what else there is to say; empty for nothing.
     """
 
+    calibrated_for: CalibratedFor
     is_certified: bool
-    speed_up: float
-    evidence: Evidence
+    saved_compute: float
+    risk: RiskEstimate
+    num_calibration_rows: int
+    speed_curve: tuple[tuple[float, float], ...] = ()
     max_disagreement: float | None = None
     target_speedup: float | None = None
     note: str = ""
-
-    def as_json(self, labels: tuple[str, ...]) -> dict[str, Any]:
-        """Return what a manifest tells of it."""
-        found = asdict(self.evidence)
-        missed = {
-            labels[label]: {"num_wrong": wrong, "num_rows": rows, "wrong_bound": bound}
-            for label, (wrong, rows, bound) in self.evidence.missed.items()
-        }
-        return {
-            "policy": self.name,
-            "thresholds": list(self.thresholds),
-            "temperatures": list(self.temperatures),
-            "is_certified": self.is_certified,
-            "speed_up": self.speed_up,
-            "max_disagreement": self.max_disagreement,
-            "target_speedup": self.target_speedup,
-            "note": self.note,
-            **found,
-            "missed": missed,
-        }

@@ -1,57 +1,60 @@
-"""The speed knob made linear: thresholds for a speed-up that was asked for."""
+"""The speed knob made linear: thresholds for the saved compute that was asked for."""
 
 import numpy as np
 
 from model.errors import ParameterError
 from model.exits.policy import ALWAYS_EXIT
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
-from model.guarantee.threshold_search import between, candidate_path
+from model.guarantee.threshold_search import candidate_path, interpolate
 
 _STEPS = 64
 
 
-def highest_speed_up(outcomes: ExitOutcomes) -> float:
-    """Return the speed-up of leaving after the first layer, whatever its answer."""
-    return outcomes.speed_up(_leave_first(outcomes))
+def highest_saved_compute(outcomes: ExitOutcomes) -> float:
+    """Return the saved compute of leaving after the first layer, whatever its answer."""
+    return outcomes.saved_compute(_exit_at_first_layer(outcomes))
 
 
-def _leave_first(outcomes: ExitOutcomes) -> Thresholds:
+def _exit_at_first_layer(outcomes: ExitOutcomes) -> Thresholds:
     thresholds = np.zeros(outcomes.num_layers - 1, dtype=np.float32)
     thresholds[0] = ALWAYS_EXIT
     return thresholds
 
 
-def thresholds_for(speed_up: float, search: ExitOutcomes, aim: ExitOutcomes) -> Thresholds:
-    """Return thresholds that cost full depth's share 1 / `speed_up`, with as few wrong answers as can be.
+def thresholds_for_speedup(
+    target_speedup: float, search: ExitOutcomes, target_rows: ExitOutcomes
+) -> Thresholds:
+    """Return thresholds that cost full depth's share 1 / `target_speedup` and disagree as little as can be.
 
     Between two neighbours on the path from safe to fast, thresholds are moved from one to the other.
 
     Args:
-        speed_up: from 1 on; 1 is full depth.
+        target_speedup: saved compute to aim at, from 1 on; 1 is full depth.
         search: rows to find the path with.
-        aim: rows whose cost is to be met.
+        target_rows: rows whose cost is to be met.
 
     Returns:
         (num_layers - 1,) float32.
 
     Raises:
-        ParameterError: if `speed_up` is below 1, or above what the first exit gives.
+        ParameterError: if `target_speedup` is below 1, or above what the first exit gives.
     """
-    if not speed_up >= 1:
-        raise ParameterError(f"`target_speedup` {speed_up:g} is below 1, which is full depth")
-    highest = highest_speed_up(aim)
-    if speed_up > highest:
+    if not target_speedup >= 1:
+        raise ParameterError(f"`target_speedup` {target_speedup:g} is below 1, which is full depth")
+    highest = highest_saved_compute(target_rows)
+    if target_speedup > highest:
         raise ParameterError(
-            f"`target_speedup` {speed_up:g} is out of reach: leaving after the first layer always gives "
-            f"{highest:.2f}"
+            f"`target_speedup` {target_speedup:g} is out of reach: leaving after the first layer always "
+            f"gives {highest:.2f}"
         )
     slower = np.zeros(search.num_layers - 1, dtype=np.float32)
-    if speed_up == 1:
+    if target_speedup == 1:
         return slower
-    for faster in (*(candidate.thresholds for candidate in candidate_path(search)), _leave_first(search)):
-        if aim.speed_up(faster) >= speed_up:
+    path = [candidate.thresholds for candidate in candidate_path(search)]
+    for faster in (*path, _exit_at_first_layer(search)):
+        if target_rows.saved_compute(faster) >= target_speedup:
             break
         slower = faster
-    found = between(search, slower, faster, np.linspace(0, 1, _STEPS + 1))
-    missed_by = [abs(aim.speed_up(thresholds) / speed_up - 1) for thresholds in found]
-    return found[int(np.argmin(missed_by))]
+    moved = interpolate(search, slower, faster, np.linspace(0, 1, _STEPS + 1))
+    missed_by = [abs(target_rows.saved_compute(thresholds) / target_speedup - 1) for thresholds in moved]
+    return moved[int(np.argmin(missed_by))]

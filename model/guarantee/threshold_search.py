@@ -1,11 +1,12 @@
-"""Thresholds, one a layer, that cost little for the wrong answers that they let through.
+"""Thresholds, one per layer, that cost little for the disagreements that they let through.
 
-Every wrong answer is given a price, and the thresholds with the least cost and price together are sought. A
-high price gives safe thresholds, a low one fast ones; the prices in between give a path from one to the
-other, on which a wrong answer is allowed wherever it saves most. Prices leave gaps where more risk saves
-evenly more; there thresholds are moved from one end to the other, through equal shares of the rows.
+Every disagreement is given a price, the multiplier of a Lagrangian, and the thresholds that minimise
+cost + multiplier * risk are sought. A high multiplier gives safe thresholds, a low one fast ones; those in
+between give a path from one to the other, on which a disagreement is allowed wherever it saves most.
+Multipliers leave gaps where more risk saves evenly more; there thresholds are moved from one end to the
+other, through equal shares of the rows.
 
-What counts as wrong is how likely an exit is so at its uncertainty, not whether it was so for that row.
+What counts as risk is how likely an exit disagrees at its uncertainty, not whether it did so for that row.
 """
 
 from dataclasses import dataclass
@@ -15,14 +16,25 @@ import numpy as np
 import numpy.typing as npt
 
 from model.exits.policy import ALWAYS_EXIT
-from model.guarantee.error_probability import error_curve
+from model.guarantee.error_probability import fit_error_probability
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
 
-# Prices of the path, and of its closer look at the part that matters.
-_COARSE, _FINE = 32, 32
-# Risks in between at which thresholds are moved from one candidate to the next.
-_AT_RISKS = 48
-_MAX_SWEEPS = 8
+_MAX_PASSES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchEffort:
+    """How many thresholds a path is made of; fewer make a shorter path, which is certified as strictly.
+
+    Attributes:
+        num_coarse: multipliers of the whole path.
+        num_fine: multipliers of its closer look at the part that matters.
+        num_risks: risks in between at which thresholds are moved from one candidate to the next.
+    """
+
+    num_coarse: int = 32
+    num_fine: int = 32
+    num_risks: int = 48
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +43,7 @@ class Candidate:
 
     Attributes:
         thresholds: (num_layers - 1,) float32; 0 where the branch is not run.
-        risk: mean weight of the wrong answers to expect.
+        risk: mean weight of the disagreements to expect.
         cost: mean cost of a row.
     """
 
@@ -46,15 +58,17 @@ def candidate_path(
     *,
     groups: npt.NDArray[np.int64] | None = None,
     focus: tuple[float, float] | None = None,
+    effort: SearchEffort = SearchEffort(),
 ) -> list[Candidate]:
     """Return thresholds from safe to fast: of two, the later one has more risk and less cost.
 
     Args:
         outcomes: at least one row.
-        weights: (rows,) how much a wrong answer to each row counts, from 1 on; None for 1 each.
-        groups: (rows,) numbers of groups among which exits may be wrong more often than among others; None
+        weights: (rows,) how much a disagreement about each row counts, from 1 on; None for 1 each.
+        groups: (rows,) numbers of groups among which exits may disagree more often than among others; None
             for one group.
         focus: a range of risks where the path is to be dense; None for everywhere alike.
+        effort: how dense.
 
     Returns:
         No candidate that costs as much as full depth.
@@ -64,61 +78,66 @@ def candidate_path(
         np.ones(len(outcomes)) if weights is None else weights,
         np.zeros(len(outcomes), dtype=np.int64) if groups is None else groups,
     )
-    full = search.try_out(np.zeros(outcomes.num_layers - 1, dtype=np.float32))
-    # From where one wrong answer outweighs all rows, to where an early exit is worth many.
-    prices = np.geomspace(full.cost * len(outcomes), full.cost / 20, _COARSE)
-    found = search.along(prices)
+    full_depth = search.evaluate(np.zeros(outcomes.num_layers - 1, dtype=np.float32))
+    # From where one disagreement outweighs all rows, to where an early exit is worth many.
+    multipliers = np.geomspace(full_depth.cost * len(outcomes), full_depth.cost / 20, effort.num_coarse)
+    candidates = search.solve_path(multipliers)
     if focus is not None:
-        found += search.along(_prices_between(prices, found, focus))
-    path = _pareto([full, *found])
+        candidates += search.solve_path(_multipliers_within(focus, multipliers, candidates, effort.num_fine))
+    path = _pareto_front([full_depth, *candidates])
     if focus is not None:
-        path = _pareto([*path, *search.at_risks(np.linspace(*focus, _AT_RISKS), path)])
-    return [candidate for candidate in path if candidate.cost < full.cost]
+        risks = np.linspace(*focus, effort.num_risks)
+        path = _pareto_front([*path, *search.interpolate_at_risks(risks, path)])
+    return [candidate for candidate in path if candidate.cost < full_depth.cost]
 
 
-def between(
-    outcomes: ExitOutcomes, one: Thresholds, other: Thresholds, shares: npt.ArrayLike
+def interpolate(
+    outcomes: ExitOutcomes, start: Thresholds, end: Thresholds, shares: npt.ArrayLike
 ) -> list[Thresholds]:
     """Return thresholds from one to the other, each letting so many rows more, or less, leave.
 
     Args:
         outcomes: whose rows are counted.
-        one: (num_layers - 1,).
-        other: likewise.
-        shares: of the way, 0 for one and 1 for the other.
+        start: (num_layers - 1,).
+        end: likewise.
+        shares: of the way, 0 for `start` and 1 for `end`.
     """
     ordered = np.sort(outcomes.uncertainty, axis=0)
-    places = np.concatenate([ordered, np.full((1, ordered.shape[1]), ALWAYS_EXIT, dtype=np.float32)])
+    by_rank = np.concatenate([ordered, np.full((1, ordered.shape[1]), ALWAYS_EXIT, dtype=np.float32)])
     layers = np.arange(ordered.shape[1])
 
     def rank(thresholds: Thresholds) -> npt.NDArray[np.int64]:
         return np.array([np.searchsorted(ordered[:, layer], thresholds[layer]) for layer in layers])
 
-    first, last = rank(one), rank(other)
+    first, last = rank(start), rank(end)
     moved: list[Thresholds] = []
     for share in np.asarray(shares, dtype=np.float64).tolist():
         ranks = np.rint((1 - share) * first + share * last).astype(np.int64)
-        moved.append(np.where(ranks > 0, places[ranks, layers], np.float32(0)))
+        moved.append(np.where(ranks > 0, by_rank[ranks, layers], np.float32(0)))
     return moved
 
 
-def _prices_between(
-    prices: npt.NDArray[np.float64], found: list[Candidate], focus: tuple[float, float]
+def _multipliers_within(
+    focus: tuple[float, float],
+    multipliers: npt.NDArray[np.float64],
+    candidates: list[Candidate],
+    number: int,
 ) -> npt.NDArray[np.float64]:
-    """Return prices at which risks within `focus` are to be expected."""
+    """Return multipliers at which risks within `focus` are to be expected."""
     low, high = focus
-    safe = [price for price, candidate in zip(prices, found, strict=True) if candidate.risk <= low]
-    fast = [price for price, candidate in zip(prices, found, strict=True) if candidate.risk >= high]
-    return np.geomspace(min(safe, default=prices[0]), max(fast, default=prices[-1]), _FINE)
+    pairs = list(zip(multipliers, candidates, strict=True))
+    safe = [multiplier for multiplier, candidate in pairs if candidate.risk <= low]
+    fast = [multiplier for multiplier, candidate in pairs if candidate.risk >= high]
+    return np.geomspace(min(safe, default=multipliers[0]), max(fast, default=multipliers[-1]), number)
 
 
-def _pareto(candidates: list[Candidate]) -> list[Candidate]:
+def _pareto_front(candidates: list[Candidate]) -> list[Candidate]:
     """Return the candidates that no other beats in both risk and cost, safest first."""
-    kept: list[Candidate] = []
+    front: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda each: (each.risk, each.cost)):
-        if not kept or candidate.cost < kept[-1].cost:
-            kept.append(candidate)
-    return kept
+        if not front or candidate.cost < front[-1].cost:
+            front.append(candidate)
+    return front
 
 
 class _Search:
@@ -128,84 +147,95 @@ class _Search:
         self, outcomes: ExitOutcomes, weights: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]
     ) -> None:
         self._outcomes = outcomes
-        self._risk = weights[:, None] * _expected_errors(outcomes, groups)
+        self._risk = weights[:, None] * _expected_disagreements(outcomes, groups)
         # By layer: rows in the order of their uncertainty, and after which of them a threshold may stand.
         self._order = outcomes.uncertainty.argsort(axis=0, kind="stable").T
         self._sorted = np.take_along_axis(outcomes.uncertainty.T, self._order, axis=1)
         beyond = np.full((len(self._sorted), 1), ALWAYS_EXIT, dtype=np.float32)
         self._next = np.concatenate([self._sorted[:, 1:], beyond], axis=1)
-        self._is_place = self._sorted < self._next
+        self._can_part = self._sorted < self._next
 
-    def along(self, prices: npt.NDArray[np.float64]) -> list[Candidate]:
-        """Return the best thresholds at each price, each search starting where the one before ended."""
+    def solve_path(self, multipliers: npt.NDArray[np.float64]) -> list[Candidate]:
+        """Return the best thresholds at each multiplier, each search starting where the last one ended."""
         thresholds = np.zeros(self._outcomes.num_layers - 1, dtype=np.float32)
-        found = []
-        for price in prices:
-            thresholds = self._descend(thresholds, price)
-            found.append(self.try_out(thresholds))
-        return found
+        candidates = []
+        for multiplier in multipliers:
+            thresholds = self._coordinate_descent(thresholds, multiplier)
+            candidates.append(self.evaluate(thresholds))
+        return candidates
 
-    def at_risks(self, risks: npt.NDArray[np.float64], path: list[Candidate]) -> list[Candidate]:
+    def interpolate_at_risks(self, risks: npt.NDArray[np.float64], path: list[Candidate]) -> list[Candidate]:
         """Return thresholds between neighbours on a path, where these risks are to be expected."""
-        found = []
-        for one, other in pairwise(path):
-            inside = risks[(one.risk < risks) & (risks < other.risk)]
-            shares = (inside - one.risk) / (other.risk - one.risk)
-            for thresholds in between(self._outcomes, one.thresholds, other.thresholds, shares):
-                found.append(self.try_out(thresholds))
-        return found
+        candidates = []
+        for safer, faster in pairwise(path):
+            inside = risks[(safer.risk < risks) & (risks < faster.risk)]
+            shares = (inside - safer.risk) / (faster.risk - safer.risk)
+            for thresholds in interpolate(self._outcomes, safer.thresholds, faster.thresholds, shares):
+                candidates.append(self.evaluate(thresholds))
+        return candidates
 
-    def try_out(self, thresholds: Thresholds) -> Candidate:
+    def evaluate(self, thresholds: Thresholds) -> Candidate:
         """Return what thresholds come to."""
-        exits = self._outcomes.exits(thresholds)
+        exit_layers = self._outcomes.exit_layers(thresholds)
         return Candidate(
             thresholds=thresholds,
-            risk=float(self._risk[np.arange(len(exits)), exits].mean()),
-            cost=float(self._outcomes.cost_at(exits, thresholds).mean()),
+            risk=float(self._risk[np.arange(len(exit_layers)), exit_layers - 1].mean()),
+            cost=float(self._outcomes.cost_at(exit_layers, thresholds).mean()),
         )
 
-    def _descend(self, thresholds: Thresholds, price: float) -> Thresholds:
-        for _ in range(_MAX_SWEEPS):
-            better = self._sweep(thresholds, price)
+    def _coordinate_descent(self, thresholds: Thresholds, multiplier: float) -> Thresholds:
+        for _ in range(_MAX_PASSES):
+            better = self._coordinate_pass(thresholds, multiplier)
             if np.array_equal(better, thresholds):
                 break
             thresholds = better
         return thresholds
 
-    def _sweep(self, thresholds: Thresholds, price: float) -> Thresholds:
-        """Return thresholds, each best for those before it as they were and those after it as they are."""
-        outcomes, new = self._outcomes, thresholds.copy()
-        leaves = outcomes.uncertainty < thresholds
-        gone = np.logical_or.accumulate(leaves, axis=1)
-        total = outcomes.layer_cost + price * self._risk
-        # What a row comes to that goes on from a layer, known from the last layer backwards.
-        going_on = total[:, -1].copy()
+    def _coordinate_pass(self, thresholds: Thresholds, multiplier: float) -> Thresholds:
+        """Return thresholds, each the best one for those before it as they were and those after as they are.
+
+        Let e[l] be what a row comes to that leaves at layer l, its cost there plus the multiplier times its
+        risk; b what a branch costs it; and c[l] what it comes to if it goes on from layer l:
+
+            c[L-1] = e[L]
+            c[l-1] = b + (e[l] if uncertainty[l] < t[l] else c[l])     where the branch of l is run
+            c[l-1] = c[l]                                              where it is not
+
+        From the last branch backwards, t[l] is the one that minimises the sum of c[l-1] over the rows that
+        the thresholds before l let through. In the order of their uncertainty the rows that leave are a
+        prefix, so that sum is, but for a constant, the cumulative sum of e[l] - c[l] at the prefix's end;
+        without a negative minimum, branches counted, the branch is not run. Exact in every coordinate:
+        tests/model/guarantee/test_threshold_search.py compares it with all thresholds tried one by one.
+        """
+        outcomes, best = self._outcomes, thresholds.copy()
+        left_before = np.logical_or.accumulate(outcomes.uncertainty < thresholds, axis=1)
+        if_exits = outcomes.layer_cost + multiplier * self._risk
+        if_goes_on = if_exits[:, -1].copy()
         for layer in range(len(thresholds) - 1, -1, -1):
-            gain = total[:, layer] - going_on
+            gain = if_exits[:, layer] - if_goes_on
+            branch_cost = outcomes.branch_cost.sum()
             if layer:
-                gain[gone[:, layer - 1]] = 0.0
-                branch = float(outcomes.branch_cost[~gone[:, layer - 1]].sum())
-            else:
-                branch = float(outcomes.branch_cost.sum())
+                gain[left_before[:, layer - 1]] = 0.0
+                branch_cost = outcomes.branch_cost[~left_before[:, layer - 1]].sum()
             sums = gain[self._order[layer]].cumsum()
-            sums[~self._is_place[layer]] = np.inf
-            best = int(sums.argmin())
-            if sums[best] + branch < 0:
-                new[layer] = self._next[layer, best]
-                is_below = outcomes.uncertainty[:, layer] < new[layer]
-                going_on = np.where(is_below, total[:, layer], going_on) + outcomes.branch_cost
+            sums[~self._can_part[layer]] = np.inf
+            end = int(sums.argmin())
+            if sums[end] + branch_cost < 0:
+                best[layer] = self._next[layer, end]
+                exits_here = outcomes.uncertainty[:, layer] < best[layer]
+                if_goes_on = np.where(exits_here, if_exits[:, layer], if_goes_on) + outcomes.branch_cost
             else:
-                new[layer] = 0.0
-        return new
+                best[layer] = 0.0
+        return best
 
 
-def _expected_errors(outcomes: ExitOutcomes, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return how likely every exit is wrong about every row, (rows, num_layers)."""
-    expected = outcomes.is_wrong.astype(np.float64)
+def _expected_disagreements(outcomes: ExitOutcomes, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return how likely every exit disagrees about every row, (rows, num_layers)."""
+    expected = outcomes.disagrees.astype(np.float64)
     for group in np.unique(groups):
         rows = groups == group
         for layer in range(outcomes.num_layers - 1):
-            expected[rows, layer] = error_curve(
-                outcomes.uncertainty[rows, layer], outcomes.is_wrong[rows, layer]
+            expected[rows, layer] = fit_error_probability(
+                outcomes.uncertainty[rows, layer], outcomes.disagrees[rows, layer]
             )
     return expected

@@ -1,10 +1,14 @@
 """The configuration of a FastBERT checkpoint."""
 
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PretrainedConfig
 from transformers.configuration_utils import SubConfigSpec
+
+from model.checkpoints.loading import load_config
+from model.errors import CheckpointError
 
 BRANCH_SIZE = 128
 BRANCH_HEADS = 2
@@ -40,6 +44,21 @@ class FastBertConfig(PretrainedConfig):
             id2label=dict(backbone.id2label),
             label2id=dict(backbone.label2id),
         )
+
+
+def load_fastbert_config(directory: Path) -> FastBertConfig:
+    """Return the FastBERT configuration in `directory`.
+
+    Raises:
+        CheckpointError: if it is some other model's.
+    """
+    config = load_config(directory)
+    if not isinstance(config, FastBertConfig):
+        raise CheckpointError(
+            f"{str(directory)!r} is a {config.model_type} checkpoint, not a FastBERT; "
+            "make one of it with `fastbert-jobs distill`"
+        )
+    return config
 
 
 AutoConfig.register(FastBertConfig.model_type, FastBertConfig)

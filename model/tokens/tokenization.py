@@ -29,12 +29,14 @@ class TokenizedTexts:
         token_type_ids: (total_tokens,) int32, None where the tokenizer makes none.
         lengths: (rows,) int64 tokens of each text.
         truncated: (rows,) bool, whether tokens were cut off.
+        max_length: tokens that each text was cut to.
     """
 
     input_ids: npt.NDArray[np.int32]
     token_type_ids: npt.NDArray[np.int32] | None
     lengths: Lengths
     truncated: npt.NDArray[np.bool_]
+    max_length: int
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -51,6 +53,7 @@ class TokenizedTexts:
             token_type_ids=None if token_types is None else token_types[tokens],
             lengths=lengths,
             truncated=self.truncated[rows],
+            max_length=self.max_length,
         )
 
 
@@ -78,6 +81,7 @@ def tokenize(
             token_type_ids=None,
             lengths=none.astype(np.int64),
             truncated=none.astype(np.bool_),
+            max_length=max_length,
         )
     token_types = [part.token_type_ids for part in parts if part.token_type_ids is not None]
     return TokenizedTexts(
@@ -85,6 +89,7 @@ def tokenize(
         token_type_ids=np.concatenate(token_types) if token_types else None,
         lengths=np.concatenate([part.lengths for part in parts]),
         truncated=np.concatenate([part.truncated for part in parts]),
+        max_length=max_length,
     )
 
 
@@ -125,6 +130,7 @@ def _tokenize_run(
         token_type_ids=None if token_types is None else _flat(token_types, lengths),
         lengths=lengths,
         truncated=_truncated(tokenizer, texts, pairs, lengths, max_length=max_length),
+        max_length=max_length,
     )
 
 

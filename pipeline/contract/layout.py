@@ -3,7 +3,7 @@
 - ``_JOB.json``: which job writes here, from its start on.
 - ``part-00007-of-00042.parquet``: a finished shard.
 - ``rejected/part-00007-of-00042.parquet``: the rows of its input that were rejected, if there were any.
-- ``_temporary/``: files being written; gone when the job is finished.
+- ``_temporary/``: files being written, and ``errors/`` of workers; gone when the job is finished.
 - ``_MANIFEST.json``: written last; the job is finished and every shard was verified.
 - ``_audit/``: what `audit` found; readers of Parquet directories skip names that start with _.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from apache_beam.io.filesystems import FileSystems
 
 from model.errors import OutputError
+from model.messages import one_line
 from pipeline.contract.storage import basename, delete_directory, delete_files, list_files
 
 SHARD_PATTERN = "part-*-of-*.parquet"
@@ -37,7 +38,7 @@ class OutputLayout:
         try:
             FileSystems.get_filesystem(self.directory)
         except (ValueError, OSError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise OutputError(f"{self.directory!r} cannot be used: {reason}") from error
 
     def _join(self, *names: str) -> str:
@@ -57,6 +58,15 @@ class OutputLayout:
     def temporary(self) -> str:
         """The directory of files being written."""
         return self._join("_temporary")
+
+    @property
+    def worker_errors(self) -> str:
+        """The directory of what went wrong in workers."""
+        return self._join("_temporary", "errors")
+
+    def worker_error(self, shard_name: str) -> str:
+        """Return the path of what went wrong with a shard."""
+        return self._join("_temporary", "errors", f"{shard_name}.json")
 
     @property
     def rejected_directory(self) -> str:

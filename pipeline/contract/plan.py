@@ -90,7 +90,7 @@ def make_plan(files: Sequence[tuple[str, str, Sequence[RowRange]]]) -> Plan:
     """Number the row ranges of all files through.
 
     Args:
-        files: (path, format, row ranges) a file, in the order the shards shall have.
+        files: (path, format, row ranges) per file, in the order the shards shall have.
     """
     runs = [(path, file_format, rows) for path, file_format, ranges in files for rows in ranges]
     return Plan(

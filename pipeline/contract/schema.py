@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA_PREFIX = "fastbert."
 
 SOURCE = "source"
@@ -50,7 +50,7 @@ TEXT_HASH_BYTES = 16
 
 
 def vector(num_labels: int) -> pa.DataType:
-    """Return the type of one float32 value a label."""
+    """Return the type of one float32 value per label."""
     return pa.list_(pa.float32(), num_labels)
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
 import pyarrow as pa
@@ -31,7 +31,7 @@ class ShardFooter:
         name: its file name.
         num_rows: rows in it.
         metadata: its job's `fastbert.*` entries, without the prefix.
-        counts: rows rejected, exits a layer and the like.
+        counts: rows rejected, exits per layer and the like.
     """
 
     name: str
@@ -41,7 +41,7 @@ class ShardFooter:
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of the job that wrote it; empty if it is none of ours."""
+        """The fingerprint of the job that wrote it; empty if no job of ours did."""
         return self.metadata.get(FINGERPRINT, "")
 
     @property
@@ -71,7 +71,7 @@ class ParquetFileWriter:
         if len(table):
             self._writer.write_table(table, row_group_size=len(table))
 
-    def add_metadata(self, name: str, value: Any) -> None:
+    def add_metadata(self, name: str, value: object) -> None:
         """Put a JSON value into the footer."""
         self._writer.add_key_value_metadata({METADATA_PREFIX + name: json.dumps(value, sort_keys=True)})
 

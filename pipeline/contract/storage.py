@@ -1,8 +1,8 @@
 """Files on any file system that Beam knows: listed, removed, written whole or not at all."""
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import BinaryIO
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -44,21 +44,27 @@ def make_directory(path: str) -> None:
             raise
 
 
-def read_json(path: str) -> dict[str, Any]:
-    """Return the JSON object in a file."""
+def read_json(path: str) -> dict[str, object]:
+    """Return the JSON object in a file.
+
+    Raises:
+        ValueError: if it holds anything else.
+    """
     with FileSystems.open(path) as file:
-        content: dict[str, Any] = json.loads(file.read())
-        return content
+        content: object = json.loads(file.read())
+    if not isinstance(content, dict):
+        raise ValueError("it holds no JSON object")
+    return content
 
 
-def write_json(path: str, content: dict[str, Any]) -> None:
+def write_json(path: str, content: Mapping[str, object]) -> None:
     """Write a JSON object whole or not at all, keys sorted, so that equal content is equal bytes."""
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()), mime_type="application/json")
 
 
 def write_atomically(
-    path: str, write: Callable[[Any], object], *, mime_type: str = "application/octet-stream"
+    path: str, write: Callable[[BinaryIO], object], *, mime_type: str = "application/octet-stream"
 ) -> None:
     """Write a file whole or not at all: `write` is given it under another name, which is then changed."""
     partial = path + ".partial"

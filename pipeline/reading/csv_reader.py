@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from model.errors import InputError
-from pipeline.reading.columns import Columns
+from pipeline.contract.columns import Columns
 from pipeline.reading.input_files import CSV
-from pipeline.reading.row_validation import Faults, RawRows, RejectReason
+from pipeline.reading.row_validation import RawRows, RejectReason, RowErrors
 
 _CSV_FIELD = re.compile(rb'(?:"([^"]*+(?:""[^"]*+)*+)"|(?!")([^,]*+))(,|\Z)')
 
@@ -75,27 +75,27 @@ class DelimitedParser:
         self._columns = columns
         self._split = split_csv if format == CSV else split_tsv
         self._num_fields = len(names)
-        self._positions = {name: names.index(name) for name in columns.wanted}
+        self._positions = {name: names.index(name) for name in columns.all_columns}
 
     def parse(self, records: Sequence[bytes], *, first_row: int) -> RawRows:
         """Return records as rows, numbered from `first_row`."""
-        broken: Faults = {}
+        row_errors: RowErrors = {}
         rows: list[list[bytes] | None] = []
         for index, record in enumerate(records):
             fields = self._split(record) if record else None
             if not record:
-                broken[index] = (RejectReason.EMPTY, record)
+                row_errors[index] = (RejectReason.EMPTY, record)
             elif fields is None or len(fields) != self._num_fields:
                 fields = None
-                broken[index] = (RejectReason.MALFORMED, record)
+                row_errors[index] = (RejectReason.MALFORMED, record)
             rows.append(fields)
-        picked = {name: self._pick(rows, name) for name in self._columns.wanted}
+        picked = {name: self._pick(rows, name) for name in self._columns.all_columns}
         return RawRows(
             first_row=first_row,
             num_rows=len(rows),
             texts={name: picked[name] for name in self._columns.texts},
-            passed={name: picked[name] for name in self._columns.passed},
-            broken=broken,
+            passthrough={name: picked[name] for name in self._columns.passthrough},
+            row_errors=row_errors,
         )
 
     def _pick(self, rows: Sequence[list[bytes] | None], name: str) -> pa.Array:

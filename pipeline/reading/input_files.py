@@ -16,6 +16,7 @@ from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from model.errors import FastBertJobsError, InputError, ParameterError
+from model.messages import one_line
 
 PARQUET = "parquet"
 JSONL = "jsonl"
@@ -56,7 +57,7 @@ def read_errors_as_input_error(path: str) -> Iterator[None]:
     except FastBertJobsError:
         raise
     except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise InputError(f"{path}: cannot be read: {reason}") from error
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from model.errors import InputError, ParameterError
+from pipeline.contract.columns import Columns
+from pipeline.contract.job import InputEntry
 from pipeline.contract.plan import Plan, RowRange, WorkItem, make_plan
-from pipeline.reading.columns import Columns
 from pipeline.reading.input_files import FORMATS, JSONL, PARQUET, InputFile, checksum, find_files
 from pipeline.reading.parquet_reader import inspect_parquet, read_parquet
 from pipeline.reading.row_validation import RejectReason, RowBatch, accepted_schema, validate_rows
@@ -19,6 +20,7 @@ __all__ = [
     "Columns",
     "Inputs",
     "InspectedFile",
+    "ReadOptions",
     "RejectReason",
     "RowBatch",
     "accepted_schema",
@@ -49,32 +51,40 @@ class InspectedFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How an item's rows are read.
+
+    Attributes:
+        columns: which columns of the input.
+        id_type: type of the id column, None without one.
+        kept: the columns that are passed through.
+        rows_per_shard: most rows of an item.
+    """
+
+    columns: Columns
+    id_type: pa.DataType | None
+    kept: tuple[pa.Field, ...]
+    rows_per_shard: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
     """All input files of a job.
 
     Attributes:
-        columns: which columns are read.
+        options: how their rows are read.
         sources: the files, sorted by path.
-        id_type: type of the id column over all files, None without one.
-        kept: the columns that are passed through, as in the input.
     """
 
-    columns: Columns
+    options: ReadOptions
     sources: tuple[InspectedFile, ...]
-    id_type: pa.DataType | None
-    kept: tuple[pa.Field, ...]
 
-    def describe(self) -> list[dict[str, str | int]]:
+    def describe(self) -> tuple[InputEntry, ...]:
         """Return what tells the input files apart."""
-        return [
-            {
-                "path": source.path,
-                "format": source.format,
-                "size": source.size,
-                "checksum": source.checksum,
-            }
-            for source in self.sources
-        ]
+        return tuple(
+            InputEntry(path=file.path, format=file.format, size=file.size, checksum=file.checksum)
+            for file in self.sources
+        )
 
     def plan(self) -> Plan:
         """Return the work items, in the order of the files and their rows.
@@ -120,45 +130,36 @@ def inspect_inputs(
 
     with ThreadPoolExecutor(_INSPECTORS) as pool:
         inspected = list(pool.map(inspect, files))
-    return Inputs(
+    options = ReadOptions(
         columns=columns,
-        sources=tuple(source for source, _ in inspected),
         id_type=None if columns.id is None else _common_type(columns.id, inspected),
         kept=tuple(pa.field(name, _common_type(name, inspected)) for name in columns.keep),
+        rows_per_shard=rows_per_shard,
     )
+    return Inputs(options=options, sources=tuple(source for source, _ in inspected))
 
 
-def read_item(
-    item: WorkItem,
-    columns_read: Columns,
-    id_type: pa.DataType | None,
-    kept: Sequence[pa.Field],
-    *,
-    max_rows: int,
-    max_bytes: int,
-) -> Iterator[RowBatch]:
+def read_item(item: WorkItem, options: ReadOptions, *, max_rows: int, max_bytes: int) -> Iterator[RowBatch]:
     """Stream the rows of a work item, each in exactly one of accepted and rejected, in order.
 
     Args:
         item: which rows of which file.
-        columns_read: `Inputs.columns`.
-        id_type: `Inputs.id_type`.
-        kept: `Inputs.kept`.
+        options: `Inputs.options`.
         max_rows: the most rows of a batch.
         max_bytes: about the most bytes of text of a batch; a longer row is a batch by itself.
 
     Raises:
         InputError: the file cannot be read, or is not the one that the work was planned for.
     """
-    columns = columns_read
+    columns = options.columns
     if item.format == PARQUET:
         batches = read_parquet(item, columns, max_rows=max_rows, max_bytes=max_bytes)
     else:
-        types = {field.name: field.type for field in kept}
-        if columns.id is not None and id_type is not None:
-            types[columns.id] = id_type
+        types = {field.name: field.type for field in options.kept}
+        if columns.id is not None and options.id_type is not None:
+            types[columns.id] = options.id_type
         batches = read_text(item, columns, types, max_rows=max_rows, max_bytes=max_bytes)
-    target = accepted_schema(columns, id_type, kept)
+    target = accepted_schema(columns, options.id_type, options.kept)
     for raw in batches:
         yield validate_rows(raw, source=item.path, columns=columns, target=target)
 

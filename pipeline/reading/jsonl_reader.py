@@ -3,13 +3,12 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
 
 import pyarrow as pa
 
 from model.errors import InputError
-from pipeline.reading.columns import Columns, check_present
-from pipeline.reading.row_validation import Fault, Faults, RawRows, RejectReason
+from pipeline.contract.columns import Columns, check_present
+from pipeline.reading.row_validation import RawRows, RejectReason, RowError, RowErrors
 
 INFERENCE_ROWS = 1000
 _TYPES: dict[pa.DataType, tuple[type, ...]] = {
@@ -42,7 +41,7 @@ def infer_types(
     """
     has_records = False
 
-    def objects() -> Iterator[dict[str, Any]]:
+    def objects() -> Iterator[dict[str, object]]:
         nonlocal has_records
         for record in records:
             has_records = True
@@ -52,10 +51,12 @@ def infer_types(
     rows = list(islice(objects(), INFERENCE_ROWS))
     if has_records:
         check_present(path, list(dict.fromkeys(name for row in rows for name in row)), columns)
-    return {name: _infer(path, name, [row.get(name) for row in rows]) for name in columns.passed}, has_records
+    return {
+        name: _infer(path, name, [row.get(name) for row in rows]) for name in columns.passthrough
+    }, has_records
 
 
-def _infer(path: str, name: str, values: Iterable[Any]) -> pa.DataType:
+def _infer(path: str, name: str, values: Iterable[object]) -> pa.DataType:
     found = {type(value) for value in values if value is not None}
     if not found:
         return pa.null()
@@ -80,49 +81,51 @@ class JsonParser:
 
     def parse(self, records: Sequence[bytes], *, first_row: int) -> RawRows:
         """Return records as rows, numbered from `first_row`."""
-        broken: Faults = {}
-        rows: list[dict[str, Any]] = []
+        row_errors: RowErrors = {}
+        rows: list[dict[str, object]] = []
         for index, record in enumerate(records):
             row = _parse_object(record)
             if row is None:
                 reason = RejectReason.MALFORMED if record.strip() else RejectReason.EMPTY
-                broken[index] = (reason, record)
+                row_errors[index] = (reason, record)
             rows.append(row or {})
-        faults: dict[str, Faults] = {name: {} for name in self._columns.wanted}
-        texts = {name: self._pick_text(rows, name, faults[name]) for name in self._columns.texts}
-        passed = {name: self._pick(rows, name, faults[name]) for name in self._columns.passed}
+        value_errors: dict[str, RowErrors] = {name: {} for name in self._columns.all_columns}
+        texts = {name: self._pick_text(rows, name, value_errors[name]) for name in self._columns.texts}
+        passthrough = {name: self._pick(rows, name, value_errors[name]) for name in self._columns.passthrough}
         return RawRows(
             first_row=first_row,
             num_rows=len(rows),
             texts=texts,
-            passed=passed,
-            broken=broken,
-            faults=faults,
+            passthrough=passthrough,
+            row_errors=row_errors,
+            value_errors=value_errors,
         )
 
-    def _pick_text(self, rows: Sequence[Mapping[str, Any]], name: str, faults: Faults) -> pa.Array:
+    def _pick_text(
+        self, rows: Sequence[Mapping[str, object]], name: str, value_errors: RowErrors
+    ) -> pa.Array:
         values = []
         for index, row in enumerate(rows):
             value = row.get(name)
-            if value is not None and (fault := _text_fault(value)):
-                faults[index] = fault
+            if value is not None and (error := _text_error(value)):
+                value_errors[index] = error
                 value = None
             values.append(value)
         return pa.array(values, type=pa.string()).cast(pa.binary())
 
-    def _pick(self, rows: Sequence[Mapping[str, Any]], name: str, faults: Faults) -> pa.Array:
+    def _pick(self, rows: Sequence[Mapping[str, object]], name: str, value_errors: RowErrors) -> pa.Array:
         kind = self._types[name]
         values = []
         for index, row in enumerate(rows):
             value = row.get(name)
-            if value is not None and (fault := _fault(value, kind)):
-                faults.setdefault(index, fault)
+            if value is not None and (error := _value_error(value, kind)):
+                value_errors.setdefault(index, error)
                 value = None
             values.append(value)
         return pa.array(values, type=kind)
 
 
-def _parse_object(record: bytes) -> dict[str, Any] | None:
+def _parse_object(record: bytes) -> dict[str, object] | None:
     try:
         # Bytes that are not UTF-8 become lone surrogates: they spoil the values that hold them, not the line.
         row = json.loads(record.decode("utf-8", "surrogateescape"))
@@ -131,13 +134,13 @@ def _parse_object(record: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _text_fault(value: Any) -> Fault | None:
+def _text_error(value: object) -> RowError | None:
     if not isinstance(value, str):
         return RejectReason.NOT_A_STRING, _raw(value)
     return None if _is_unicode(value) else (RejectReason.UNDECODABLE, _raw(value))
 
 
-def _fault(value: Any, kind: pa.DataType) -> Fault | None:
+def _value_error(value: object, kind: pa.DataType) -> RowError | None:
     if isinstance(value, str) and not _is_unicode(value):
         return RejectReason.UNDECODABLE, _raw(value)
     fits = type(value) in _TYPES.get(kind, ())
@@ -154,7 +157,7 @@ def _is_unicode(value: str) -> bool:
     return True
 
 
-def _raw(value: Any) -> bytes:
+def _raw(value: object) -> bytes:
     """Return a string's bytes as they stood in the file, or a JSON text of anything else."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

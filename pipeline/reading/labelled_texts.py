@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from model.errors import InputError
 from model.training.labelled_texts import LabelledTexts
 from pipeline.contract import schema
-from pipeline.reading.columns import check_label_name
+from pipeline.contract.columns import check_label_name
 from pipeline.reading.inputs import Columns, Inputs, inspect_inputs, read_item
 
 _BATCH_ROWS = 1 << 16
@@ -63,9 +63,7 @@ def read_rows(inputs: Inputs) -> Iterator[tuple[str, pa.Table, int]]:
     for item in inputs.plan().items:
         batches = read_item(
             item,
-            inputs.columns,
-            inputs.id_type,
-            inputs.kept,
+            inputs.options,
             max_rows=_BATCH_ROWS,
             max_bytes=_BATCH_BYTES,
         )

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from model.errors import InputError
+from pipeline.contract.columns import Columns, check_present
 from pipeline.contract.plan import RowRange, WorkItem, even_ranges
-from pipeline.reading.columns import Columns, check_present
 from pipeline.reading.input_files import InputFile, open_input, read_errors_as_input_error
 from pipeline.reading.row_validation import RawRows, is_string
 
@@ -37,7 +37,7 @@ def inspect_parquet(
                     f"{file.path}: column {name!r} holds {schema.field(name).type}, not text: name another"
                 )
         groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)]
-        types = {name: schema.field(name).type for name in columns.passed}
+        types = {name: schema.field(name).type for name in columns.passthrough}
         return tuple(cut_row_groups(groups, rows_per_shard)), types
 
 
@@ -121,7 +121,7 @@ def _read_rows(
     batches = parquet.iter_batches(
         batch_size=_batch_size(parquet, groups, max_bytes),
         row_groups=groups,
-        columns=list(columns.wanted),
+        columns=list(columns.all_columns),
         use_threads=False,
     )
     while position < end:
@@ -150,7 +150,7 @@ def _columns_of(batch: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
         if pa.types.is_dictionary(values.type):
             values = values.dictionary_decode()
         texts.append(values.cast(pa.binary()))
-    arrays = [*texts, *(batch.column(name) for name in columns.passed)]
+    arrays = [*texts, *(batch.column(name) for name in columns.passthrough)]
     return pa.RecordBatch.from_arrays(arrays, names=[str(position) for position in range(len(arrays))])
 
 
@@ -192,5 +192,5 @@ def _raw_rows(rows: pa.Table, columns: Columns, first_row: int) -> RawRows:
         first_row=first_row,
         num_rows=rows.num_rows,
         texts={name: rows.column(i).combine_chunks() for i, name in enumerate(columns.texts)},
-        passed={name: rows.column(i) for i, name in enumerate(columns.passed, start=num_texts)},
+        passthrough={name: rows.column(i) for i, name in enumerate(columns.passthrough, start=num_texts)},
     )

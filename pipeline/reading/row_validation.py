@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.contract import schema
-from pipeline.reading.columns import Columns
+from pipeline.contract.arrays import source_column
+from pipeline.contract.columns import Columns
 
 MAX_RAW_BYTES = 64 * 1024
 
@@ -43,8 +44,8 @@ class RowBatch:
     rejected: pa.Table
 
 
-Fault = tuple[RejectReason, bytes | None]
-Faults = dict[int, Fault]  # by position in the batch
+RowError = tuple[RejectReason, bytes | None]
+RowErrors = dict[int, RowError]  # by position in the batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +56,17 @@ class RawRows:
         first_row: number of the first one in its file.
         num_rows: how many.
         texts: a binary array for each text column, by its name in the input.
-        passed: an array for each column that is passed through, by its name in the input.
-        broken: rows of which nothing could be read.
-        faults: values that could not be read, by column; the arrays hold null there.
+        passthrough: an array for each column that is passed through, by its name in the input.
+        row_errors: rows of which nothing could be read.
+        value_errors: values that could not be read, by column; the arrays hold null there.
     """
 
     first_row: int
     num_rows: int
     texts: Mapping[str, pa.Array]
-    passed: Mapping[str, pa.Array]
-    broken: Faults = field(default_factory=dict)
-    faults: Mapping[str, Faults] = field(default_factory=dict)
+    passthrough: Mapping[str, pa.Array]
+    row_errors: RowErrors = field(default_factory=dict)
+    value_errors: Mapping[str, RowErrors] = field(default_factory=dict)
 
 
 def is_string(kind: pa.DataType) -> bool:
@@ -89,7 +90,7 @@ def accepted_schema(columns: Columns, id_type: pa.DataType | None, kept: Sequenc
 def validate_rows(raw: RawRows, *, source: str, columns: Columns, target: pa.Schema) -> RowBatch:
     """Part rows into accepted and rejected ones.
 
-    The first fault of a row is its reason: of the whole row, then of the text, the pair, the id and the
+    The first error of a row is its reason: of the whole row, then of the text, the pair, the id and the
     kept columns in their order.
 
     Args:
@@ -98,42 +99,46 @@ def validate_rows(raw: RawRows, *, source: str, columns: Columns, target: pa.Sch
         columns: what the columns are for.
         target: `accepted_schema` of them.
     """
-    faults: Faults = dict(raw.broken)
+    row_errors: RowErrors = dict(raw.row_errors)
     numbers = np.arange(raw.first_row, raw.first_row + raw.num_rows, dtype=np.int64)
     arrays = [pa.array(numbers)]
     for name in columns.texts:
-        arrays.append(_check_text(raw.texts[name], raw.faults.get(name, {}), faults))
-    for name, kind in zip(columns.passed, target.types[len(arrays) :], strict=True):
-        _note(faults, raw.faults.get(name, {}))
-        arrays.append(_check_passed(raw.passed[name], kind, faults))
-    rejected = np.array(sorted(faults), dtype=np.int64)
+        arrays.append(_check_text(raw.texts[name], raw.value_errors.get(name, {}), row_errors))
+    for name, kind in zip(columns.passthrough, target.types[len(arrays) :], strict=True):
+        _add_first_error(row_errors, raw.value_errors.get(name, {}))
+        arrays.append(_check_passed(raw.passthrough[name], kind, row_errors))
+    rejected = np.array(sorted(row_errors), dtype=np.int64)
     is_accepted = np.ones(raw.num_rows, dtype=bool)
     is_accepted[rejected] = False
     # Rejected rows may hold nulls where the target has none, so they go before its schema comes.
     accepted = [array.filter(pa.array(is_accepted)) for array in arrays] if rejected.size else arrays
     return RowBatch(
         accepted=pa.Table.from_arrays(accepted, schema=target),
-        rejected=_rejected_table(source, numbers[rejected], [faults[index] for index in rejected.tolist()]),
+        rejected=_rejected_table(
+            source, numbers[rejected], [row_errors[index] for index in rejected.tolist()]
+        ),
     )
 
 
-def _check_text(values: pa.Array, found: Faults, faults: Faults) -> pa.Array:
-    _note(faults, found)
+def _check_text(values: pa.Array, found: RowErrors, row_errors: RowErrors) -> pa.Array:
+    _add_first_error(row_errors, found)
     if values.null_count:
-        _note(faults, dict.fromkeys(_positions(values.is_null()), (RejectReason.NULL, None)))
-    texts = _decode(values, faults)
+        _add_first_error(row_errors, dict.fromkeys(_positions(values.is_null()), (RejectReason.NULL, None)))
+    texts = _decode(values, row_errors)
     is_empty = pc.or_(pc.equal(pc.binary_length(texts), 0), pc.utf8_is_space(texts))
-    _note(faults, {index: (RejectReason.EMPTY, values[index].as_py()) for index in _positions(is_empty)})
+    _add_first_error(
+        row_errors, {index: (RejectReason.EMPTY, values[index].as_py()) for index in _positions(is_empty)}
+    )
     return texts
 
 
-def _check_passed(values: pa.Array, kind: pa.DataType, faults: Faults) -> pa.Array:
+def _check_passed(values: pa.Array, kind: pa.DataType, row_errors: RowErrors) -> pa.Array:
     if is_string(kind):
-        values = _decode(values.cast(pa.binary()), faults)
+        values = _decode(values.cast(pa.binary()), row_errors)
     return values if values.type == kind else values.cast(kind)
 
 
-def _decode(values: pa.Array, faults: Faults) -> pa.Array:
+def _decode(values: pa.Array, row_errors: RowErrors) -> pa.Array:
     """Return binary `values` as strings, null where they are not UTF-8."""
     try:
         return values.cast(pa.string())
@@ -144,13 +149,13 @@ def _decode(values: pa.Array, faults: Faults) -> pa.Array:
                 texts.append(None if value is None else value.decode())
             except UnicodeDecodeError:
                 texts.append(None)
-                _note(faults, {index: (RejectReason.UNDECODABLE, value)})
+                _add_first_error(row_errors, {index: (RejectReason.UNDECODABLE, value)})
         return pa.array(texts, type=pa.string())
 
 
-def _note(faults: Faults, found: Faults) -> None:
-    for index, fault in found.items():
-        faults.setdefault(index, fault)
+def _add_first_error(row_errors: RowErrors, found: RowErrors) -> None:
+    for index, error in found.items():
+        row_errors.setdefault(index, error)
 
 
 def _positions(mask: pa.Array) -> list[int]:
@@ -158,13 +163,13 @@ def _positions(mask: pa.Array) -> list[int]:
     return positions
 
 
-def _rejected_table(source: str, numbers: NDArray[np.int64], faults: Sequence[Fault]) -> pa.Table:
+def _rejected_table(source: str, numbers: NDArray[np.int64], row_errors: Sequence[RowError]) -> pa.Table:
     return pa.Table.from_arrays(
         [
-            pa.DictionaryArray.from_arrays(pa.array([0] * len(faults), type=pa.int32()), pa.array([source])),
+            source_column(source, len(row_errors)),
             pa.array(numbers),
-            pa.array([str(reason) for reason, _ in faults], type=pa.string()),
-            pa.array([value and value[:MAX_RAW_BYTES] for _, value in faults], type=pa.binary()),
+            pa.array([str(reason) for reason, _ in row_errors], type=pa.string()),
+            pa.array([value and value[:MAX_RAW_BYTES] for _, value in row_errors], type=pa.binary()),
         ],
         schema=schema.rejected_schema(),
     )

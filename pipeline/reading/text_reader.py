@@ -7,8 +7,8 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from model.errors import InputError
+from pipeline.contract.columns import Columns, check_present
 from pipeline.contract.plan import RowRange, WorkItem
-from pipeline.reading.columns import Columns, check_present
 from pipeline.reading.csv_reader import DelimitedParser, parse_header
 from pipeline.reading.input_files import CSV, JSONL, InputFile, is_compressed, open_input
 from pipeline.reading.jsonl_reader import JsonParser, infer_types
@@ -46,7 +46,7 @@ def inspect_text(
             if header is None:
                 return (), {}
             check_present(file.path, parse_header(header, format=file.format, path=file.path), columns)
-            types, has_rows = dict.fromkeys(columns.passed, pa.string()), next(records, None) is not None
+            types, has_rows = dict.fromkeys(columns.passthrough, pa.string()), next(records, None) is not None
         if is_compressed(file.path):
             return ((_WHOLE_FILE,) if has_rows else ()), types
         ranges = find_ranges(

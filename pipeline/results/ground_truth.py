@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from model.errors import InputError
 from pipeline.contract import schema
-from pipeline.reading.columns import check_label_name
+from pipeline.contract.columns import check_label_name
 from pipeline.reading.inputs import Columns, inspect_inputs
 from pipeline.reading.labelled_texts import ROWS_PER_ITEM, as_text, read_rows
-from pipeline.results.exit_stats import NO_LABEL, LabelIds, TrueLabels
+from pipeline.results.exit_stats_builder import NO_LABEL, LabelIds, TrueLabels
 
 
 def read_true_labels(
@@ -40,7 +39,7 @@ def read_true_labels(
     check_label_name(label_column, id_column)
     columns = Columns(id=id_column, keep=(label_column,))
     inputs = inspect_inputs(patterns, columns, rows_per_shard=ROWS_PER_ITEM, format=format)
-    label_by_key: dict[Any, str] = {}
+    label_by_key: dict[Hashable, str] = {}
     for source, rows, _ in read_rows(inputs):
         keys = _keys(rows[schema.ID]) if id_column else rows[schema.ROW].to_pylist()
         names = as_text(rows[label_column]).to_pylist()
@@ -52,7 +51,7 @@ def read_true_labels(
     ids = _as_ids(set(label_by_key.values()), labels)
 
     def lookup(batch: pa.RecordBatch) -> LabelIds:
-        keys: Sequence[Any]
+        keys: Sequence[Hashable]
         if id_column is None:
             keys = list(zip(batch[schema.SOURCE].to_pylist(), batch[schema.ROW].to_pylist(), strict=True))
         else:

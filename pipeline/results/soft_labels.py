@@ -17,11 +17,10 @@ from model.training.batching import bucketed_batches, step_seed
 from model.training.soft_labelled_texts import SoftLabelledTexts, concatenate
 from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.manifest import Manifest, read_manifest
+from pipeline.contract.manifest import LabelManifest, read_manifest
 from pipeline.contract.shards import read_shard
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
 
-COMMAND = "label-teacher"
 # Enough rows of different shards at once that an ordered corpus is mixed.
 SHUFFLE_BUFFER_ROWS = 1 << 16
 HELD_OUT_SHARE = 0.05
@@ -40,7 +39,7 @@ class SoftLabels:
     """
 
     layout: OutputLayout
-    manifest: Manifest
+    manifest: LabelManifest
     num_train_rows: int
     held_out_share: float
 
@@ -52,7 +51,7 @@ class SoftLabels:
             ArtifactError: if it is no finished output of `label-teacher`.
         """
         layout = OutputLayout(directory)
-        manifest = read_manifest(layout, command=COMMAND)
+        manifest = read_manifest(layout, LabelManifest)
         num_rows = manifest.counts.get(schema.TRAIN_SPLIT, 0)
         share = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / num_rows) if num_rows else 0.0
         num_held_out = sum(
@@ -71,7 +70,7 @@ class SoftLabels:
     @property
     def labels(self) -> tuple[str, ...]:
         """Label names in the order of the logits."""
-        return tuple(self.manifest.labels)
+        return self.manifest.labels
 
     @property
     def num_calibration_rows(self) -> int:
@@ -81,12 +80,12 @@ class SoftLabels:
     @property
     def max_length(self) -> int:
         """Tokens that the teacher's texts were cut to."""
-        return int(self.manifest.description["max_length"])
+        return self.manifest.settings.max_length
 
     @property
     def has_pairs(self) -> bool:
         """Whether the texts are pairs."""
-        return self.manifest.description["columns"]["text_pair"] is not None
+        return self.manifest.settings.columns.text_pair is not None
 
     def check_trainable(self) -> None:
         """Refuse to train on nothing.

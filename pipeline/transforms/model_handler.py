@@ -13,8 +13,9 @@ from typing import Any
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from model.engine.engine import Engine
-from model.engine.execution import Precision, resolve_execution
-from model.exits.policy import ExitPolicy
+from model.engine.execution import Execution, Precision, resolve_execution
+from model.exits.binding import calibrated_execution
+from model.exits.policy import ExitPolicy, check_speed
 from model.fastbert import FastBertForSequenceClassification
 
 Text = str | tuple[str, str]
@@ -26,7 +27,7 @@ class Answer:
 
     Attributes:
         prediction: label name.
-        probabilities: a float a label.
+        probabilities: a float per label.
         exit_layer: from 1.
         uncertainty: at the exit taken, in [0, 1].
     """
@@ -67,23 +68,28 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
         Args:
             model: directory or hub name of a FastBERT.
             speed: a text leaves where its uncertainty is below this; 0 is full depth.
-            policy: thresholds a layer, instead of `speed`.
-            precision: `auto`, `fp32`, `bf16` or `fp16`.
-            max_batch_size: texts a batch; large ones are sorted by length and pad little.
+            policy: thresholds per layer, instead of `speed`.
+            precision: `auto`, `fp32`, `bf16` or `fp16`; of a calibrated policy, `auto` is its own.
+            max_batch_size: texts per batch; large ones are sorted by length and pad little.
 
         Raises:
             ParameterError: if the speed is outside [0, 1].
         """
         super().__init__()
-        ExitPolicy.from_speed(speed, num_layers=2)  # refuses a speed outside [0, 1] here, not on a worker
+        check_speed(speed)
         self._model, self._speed, self._policy = model, speed, policy
         self._precision, self._max_batch_size = Precision(precision), max_batch_size
 
     def load_model(self) -> LoadedFastBert:
         """Load the model onto the device and make it ready."""
         model = FastBertForSequenceClassification.from_pretrained(self._model)
-        engine = model.engine(resolve_execution(self._precision))
-        return LoadedFastBert(model=model, engine=engine)
+        return LoadedFastBert(model=model, engine=model.engine(self._execution()))
+
+    def _execution(self) -> Execution:
+        calibrated_for = None if self._policy is None else self._policy.calibrated_for
+        if calibrated_for is not None and self._precision is Precision.AUTO:
+            return calibrated_execution(calibrated_for)
+        return resolve_execution(self._precision)
 
     def run_inference(
         self,

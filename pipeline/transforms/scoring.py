@@ -1,165 +1,131 @@
-"""Scores: what a FastBERT answers to every row of a corpus, each leaving where it is sure enough."""
+"""The transform and the job that score a corpus."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from typing import TypedDict, Unpack
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
+import apache_beam as beam
+from apache_beam.pvalue import PBegin
 
-from model.checkpoints.hub import resolve_checkpoint
-from model.engine.engine import Engine
-from model.engine.execution import Execution, Precision, check_same_execution, resolve_execution
-from model.exits.layer_sweep import predict_tokenized
+from model.checks import check_fraction
+from model.engine.execution import Precision
 from model.exits.policy import ExitPolicy
-from model.exits.predictions import Predictions, probabilities
-from model.fastbert import FastBertForSequenceClassification
-from pipeline.contract import schema
-from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column
-from pipeline.contract.shards import Counts
-from pipeline.reading.columns import check_kept_names
-from pipeline.reading.inputs import Inputs
-from pipeline.sampling.distinct_texts import DistinctTexts
-from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
-from pipeline.transforms.write_shards import DISTINCT_TEXTS, ReadOptions, WriteShards
-
-EXIT_COUNT = "exit_layer_{}"
-PROCESSED_TOKENS = "processed_token_layers"
-REAL_TOKENS = "real_token_layers"
+from pipeline.contract import defaults
+from pipeline.contract.columns import Columns
+from pipeline.contract.manifest import ScoreManifest
+from pipeline.reading.inputs import inspect_inputs
+from pipeline.transforms.corpus_job import CorpusJob
+from pipeline.transforms.score_task import ScoreTask
+from pipeline.transforms.write_shards import RunCorpusJob
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scorer:
-    """A loaded FastBERT.
+class ScoreOptions(TypedDict, total=False):
+    """What else scoring takes; the defaults are those of the command.
 
     Attributes:
-        engine: runs it.
-        tokenizer: its own.
+        rows_per_shard: most rows of a shard.
+        shadow_fraction: share of the texts that are also answered at full depth.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        format: of the input; None to go by the extensions.
+        max_rejected: largest share of rows that may be rejected.
+        overwrite: whether another job's output may be deleted.
+        torch_threads: threads of a process; None leaves torch's own choice.
     """
 
-    engine: Engine
-    tokenizer: PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreTask:
-    """Scoring rows with a FastBERT.
-
-    Attributes:
-        reading: how rows are read.
-        model: directory of the FastBERT checkpoint.
-        labels: its label names, in the order of its logits.
-        max_length: tokens that a text is cut to.
-        policy: when a text leaves.
-        shadow_fraction: share of the texts, drawn by hash, that are also answered at full depth.
-        execution: device, precision and micro-batches.
-    """
-
-    reading: ReadOptions
-    model: str
-    labels: tuple[str, ...]
-    max_length: int
-    policy: ExitPolicy
+    rows_per_shard: int
     shadow_fraction: float
-    execution: Execution
+    precision: str
+    format: str | None
+    max_rejected: float
+    overwrite: bool
+    torch_threads: int | None
 
-    @classmethod
-    def for_model(
-        cls,
-        model: str | Path,
-        inputs: Inputs,
+
+def score_job(
+    *,
+    input: Sequence[str],
+    columns: Columns,
+    model: str,
+    output: str,
+    policy: ExitPolicy | None = None,
+    speed: float = 0.0,
+    rows_per_shard: int = defaults.ROWS_PER_SHARD,
+    shadow_fraction: float = defaults.SHADOW_FRACTION,
+    precision: str = "auto",
+    format: str | None = None,
+    max_rejected: float = 1.0,
+    overwrite: bool = False,
+    torch_threads: int | None = None,
+) -> CorpusJob[ScoreManifest]:
+    """Return the job of scoring a corpus; see `ScoreWithEarlyExit` for the arguments.
+
+    Raises:
+        FastBertJobsError: a mistake that the user can cure; nothing is written then.
+    """
+    check_fraction("max_rejected", max_rejected)
+    inputs = inspect_inputs(input, columns, rows_per_shard=rows_per_shard, format=format)
+    task, holder = ScoreTask.prepare(
+        model,
+        inputs,
+        policy=policy,
+        speed=speed,
+        shadow_fraction=shadow_fraction,
+        precision=Precision(precision),
+    )
+    return CorpusJob(
+        task=task,
+        inputs=inputs,
+        output=output,
+        overwrite=overwrite,
+        max_rejected=max_rejected,
+        torch_threads=torch_threads,
+        holder=holder,
+    )
+
+
+class ScoreWithEarlyExit(beam.PTransform):
+    """A corpus to predictions, as `fastbert-jobs score` makes them.
+
+    At the root of a pipeline; shards, rejected rows and the manifest are written to `output`, which `audit`
+    then accepts, and the manifest is returned, a PCollection of one `ScoreManifest`.
+    """
+
+    def __init__(
+        self,
         *,
+        input: Sequence[str],
+        text_column: str,
+        model: str,
+        output: str,
         policy: ExitPolicy | None = None,
         speed: float = 0.0,
-        shadow_fraction: float = 0.0,
-        precision: Precision = Precision.AUTO,
-    ) -> "ScoreTask":
-        """Return the task of scoring some files, the model loaded once to see that it is whole.
+        text_pair_column: str | None = None,
+        id_column: str | None = None,
+        keep: Sequence[str] = (),
+        **options: Unpack[ScoreOptions],
+    ) -> None:
+        """Inspect the input and load the model; what is wrong with them is raised here.
 
         Args:
-            model: directory or hub name of the FastBERT.
-            inputs: the files.
-            policy: when a text leaves.
+            input: paths, globs or directories.
+            text_column: column to classify.
+            model: directory or hub name of a FastBERT.
+            output: directory of the shards.
+            policy: when a text leaves; of `Calibration.policy`, or any other.
             speed: instead of `policy`, one threshold for all layers; 0 is full depth.
-            shadow_fraction: share of the texts that are also answered at full depth.
-            precision: number format.
+            text_pair_column: second text of a pair.
+            id_column: passed through as `id`.
+            keep: columns passed through under their own names.
+            options: see `ScoreOptions`.
 
         Raises:
-            CheckpointError: if the model cannot be used.
-            ParameterError: if the speed is outside [0, 1], or a kept column has a name of the shard's own.
+            FastBertJobsError: a mistake that the user can cure; nothing is written then.
         """
-        check_kept_names(inputs.columns)
-        directory = resolve_checkpoint(str(model))
-        loaded = FastBertForSequenceClassification.from_pretrained(directory)
-        return cls(
-            reading=ReadOptions.of(inputs),
-            model=str(directory),
-            labels=loaded.labels,
-            max_length=loaded.config.max_length,
-            policy=policy or ExitPolicy.from_speed(speed, num_layers=loaded.num_layers),
-            shadow_fraction=shadow_fraction,
-            execution=loaded.engine(resolve_execution(precision)).execution,
+        super().__init__()
+        columns = Columns(text=text_column, text_pair=text_pair_column, id=id_column, keep=tuple(keep))
+        self._job = score_job(
+            input=input, columns=columns, model=model, output=output, policy=policy, speed=speed, **options
         )
 
-    @property
-    def schema(self) -> pa.Schema:
-        """Schema of a score shard."""
-        return schema.score_schema(
-            num_labels=len(self.labels), id_type=self.reading.id_type, kept=self.reading.kept
-        )
-
-    def load(self) -> Scorer:
-        """Load the model onto the device and make it ready."""
-        model = FastBertForSequenceClassification.from_pretrained(self.model)
-        engine = model.engine(self.execution)
-        check_same_execution(engine.execution, self.execution)
-        return Scorer(engine=engine, tokenizer=model.tokenizer)
-
-    def process(self, rows: pa.Table, source: str, loaded: Scorer) -> tuple[pa.Table, Counts]:
-        """Score accepted rows; equal texts among them are run once."""
-        distinct = DistinctTexts.of(rows)
-        tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
-        shadow = in_hash_sample(distinct.hashes, self.shadow_fraction, HashStream.SHADOW)
-        answers = predict_tokenized(loaded.engine, tokenized, self.policy, full_depth_mask=shadow)
-        columns = {
-            schema.SOURCE: source_column(source, len(rows)),
-            **{name: rows[name] for name in rows.column_names},
-            **self._answer_columns(answers, shadow, distinct.inverse),
-        }
-        table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
-        return table, self._counts(answers, distinct)
-
-    def _answer_columns(
-        self, answers: Predictions, shadow: npt.NDArray[np.bool_], inverse: npt.NDArray[np.int64]
-    ) -> dict[str, pa.Array]:
-        """Return the columns that the model fills, a row for each entry of `inverse`."""
-        names = pa.array(self.labels)
-        # Texts that went to the last layer by themselves have a full-depth answer too, but telling it would
-        # bias the sample towards texts that cannot disagree.
-        unseen = ~shadow[inverse]
-        teacher = np.where(shadow[:, None], answers.full_depth_logits, 0)[inverse]
-        return {
-            schema.PREDICTION: names.take(pa.array(answers.label_ids[inverse])),
-            schema.PROBABILITIES: fixed_size_list(answers.probabilities[inverse]),
-            schema.EXIT_LAYER: pa.array(answers.exit_layer[inverse]),
-            schema.UNCERTAINTY: pa.array(answers.uncertainty[inverse]),
-            schema.NUM_TOKENS: pa.array(answers.num_tokens[inverse].astype("int32")),
-            schema.TRUNCATED: pa.array(answers.truncated[inverse]),
-            schema.TEACHER_PREDICTION: names.take(pa.array(teacher.argmax(axis=1), mask=unseen)),
-            schema.TEACHER_PROBABILITIES: nullable_list(probabilities(teacher), unseen),
-        }
-
-    def _counts(self, answers: Predictions, distinct: DistinctTexts) -> Counts:
-        exits = np.bincount(answers.exit_layer[distinct.inverse], minlength=self.policy.num_layers + 1)
-        return {
-            DISTINCT_TEXTS: len(distinct.texts),
-            schema.TRUNCATED: int(answers.truncated[distinct.inverse].sum()),
-            PROCESSED_TOKENS: answers.num_processed_tokens,
-            REAL_TOKENS: answers.num_real_tokens,
-            **{EXIT_COUNT.format(layer): int(exits[layer]) for layer in range(1, self.policy.num_layers + 1)},
-        }
-
-
-class ScoreWithEarlyExit(WriteShards):
-    """Work items to score shards; returns a PCollection of `ShardReport`."""
+    def expand(self, begin: PBegin) -> beam.PCollection[ScoreManifest]:
+        """Claim the output directory, score what is not finished, and write the manifest."""
+        return begin | "ScoreCorpus" >> RunCorpusJob(self._job, ScoreManifest)

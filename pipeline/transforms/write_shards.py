@@ -1,4 +1,4 @@
-"""The Beam graph, the same for both Beam jobs, and what is done with one work item.
+"""The Beam graph, the same for all corpus jobs, and what is done with one work item.
 
     Create(items) | Reshuffle | ParDo(one item -> one shard, one report)
 
@@ -11,26 +11,26 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass
 
 import apache_beam as beam
-import pyarrow as pa
 import torch
 from apache_beam.metrics import Metrics
-from apache_beam.utils.shared import Shared
+from apache_beam.pvalue import PBegin
 
-from model.engine.execution import Execution
 from model.engine.malloc import disable_malloc_trim
+from model.errors import FastBertJobsError
 from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.manifest import REJECTED
+from pipeline.contract.manifest import REJECTED, ROWS, Manifest
 from pipeline.contract.plan import WorkItem
 from pipeline.contract.shards import Counts, ParquetFileWriter, ShardWriter, with_metadata
-from pipeline.reading.inputs import Columns, Inputs, RowBatch, read_item
+from pipeline.contract.worker_errors import has_worker_errors, write_worker_error
+from pipeline.reading.inputs import ReadOptions, RowBatch, read_item
+from pipeline.transforms.corpus_job import CorpusJob
+from pipeline.transforms.loaded_models import Holder, acquire
 
 METRICS_NAMESPACE = "fastbert"
-ROWS = "rows"
 DISTINCT_TEXTS = "distinct_texts"
 BUSY_MILLISECONDS = "busy_milliseconds"
 
@@ -38,54 +38,6 @@ BUSY_MILLISECONDS = "busy_milliseconds"
 # size is one window. The bounds keep memory flat where items are huge, as of compressed files.
 WINDOW_ROWS = 1 << 17
 WINDOW_BYTES = 32 << 20
-
-Loaded = TypeVar("Loaded")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How an item's rows are read.
-
-    Attributes:
-        columns: which columns of the input.
-        id_type: type of the id column, None without one.
-        kept: the columns that are passed through.
-    """
-
-    columns: Columns
-    id_type: pa.DataType | None
-    kept: tuple[pa.Field, ...] = ()
-
-    @classmethod
-    def of(cls, inputs: Inputs) -> "ReadOptions":
-        """Return how the rows of some files are read."""
-        return cls(columns=inputs.columns, id_type=inputs.id_type, kept=inputs.kept)
-
-
-class RowTask(Protocol[Loaded]):
-    """What a job does with rows; small, picklable, the same on every worker."""
-
-    @property
-    def reading(self) -> ReadOptions:
-        """How rows are read."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Label names in the order of the vectors."""
-
-    @property
-    def execution(self) -> Execution:
-        """Device, precision and micro-batches."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Schema of the shards, without metadata."""
-
-    def load(self) -> Loaded:
-        """Load what is shared by all items of a process: the model."""
-
-    def process(self, rows: pa.Table, source: str, loaded: Loaded) -> tuple[pa.Table, Counts]:
-        """Turn accepted rows into rows of the shard, and count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,34 +53,16 @@ class ShardReport:
     counts: Counts
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShardJob(Generic[Loaded]):
-    """A task and where its shards go.
-
-    Attributes:
-        task: what is done with rows.
-        output: the output directory.
-        metadata: goes into every shard's schema under `fastbert.*`.
-        torch_threads: threads of a process; None leaves torch's own choice.
-    """
-
-    task: RowTask[Loaded]
-    output: str
-    metadata: dict[str, str] = field(default_factory=dict)
-    torch_threads: int | None = None
-
-
-def write_shard(job: ShardJob[Loaded], item: WorkItem, loaded: Loaded) -> ShardReport:
+def write_shard(job: CorpusJob[Manifest], item: WorkItem, loaded: object) -> ShardReport:
     """Do one work item: read its rows, process them, write shard and rejected rows.
 
     The shard is renamed into place last, so where it is, the rejected rows are too.
     """
-    layout = OutputLayout(job.output)
     counts: Counter[str] = Counter({ROWS: 0, REJECTED: 0})
     # Left in reverse order: the rejected rows are in place before the shard is.
     with ExitStack() as files:
         shard = files.enter_context(
-            ShardWriter(layout, item.shard_name, with_metadata(job.task.schema, job.metadata))
+            ShardWriter(job.layout, item.shard_name, with_metadata(job.task.schema, job.metadata))
         )
         rejected: ParquetFileWriter | None = None
         for window in _windows(job.task.reading, item):
@@ -137,7 +71,7 @@ def write_shard(job: ShardJob[Loaded], item: WorkItem, loaded: Loaded) -> ShardR
                 shard.write(table)
                 counts.update(counted)
             if len(window.rejected):
-                rejected = rejected or files.enter_context(_rejected_writer(layout, item, job.metadata))
+                rejected = rejected or files.enter_context(_rejected_writer(job.layout, item, job.metadata))
                 rejected.write(window.rejected)
             counts.update({ROWS: len(window.accepted), REJECTED: len(window.rejected)})
         shard.add_counts({name: count for name, count in sorted(counts.items()) if name != ROWS})
@@ -147,14 +81,7 @@ def write_shard(job: ShardJob[Loaded], item: WorkItem, loaded: Loaded) -> ShardR
 def _windows(reading: ReadOptions, item: WorkItem) -> Iterator[RowBatch]:
     if item.rows.num_rows == 0:
         return
-    yield from read_item(
-        item,
-        reading.columns,
-        reading.id_type,
-        reading.kept,
-        max_rows=WINDOW_ROWS,
-        max_bytes=WINDOW_BYTES,
-    )
+    yield from read_item(item, reading, max_rows=WINDOW_ROWS, max_bytes=WINDOW_BYTES)
 
 
 def _rejected_writer(layout: OutputLayout, item: WorkItem, metadata: dict[str, str]) -> ParquetFileWriter:
@@ -162,19 +89,12 @@ def _rejected_writer(layout: OutputLayout, item: WorkItem, metadata: dict[str, s
     return ParquetFileWriter(layout, layout.rejected(item.shard_name), rejected_schema)
 
 
-class _Holder(Generic[Loaded]):
-    """What a process has loaded; Beam's `Shared` wants an object that can be weakly referred to."""
-
-    def __init__(self, loaded: Loaded) -> None:
-        self.loaded = loaded
-
-
 class _WriteShard(beam.DoFn):
-    """One work item in, one shard written, one report out."""
+    """One work item in, one shard written, one report out; none where a user's mistake was found."""
 
-    def __init__(self, job: ShardJob[Any]) -> None:
+    def __init__(self, job: CorpusJob[Manifest]) -> None:
         self._job = job
-        self._shared = Shared()
+        self._holder: Holder[object] | None = None
         self._threads_before: int | None = None
 
     def setup(self) -> None:
@@ -184,30 +104,42 @@ class _WriteShard(beam.DoFn):
             torch.set_num_threads(self._job.torch_threads)
 
     def teardown(self) -> None:
-        # In an in-process runner the process is the caller's, who goes on with it.
         if self._threads_before is not None:
             torch.set_num_threads(self._threads_before)
-            self._threads_before = None
 
     def process(self, item: WorkItem) -> Iterator[ShardReport]:
+        layout = self._job.layout
+        # The job has failed already; what is finished stays for the next run.
+        if has_worker_errors(layout):
+            return
+        try:
+            report = self._write(item)
+        except FastBertJobsError as error:
+            write_worker_error(layout, item.shard_name, error)
+            return
+        yield report
+
+    def _write(self, item: WorkItem) -> ShardReport:
         # Loaded here and not in setup: a process without work then loads nothing.
-        holder = self._shared.acquire(lambda: _Holder(self._job.task.load()))
+        task = self._job.task
+        self._holder = self._holder or acquire(task, task.load)
         started = time.monotonic()
-        report = write_shard(self._job, item, holder.loaded)
+        report = write_shard(self._job, item, self._holder.loaded)
         busy = round((time.monotonic() - started) * 1000)
         for name, count in {**report.counts, BUSY_MILLISECONDS: busy}.items():
             Metrics.counter(METRICS_NAMESPACE, name).inc(count)
-        yield report
+        return report
 
 
 class WriteShards(beam.PTransform):
     """Work items to shards; returns a PCollection of `ShardReport`.
 
-    Worker processes start with `python -m`: who has a `model.py` in the working directory sets
-    PYTHONSAFEPATH=1 before the pipeline runs, as the commands do, since it would be taken for this package.
+    A worker that finds a user's mistake leaves it in the output directory, where `CorpusJob.commit` raises
+    it. Worker processes that Beam starts want `PYTHONSAFEPATH=1` in their environment: a module of the user's
+    in the working directory that is called `model` would otherwise be taken for ours.
     """
 
-    def __init__(self, job: ShardJob[Any]) -> None:
+    def __init__(self, job: CorpusJob[Manifest]) -> None:
         """Say what is done with the rows of each item, and where the shards go."""
         super().__init__()
         self._job = job
@@ -218,4 +150,24 @@ class WriteShards(beam.PTransform):
             items
             | "SpreadItems" >> beam.Reshuffle()
             | "WriteShard" >> beam.ParDo(_WriteShard(self._job)).with_output_types(ShardReport)
+        )
+
+
+class RunCorpusJob(beam.PTransform):
+    """A whole corpus job at the root of a pipeline; returns a PCollection of its one manifest."""
+
+    def __init__(self, job: CorpusJob[Manifest], kind: type[Manifest] = Manifest) -> None:
+        """Say which job, and of what kind its manifest is."""
+        super().__init__()
+        self._job, self._kind = job, kind
+
+    def expand(self, begin: PBegin) -> beam.PCollection[Manifest]:
+        """Claim the output directory, write what is not finished, and commit."""
+        job = self._job
+        return (
+            begin
+            | "WorkItems" >> beam.Create(job.pending(job.claim()))
+            | "WriteShards" >> WriteShards(job)
+            | "Gather" >> beam.combiners.ToList()
+            | "WriteManifest" >> beam.Map(lambda _: job.commit()).with_output_types(self._kind)
         )

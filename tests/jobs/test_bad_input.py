@@ -48,7 +48,12 @@ class Refusals:
         for name, value in changes.items():
             option = self._option if name == "checkpoint" else "--" + name.replace("_", "-")
             given[option] = value
-        args = [part for pair in given.items() if pair[1] is not None for part in pair]
+        args = [
+            part
+            for option, value in given.items()
+            if value is not None
+            for part in (option, *(value if isinstance(value, tuple) else (value,)))
+        ]
         before = snapshot(self._directory)
         line = self._command.refused(self.name, *args, *more)
         assert snapshot(self._directory) == before
@@ -148,12 +153,12 @@ def test_a_kept_column_may_not_have_the_name_of_the_outputs_own(
     score_refused: Refusals, tmp_path: Path, name: str
 ):
     path = write_csv(tmp_path / "rows.csv", {"text": TEXTS, name: TEXTS})
-    line = score_refused(input=path, keep=f"text,{name}")
+    line = score_refused(input=path, keep=("text", name))
     assert line == f"--keep {name}: the output has a column '{name}' of its own: rename yours"
 
 
 def test_columns_are_kept_once_and_exist(score_refused: Refusals):
-    assert score_refused(keep="text,text") == "--keep names 'text' twice: name it once"
+    assert score_refused(keep=("text", "text")) == "--keep names 'text' twice: name it once"
     assert "no column 'other'; its columns: text" in score_refused(keep="other")
 
 

@@ -2,6 +2,7 @@ import logging
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,14 @@ import pytest
 import typer
 
 import jobs.cli
-from jobs.cli import app, expand_repeated_options
-from jobs.commands.calibrate import CalibrateConfig
-from jobs.commands.distill import DistillConfig
-from jobs.commands.finetune import FinetuneConfig
-from jobs.commands.label_teacher import LabelTeacherConfig
-from jobs.commands.score import ScoreConfig
-from jobs.driver.runner import RunnerConfig
-from jobs.terminal.log_filters import quieten_beam
+from jobs.cli import expand_repeated_options, in_options, make_app
+from jobs.configs.calibrate import CalibrateConfig
+from jobs.configs.distill import DistillConfig
+from jobs.configs.finetune import FinetuneConfig
+from jobs.configs.label_teacher import LabelTeacherConfig
+from jobs.configs.runner import RunnerConfig
+from jobs.configs.score import ScoreConfig
+from jobs.terminal.log_filters import silence_beam
 from model.errors import CheckpointError, FastBertJobsError, InputError, OutputError, ParameterError
 from tests.job_fixtures import CommandLine
 
@@ -53,7 +54,8 @@ REQUIRED = {
     "audit": {"scores"},
     "quickstart": set(),
 }
-COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = dict(typer.main.get_command(make_app()).commands)  # type: ignore[attr-defined]
+ROOT = Path(__file__).parents[2]
 HELP = "--help"
 
 
@@ -224,14 +226,6 @@ def test_the_process_is_set_up_before_a_command_runs(command: CommandLine, monke
     assert calls == ["malloc", "1"]
 
 
-def test_what_beam_adds_to_a_message_is_taken_off(command: CommandLine, monkeypatch: pytest.MonkeyPatch):
-    def fail(*_: object) -> None:
-        raise InputError("a.csv: cannot be read [while running 'ScoreShards/WriteShard']")
-
-    monkeypatch.setattr("jobs.quickstart.command.run", fail)
-    assert command.refused("quickstart") == "a.csv: cannot be read"
-
-
 def test_a_defect_of_ours_keeps_its_traceback(command: CommandLine, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object) -> None:
         raise ValueError("a defect")
@@ -259,7 +253,8 @@ def test_an_interrupted_command_says_how_to_go_on(
         raise KeyboardInterrupt
 
     words = args.split()
-    monkeypatch.setattr(f"jobs.commands.{words[0]}.run", fail)
+    module = "jobs.quickstart.command" if words[0] == "quickstart" else f"jobs.commands.{words[0]}"
+    monkeypatch.setattr(f"{module}.run", fail)
     status, _, err = command.run(*words)
     assert status == 130
     assert err == f"fastbert-jobs: interrupted{cure}\n"
@@ -275,8 +270,6 @@ def test_the_arguments_of_the_process_are_taken_where_none_are_given(
     assert "--shadow-fraction" in capsys.readouterr().out
 
 
-# What configurations are checked with, and what the process is set up with.
-LIGHT = ("model", "model.checks", "model.engine", "model.engine.malloc", "model.errors")
 HEAVY = (
     "torch",
     "transformers",
@@ -285,7 +278,8 @@ HEAVY = (
     "pandas",
     "numpy",
     "tokenizers",
-    "pipeline",
+    "matplotlib",
+    "scipy",
 )
 
 
@@ -297,31 +291,63 @@ def test_the_command_line_answers_without_loading_libraries(args: list[str]):
         "import sys, contextlib\n"
         "from jobs.cli import main\n"
         f"with contextlib.suppress(SystemExit): main({args!r})\n"
-        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
-        f"print(heavy + [name for name in sys.modules if name.startswith('model') and name not in {LIGHT!r}])"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONSAFEPATH": "", "PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONSAFEPATH": "", "PYTHONPATH": str(ROOT)},
     )
     assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(
-    ("logger", "text", "is_said"),
+    ("text", "is_said"),
     [
-        ("apache_beam.runners.portability.local_job_service", r"Worker: \nmodel.errors.InputError: a", False),
-        ("apache_beam.runners.portability.local_job_service", r"Worker: \nTypeError: a", True),
-        ("somebody", r"Worker: \nmodel.errors.InputError: a", True),
+        ("apitools not found, and bigquery client libraries are not available", False),
+        ("Worker: TypeError: a", True),
     ],
 )
-def test_what_a_worker_process_logs_of_a_users_mistake_is_not_repeated(
-    logger: str, text: str, is_said: bool, caplog: pytest.LogCaptureFixture
-):
-    quieten_beam()
-    logging.getLogger(logger).error(text)
+def test_known_noise_of_beam_is_not_repeated(text: str, is_said: bool, caplog: pytest.LogCaptureFixture):
+    silence_beam()
+    logging.warning(text)
     assert [record.getMessage() for record in caplog.records] == ([text] if is_said else [])
+
+
+def test_the_version_is_told(command: CommandLine):
+    assert command("--version") == f"fastbert-jobs {version('fastbert-jobs')}\n"
+
+
+def run_module(code: str, directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in another directory."""
+    return subprocess.run(
+        [sys.executable, *code.split()],
+        capture_output=True, text=True, check=False, cwd=directory, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def test_it_runs_as_a_module(tmp_path: Path):
+    done = run_module("-m jobs --help", tmp_path, PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stderr
+    assert "label-teacher" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["model", "pipeline"])
+def test_a_module_of_the_users_that_hides_ours_is_named(tmp_path: Path, name: str):
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('the user has been run')")
+    done = run_module("-m jobs score", tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"fastbert-jobs: the package {name!r} must lie beside ")
+    assert str(tmp_path / f"{name}.py") in line
+    assert "environment of its own" in line
+
+
+def test_parameters_become_options():
+    message = "`max_length` 2 is not `x`; choose another `exit_layer`, `overwrite` it, or `teacher_logits`"
+    assert in_options(message) == (
+        "--max-length 2 is not `x`; choose another --fixed-exit-layer, --overwrite it, or --labels"
+    )

@@ -1,7 +1,12 @@
-"""Populations of rows whose exits behave in known ways, for what is to hold whatever a model does."""
+"""Rows whose exits behave in known ways, for what is to hold whatever a model does."""
 
 import numpy as np
+from transformers import BertConfig
 
+from model.cost.flops import flops_model
+from model.cost.latency import RunCost
+from model.exits.policy import CalibratedFor
+from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.exit_outcomes import ExitOutcomes
 
 LAYERS = 4
@@ -15,7 +20,7 @@ def population(kind, num_rows=20_000, seed=0):
     difficulty = rng.random(num_rows)[:, None]
     depth = np.arange(1, LAYERS) / LAYERS
     noise = rng.random((num_rows, LAYERS - 1))
-    wrong, uncertainty = {
+    disagrees, uncertainty = {
         # The harder the row and the earlier the exit, the likelier a wrong answer; exits know about it.
         "sensible": lambda: (noise < difficulty**2 * (1 - depth), 0.8 * difficulty + 0.2 * noise),
         # One answer in eight is wrong, and all are given as certain.
@@ -28,7 +33,7 @@ def population(kind, num_rows=20_000, seed=0):
     tokens = rng.integers(4, 60, size=num_rows)
     return ExitOutcomes(
         uncertainty=uncertainty.astype(np.float32),
-        is_wrong=np.concatenate([wrong, np.zeros((num_rows, 1), dtype=bool)], axis=1),
+        disagrees=np.concatenate([disagrees, np.zeros((num_rows, 1), dtype=bool)], axis=1),
         layer_cost=tokens[:, None] * np.arange(1.0, LAYERS + 1),
         branch_cost=0.07 * tokens,
         teacher_labels=teacher,
@@ -36,3 +41,32 @@ def population(kind, num_rows=20_000, seed=0):
 
 
 KINDS = ("sensible", "overconfident", "useless", "perfect", "never agree")
+
+CALIBRATED_FOR = CalibratedFor(
+    model_hash="abc", device="cpu", precision="fp32", backend="onednn", max_length=40
+)
+LABELS = ("ham", "spam", "other")
+
+
+def exit_calibration(num_rows=6000, seed=0):
+    """Return what a model gives whose exits get better from layer to layer and know what they do not know."""
+    rng = np.random.default_rng(seed)
+    teacher = rng.choice(3, size=num_rows, p=[0.6, 0.1, 0.3])
+    depth = np.arange(1, LAYERS + 1)[:, None] * 2.0
+    logits = rng.normal(0, 1, (num_rows, LAYERS, 3)) + np.eye(3)[teacher][:, None] * depth
+    logits[:, -1] = np.eye(3)[teacher] * 9
+    logits = logits.astype(np.float32)
+    odds = np.exp(logits)
+    shares = odds / odds.sum(axis=2, keepdims=True)
+    config = BertConfig(hidden_size=32, num_hidden_layers=LAYERS, num_attention_heads=2, intermediate_size=64)
+    return ExitCalibration(
+        labels=LABELS,
+        num_tokens=rng.integers(3, 40, num_rows),
+        teacher_labels=teacher,
+        logits=logits,
+        uncertainty=(-(shares * np.log(shares)).sum(axis=2) / np.log(3)).astype(np.float32),
+        temperatures=(1.5, 1.0, 0.9),
+        flops=flops_model(config, branch_size=8),
+        cost=RunCost(layer_seconds=1.0, branch_seconds=0.1, layer_flops=100.0, branch_flops=10.0),
+        calibrated_for=CALIBRATED_FOR,
+    )

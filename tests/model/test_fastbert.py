@@ -1,14 +1,20 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from model.errors import CheckpointError, ParameterError
+from model.checkpoints import hub
+from model.checkpoints.fingerprint import checkpoint_hash
+from model.engine.execution import Precision, resolve_execution
+from model.errors import ArtifactError, CheckpointError, ParameterError
+from model.exits.binding import running_as
 from model.exits.policy import ExitPolicy
-from model.fastbert import FastBertForSequenceClassification, check_fastbert
+from model.fastbert import FastBertForSequenceClassification
 from model.network.branch import BranchClassifier
+from model.network.config import load_fastbert_config
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
@@ -213,7 +219,122 @@ def test_what_is_saved_does_not_depend_on_what_was_read_before(make_fastbert, te
         assert (tmp_path / "after" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_check_fastbert_names_what_it_found_instead(checkpoints):
-    assert check_fastbert(checkpoints["fastbert"]).max_length == 48
+def test_load_fastbert_config_names_what_it_found_instead(checkpoints):
+    assert load_fastbert_config(checkpoints["fastbert"]).max_length == 48
     with pytest.raises(CheckpointError, match=r"a bert checkpoint, not a FastBERT.*distill"):
-        check_fastbert(checkpoints["backbone"])
+        load_fastbert_config(checkpoints["backbone"])
+
+
+# -- the tokenizer ------------------------------------------------------------------------------------
+
+
+def test_a_model_made_of_a_configuration_has_no_tokenizer_until_it_is_given_one(fastbert):
+    model = FastBertForSequenceClassification(fastbert.config)
+    for use in (lambda: model.tokenizer, lambda: model.predict(["the fox"])):
+        with pytest.raises(CheckpointError, match=r"no tokenizer yet; set `model\.tokenizer`"):
+            use()
+    model.tokenizer = fastbert.tokenizer
+    assert model.tokenizer is fastbert.tokenizer
+    assert len(model.eval().predict(["the fox"])) == 1
+
+
+def test_a_model_without_a_tokenizer_is_saved_without_one(fastbert, tmp_path):
+    model = FastBertForSequenceClassification(fastbert.config)
+    model.save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+    fastbert.tokenizer.save_pretrained(tmp_path)
+    loaded = FastBertForSequenceClassification.from_pretrained(tmp_path)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+
+
+# -- the hub ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"revision": "v2"},
+        {"revision": "v2", "token": "secret", "cache_dir": "there", "local_files_only": True},
+    ],
+)
+def test_what_is_asked_of_the_hub_is_what_was_given(checkpoints, monkeypatch, options):
+    asked = []
+
+    def download(name, *, allow_patterns, **given):
+        asked.append((name, given))
+        return str(checkpoints["fastbert"])
+
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    loaded = FastBertForSequenceClassification.from_pretrained("org/name", **options)
+    assert asked == [("org/name", options)]
+    assert loaded.checkpoint_hash == checkpoint_hash(checkpoints["fastbert"])
+
+
+def test_a_directory_has_no_revision(checkpoints):
+    with pytest.raises(ParameterError, match="`revision` is for names on the hub"):
+        FastBertForSequenceClassification.from_pretrained(checkpoints["fastbert"], revision="v2")
+
+
+# -- calibrated policies ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(checkpoints):
+    return FastBertForSequenceClassification.from_pretrained(checkpoints["fastbert"])
+
+
+def calibrated(model, **changes):
+    execution = resolve_execution(Precision.FP32, device="cpu")
+    calibrated_for = running_as(model.engine(execution, num_cores=1), 48)
+    policy = ExitPolicy.from_speed(0.6, num_layers=4)
+    return replace(policy, calibrated_for=replace(calibrated_for, **changes))
+
+
+def test_a_loaded_model_has_the_hash_of_its_files(fastbert, saved, checkpoints):
+    assert saved.checkpoint_hash == checkpoint_hash(checkpoints["fastbert"])
+    assert saved.engine(resolve_execution(Precision.FP32, device="cpu")).model_hash == saved.checkpoint_hash
+    assert fastbert.checkpoint_hash == ""
+
+
+def test_a_calibrated_policy_runs_on_what_it_is_calibrated_for(saved, texts, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    made = []
+    make = FastBertForSequenceClassification.engine
+
+    def spy(model, execution, **options):
+        made.append(execution)
+        return make(model, execution, **options)
+
+    monkeypatch.setattr(FastBertForSequenceClassification, "engine", spy)
+    policy = calibrated(saved)
+    made.clear()
+    # So few texts would run through the layers as they are, had the policy nothing to say.
+    answers = saved.predict(texts[:2], policy=policy)
+    assert made == [resolve_execution(Precision.FP32, device="cpu")]
+    saved.predict(texts[:2], policy=calibrated(saved, precision="bf16"))
+    assert made[-1] == resolve_execution(Precision.BF16, device="cpu")
+    assert answers.exit_layer.tolist() == saved.predict(texts[:2], speed=0.6).exit_layer.tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_hash": "0" * 64}, "calibrated for another model"),
+        ({"device": "cuda"}, r"device \(cpu, calibrated for cuda\)"),
+        ({"max_length": 20}, r"max_length \(48, calibrated for 20\)"),
+        ({"backend": "hugging-face"}, r"backend \(\w+, calibrated for hugging-face\)"),
+    ],
+)
+def test_a_policy_that_is_calibrated_for_something_else_is_refused(
+    saved, texts, monkeypatch, changes, message
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ArtifactError, match=message):
+        saved.predict(texts, policy=calibrated(saved, **changes))
+
+
+def test_an_engine_that_does_not_fit_the_policy_is_refused(saved, texts):
+    engine = saved.engine(resolve_execution(Precision.BF16, device="cpu"), num_cores=1)
+    with pytest.raises(ArtifactError, match=r"precision \(bf16, calibrated for fp32\)"):
+        saved.predict(texts, policy=calibrated(saved), engine=engine)

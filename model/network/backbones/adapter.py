@@ -71,7 +71,7 @@ class BackboneAdapter:
         embedded: Tensor = self.base.embeddings(input_ids=input_ids, **token_types)
         return embedded
 
-    def layer_inputs(self, hidden: Tensor, attention_mask: Tensor | None) -> tuple[Any, ...]:
+    def layer_inputs(self, hidden: Tensor, attention_mask: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return what every layer takes besides the hidden states: the attention mask first.
 
         Args:
@@ -82,14 +82,14 @@ class BackboneAdapter:
             return (None,)
         return (create_bidirectional_mask(self.model.config, hidden, attention_mask),)
 
-    def run_layer(self, index: int, hidden: Tensor, inputs: tuple[Any, ...]) -> Tensor:
+    def run_layer(self, index: int, hidden: Tensor, inputs: tuple[Tensor | None, ...]) -> Tensor:
         """Return the states after layer `index` (from 0), of the shape of `hidden`."""
         output = self.layers[index](hidden, *inputs)
         states: Tensor = output[0] if isinstance(output, tuple) else output
         return states
 
     def blocks(self, index: int) -> list[Block]:
-        """Return the transformer blocks of layer `index` (from 0); none if it is made otherwise."""
+        """Return the transformer blocks of layer `index` (from 0); none if it is made differently."""
         return self._blocks_of(self.layers[index])
 
     def _blocks_of(self, layer: nn.Module) -> list[Block]:
@@ -109,7 +109,7 @@ class BackboneAdapter:
         Args:
             hidden: (batch, length, hidden_size), of which only the first token is read.
         """
-        classifier: Any = self.model.classifier
+        classifier: nn.Module = self.model.classifier
         logits: Tensor = classifier(self.base.pooler(hidden))
         return logits
 

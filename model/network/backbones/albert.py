@@ -49,7 +49,7 @@ class AlbertAdapter(BackboneAdapter):
 
     def classify(self, hidden: Tensor) -> Tensor:
         """See `BackboneAdapter`: the pooler takes the first token."""
-        model: Any = self.model
+        model = self.model
         pooled = self.base.pooler_activation(self.base.pooler(hidden[:, 0]))
         logits: Tensor = model.classifier(pooled)
         return logits

@@ -1,6 +1,6 @@
 """DistilBERT's spelling: no token types, and a classifier of two layers without a pooler."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,6 @@ class DistilBertAdapter(BackboneAdapter):
 
     def classify(self, hidden: Tensor) -> Tensor:
         """See `BackboneAdapter`."""
-        model: Any = self.model
+        model = self.model
         logits: Tensor = model.classifier(torch.relu(model.pre_classifier(hidden[:, 0])))
         return logits

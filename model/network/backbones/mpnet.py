@@ -1,6 +1,6 @@
 """MPNet's spelling: a bias by relative position is added to the attention scores of every layer."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ class MPNetAdapter(RobertaAdapter):
         *("intermediate.dense", "intermediate.intermediate_act_fn", "output.dense", "output.LayerNorm"),
     )
 
-    def layer_inputs(self, hidden: Tensor, attention_mask: Tensor | None) -> tuple[Any, ...]:
+    def layer_inputs(self, hidden: Tensor, attention_mask: Tensor | None) -> tuple[Tensor | None, ...]:
         """See `BackboneAdapter`: the position bias comes second."""
         return (
             *super().layer_inputs(hidden, attention_mask),

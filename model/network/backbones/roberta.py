@@ -1,8 +1,8 @@
 """The roberta family's spelling: the classifier takes the sequence and picks the first token itself."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.network.backbones.adapter import BackboneAdapter
 
@@ -14,6 +14,6 @@ class RobertaAdapter(BackboneAdapter):
 
     def classify(self, hidden: Tensor) -> Tensor:
         """See `BackboneAdapter`: no pooler stands before the classifier."""
-        classifier: Any = self.model.classifier
+        classifier: nn.Module = self.model.classifier
         logits: Tensor = classifier(hidden)
         return logits

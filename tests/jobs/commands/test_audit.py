@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.commands.score import ScoreConfig
 from jobs.commands.score import run as score
+from jobs.configs.score import ScoreConfig
 from model.cost.flops import flops_model
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
@@ -89,8 +89,8 @@ def test_statistics_are_those_of_pandas(
     np.testing.assert_allclose(table["flops_share"], spent.groupby(frame["exit_layer"]).sum() / spent.sum())
     mean = frame["exit_layer"].mean()
     assert f"mean exit layer {mean:.2f} of 3" in out
-    assert f"FLOPs speed-up {flops.full_depth(tokens).sum() / spent.sum():.2f}x (real lengths" in out
-    assert f"{flops.paper_speed_up(mean):.2f}x by the paper's count" in out
+    assert f"saved compute {flops.full_depth(tokens).sum() / spent.sum():.2f}x (real lengths" in out
+    assert f"{flops.paper_saved_compute(mean):.2f}x by the paper's count" in out
     overall = (shadow["prediction"] == shadow["teacher_prediction"]).mean()
     assert f"agreement with full depth {overall:.2%} on a shadow sample of {len(shadow)} rows" in out
 

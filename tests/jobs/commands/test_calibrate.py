@@ -13,12 +13,12 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from jobs.commands.calibrate import CalibrateConfig
 from jobs.commands.calibrate import run as run_calibrate
-from jobs.commands.distill import DistillConfig
 from jobs.commands.distill import run as run_distill
-from jobs.commands.label_teacher import LabelTeacherConfig
 from jobs.commands.label_teacher import run as run_label_teacher
+from jobs.configs.calibrate import CalibrateConfig
+from jobs.configs.distill import DistillConfig
+from jobs.configs.label_teacher import LabelTeacherConfig
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.cost.latency import RunCost
 from model.engine.execution import Precision, resolve_execution
@@ -74,7 +74,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quiet_machine() -> Iterator[None]:
     """What parts of a model take is what it would be if nobody else were here."""
     cost = RunCost(layer_seconds=1.0, branch_seconds=0.12, layer_flops=1.0, branch_flops=0.1)
-    with mock.patch("model.cost.latency.measure_cost", return_value=cost) as measured:
+    with mock.patch("model.guarantee.calibrate.measure_cost", return_value=cost) as measured:
         yield
     assert measured.called
 
@@ -165,8 +165,8 @@ def test_every_exits_answers_are_those_it_gives_when_all_leave_there(rows: pd.Da
 
 def test_the_file_tells_reliability_costs_and_targets(calibrated: Path, rows: pd.DataFrame):
     content = json.loads((calibrated / "calibration.json").read_text())
-    assert content["execution"]["precision"] == "fp32"
-    assert content["model"] == checkpoint_hash(calibrated)
+    assert content["calibrated_for"]["precision"] == "fp32"
+    assert content["calibrated_for"]["model_hash"] == checkpoint_hash(calibrated)
     assert [each["exit_layer"] for each in content["exits"]] == [1, 2, 3]
     test = rows[rows["half"] == "test"]
     for layer, each in enumerate(content["exits"]):
@@ -176,10 +176,10 @@ def test_the_file_tells_reliability_costs_and_targets(calibrated: Path, rows: pd
         each["ece_before"] for each in content["exits"]
     )
     assert content["cost"]["layer_seconds"] > 0
-    certified = [each for each in content["max_disagreement"] if each["is_certified"]]
+    certified = [each for each in content["targets"] if each["is_certified"]]
     assert certified
     for each in certified:
-        assert each["wrong_bound"] <= each["asked"]
+        assert each["upper_bound"] <= each["max_disagreement"]
         assert each["num_rows"] == len(test)
     for asked, found in content["speed_curve"]:
         assert found == pytest.approx(asked, rel=0.05)
@@ -210,16 +210,16 @@ def test_a_certificate_is_kept_and_told(
     assert (scored["exit_layer"] < NUM_LAYERS).any()
     policy = Calibration.load(str(calibrated)).policy(max_disagreement=0.05)
     manifest = read_manifest_file(tmp_path / "scores")
-    assert manifest["description"]["thresholds"] == list(policy.thresholds)
-    assert manifest["description"]["temperatures"] == list(policy.temperatures)
-    assert manifest["description"]["policy"] == "max disagreement 0.05, confidence 0.95"
-    certificate = manifest["environment"]["certificate"]
+    assert manifest["settings"]["thresholds"] == list(policy.thresholds)
+    assert manifest["settings"]["temperatures"] == list(policy.temperatures)
+    assert manifest["settings"]["policy"] == "max disagreement 0.05, confidence 0.95"
+    certificate = manifest["certificate"]
     assert certificate["is_certified"]
-    assert certificate["num_wrong"] == policy.evidence.num_wrong
-    assert certificate["wrong_bound"] <= 0.05
-    assert certificate["model"] == manifest["description"]["model"]
-    assert certificate["execution"]["precision"] == manifest["description"]["precision"]
-    told = f"certified, {policy.evidence.num_wrong} of {policy.evidence.num_rows:,} test rows differ"
+    assert certificate["num_disagreements"] == policy.risk.num_disagreements
+    assert certificate["upper_bound"] <= 0.05
+    assert certificate["calibrated_for"]["model_hash"] == manifest["settings"]["model_hash"]
+    assert certificate["calibrated_for"]["precision"] == manifest["settings"]["precision"]
+    told = f"certified, {policy.risk.num_disagreements} of {policy.risk.num_rows:,} test rows disagree"
     assert f"max disagreement 0.05, confidence 0.95: {told}" in out
     # Probabilities are the branch's own; a temperature is for the uncertainty beside them.
     early = scored[scored["exit_layer"] < NUM_LAYERS]
@@ -245,7 +245,7 @@ def test_other_texts_than_those_of_the_calibration_are_noticed(
     command(*args)
     out = " ".join(command("audit", tmp_path / "others").split())
     assert "the certificate does not hold here: " in out
-    assert f"of {len(hard) + 500} shadow rows differ, more than 5.00%" in out
+    assert f"of {len(hard) + 500} shadow rows disagree, more than 5.00%" in out
 
 
 def test_python_gives_the_same_answers_as_the_job(
@@ -266,9 +266,9 @@ def test_a_label_may_be_promised_more(command: CommandLine, score: Callable[...,
     wrong = scored["prediction"] != scored["teacher_prediction"]
     assert_at_most(0.1, wrong)
     assert_at_most(0.05, wrong[scored["teacher_prediction"] == "yes"])
-    missed = read_manifest_file(tmp_path / "scores")["environment"]["certificate"]["missed"]
+    missed = read_manifest_file(tmp_path / "scores")["certificate"]["per_label"]
     assert list(missed) == ["yes"]
-    assert missed["yes"]["wrong_bound"] <= 0.05
+    assert missed["yes"]["upper_bound"] <= 0.05
 
 
 @pytest.mark.parametrize("num_labels", [77, 150])
@@ -299,7 +299,7 @@ def test_a_target_speed_up_is_hit(
     out = command("audit", tmp_path / "scores")
     found = json.loads(
         pq.read_schema(tmp_path / "scores" / "_audit" / "exit_stats.parquet").metadata[b"fastbert.overall"]
-    )["saved_compute_speed_up"]
+    )["saved_compute"]
     assert found == pytest.approx(target, rel=0.05)
     assert f"found {found:.2f}x" in out
     assert (tmp_path / "scores" / "_audit" / "speed_up.png").read_bytes().startswith(b"\x89PNG")
@@ -310,10 +310,10 @@ def test_what_cannot_be_promised_is_full_depth(
 ):
     out = command(*score("--max-disagreement", 0.0001))
     assert "not attainable; " in out
-    assert "full depth; 0.0001 at 0.95 takes 29,956 test rows, none of them answered otherwise, and" in out
+    assert "full depth; 0.0001 at 0.95 takes 29,956 test rows, none of which disagrees, and" in out
     scored = read_output(tmp_path / "scores")
     assert set(scored["exit_layer"].to_pylist()) == {NUM_LAYERS}
-    assert not read_manifest_file(tmp_path / "scores")["environment"]["certificate"]["is_certified"]
+    assert not read_manifest_file(tmp_path / "scores")["certificate"]["is_certified"]
 
 
 def test_the_calibration_may_lie_elsewhere(
@@ -359,10 +359,13 @@ def test_a_calibration_is_for_one_model_and_precision(
     command: CommandLine, score: Callable[..., Any], calibrated: Path, fastbert: Path, tmp_path: Path
 ):
     line = command.refused(*score("--max-disagreement", 0.05, "--precision", "bf16"))
-    assert "was made otherwise: precision (fp32 there, bf16 asked for)" in line
+    assert "calibrated for something else than runs here, in precision (bf16, calibrated for fp32)" in line
     assert line.endswith("run `fastbert-jobs calibrate` as you want to score")
     line = command.refused(*score("--max-disagreement", 0.05, "--calibration", calibrated, model=fastbert))
-    assert line == f"the calibration in '{calibrated}' is another model's; run `fastbert-jobs calibrate`"
+    assert line.startswith(
+        "the policy is calibrated for another model, or for this one before it was changed"
+    )
+    assert line.endswith("run `fastbert-jobs calibrate` on this one")
     assert not (tmp_path / "scores").exists()
 
 
@@ -373,8 +376,13 @@ def damage(path: Path, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("calibration.json", b"{", "cannot be read: "),
-        ("calibration.json", b"{}", "cannot be read: "),
+        ("calibration.json", b"{", "calibration.json' is damaged: "),
+        ("calibration.json", b"{}", "of an older version of the data contract, and this is version 2"),
+        (
+            "calibration.json",
+            b'{"schema_version": 2}',
+            "calibration.json' is damaged: required field missing",
+        ),
         ("calibration.parquet", b"PAR1", "cannot be read: "),
         ("calibration.parquet", None, "cannot be read: "),
     ],
@@ -439,9 +447,8 @@ def test_another_models_soft_labels_are_one_line(command: CommandLine, distilled
     status, _, err = command.run(*calibrate(distilled, labelled, "--output", tmp_path / "out"))
     assert status == 2
     line = err.splitlines()[-1].removeprefix("fastbert-jobs: ")
-    assert line.startswith(
-        f"'{labelled}' holds another model's answers: '{distilled}' at full depth gives other"
-    )
+    assert line.startswith("--labels are another model's answers: at full depth this one gives other logits")
+    assert line.endswith("label with the model's own backbone")
     assert not (tmp_path / "out").exists()
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, ModernBertConfig, XLNetConfig
 
-from pipeline.transforms.labeling import LabelTask
+from pipeline.transforms.labelling import LabelTask
 from tests.job_fixtures import (
     LABELS,
     MAX_LENGTH,
@@ -101,9 +101,9 @@ def test_the_length_is_chosen_here(command: CommandLine, teacher: Path, tmp_path
     assert set(table["truncated"].to_pylist()) == {True, False}
     logits = plain_logits(teacher, TEXTS, max_length=5)
     np.testing.assert_allclose(np.stack(table["teacher_logits"].to_numpy()), logits, atol=1e-5)
-    assert read_manifest_file(tmp_path / "out")["description"]["max_length"] == 5
+    assert read_manifest_file(tmp_path / "out")["settings"]["max_length"] == 5
     command(*label(path, teacher, tmp_path / "default"))
-    assert read_manifest_file(tmp_path / "default")["description"]["max_length"] == MAX_LENGTH
+    assert read_manifest_file(tmp_path / "default")["settings"]["max_length"] == MAX_LENGTH
     line = command.refused(*label(path, teacher, tmp_path / "new", max_length=MAX_LENGTH + 1))
     assert line == f"--max-length {MAX_LENGTH + 1} is not between 4 and {MAX_LENGTH}, the model's limit"
     assert not (tmp_path / "new").exists()

@@ -101,7 +101,7 @@ def test_columns_are_kept_as_they_are(command: CommandLine, fastbert: Path, tmp_
     }
     path = write_parquet(tmp_path / "rows.parquet", rows)
     command(
-        "score", *FP32, "--input", path, "--text-column", "text", "--keep", "tags,text,amount",
+        "score", *FP32, "--input", path, "--text-column", "text", "--keep", "tags", "text", "amount",
         "--id-column", "id", "--model", fastbert, "--output", tmp_path / "out", "--speed", 0.5,
     )  # fmt: skip
     table = read_output(tmp_path / "out")
@@ -256,7 +256,7 @@ def test_another_job_on_the_same_output_is_refused_unless_it_overwrites(
         assert "choose another --output, or --overwrite it" in line
         assert snapshot(output) == before
     command(*args(speed=0.1), "--overwrite")
-    assert {row["policy"] for row in [read_manifest_file(output)["description"]]} == {"speed 0.1"}
+    assert {row["policy"] for row in [read_manifest_file(output)["settings"]]} == {"speed 0.1"}
     write_tsv(path, {"text": TEXTS[::-1], "other": TEXTS})
     assert "differs in inputs" in command.refused(*args(speed=0.1))
 

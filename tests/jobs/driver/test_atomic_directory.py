@@ -44,7 +44,7 @@ def test_what_exists_is_refused_unless_it_is_overwritten(tmp_path: Path):
     (tmp_path / "out").rmdir()
     write_checkpoint(tmp_path / "out")
     for resume in (False, True):
-        with pytest.raises(OutputError, match="exists already; choose another --output, or --overwrite it"):
+        with pytest.raises(OutputError, match="exists already; choose another `output`, or `overwrite` it"):
             claim(tmp_path / "out", resume=resume)
     working = claim(tmp_path / "out", overwrite=True)
     working.start()
@@ -56,7 +56,7 @@ def test_what_exists_is_refused_unless_it_is_overwritten(tmp_path: Path):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_is_no_checkpoint_is_refused_and_left_alone(tmp_path: Path, overwrite: bool):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OutputError, match="file' is a file; choose another --output"):
+    with pytest.raises(OutputError, match="file' is a file; choose another `output`"):
         claim(tmp_path / "file", overwrite=overwrite)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")
@@ -83,7 +83,7 @@ def test_what_was_killed_is_resumed_or_overwritten(tmp_path: Path):
     killed.start()
     (killed.partial / STATE_FILE).write_text("state")
     with pytest.raises(
-        OutputError, match=r"out.partial' is a killed run's; go on with --resume, or --overwrite"
+        OutputError, match=r"out.partial' is a killed run's; go on with `resume`, or `overwrite`"
     ):
         claim(tmp_path / "out")
     resumed = claim(tmp_path / "out", resume=True)
@@ -132,7 +132,7 @@ def test_what_is_read_is_never_written_to(
     before = write_checkpoint(tmp_path / "model")
     (tmp_path / "link").symlink_to("model")
     for source in ("model", str(tmp_path / "link")):
-        with pytest.raises(OutputError, match="which is read, overlap; choose another --output"):
+        with pytest.raises(OutputError, match="which is read, overlap; choose another `output`"):
             AtomicOutputDirectory(output, overwrite=overwrite, sources=("org/name", source))
     assert snapshot(tmp_path / "model") == before
 
@@ -208,7 +208,7 @@ def test_what_cannot_be_renamed_is_one_line(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("output", ["gs://bucket/out", "s3://out", "file:///tmp/out"])
 def test_a_url_is_refused(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(OutputError, match="is no local directory; give a local --output, and copy it"):
+    with pytest.raises(OutputError, match="is no local directory; give a local `output`, and copy it"):
         AtomicOutputDirectory(output, overwrite=True)
     assert not list(tmp_path.iterdir())
 
@@ -224,6 +224,6 @@ def test_a_name_that_cannot_be_is_one_line(output: str, tmp_path: Path, monkeypa
 
 def test_a_command_that_cannot_resume_does_not_say_so(tmp_path: Path):
     claim(tmp_path / "out", resume=None).start()
-    with pytest.raises(OutputError, match="run's; choose another --output, or --overwrite it"):
+    with pytest.raises(OutputError, match="run's; choose another `output`, or `overwrite` it"):
         claim(tmp_path / "out", resume=None)
     claim(tmp_path / "out", resume=None, overwrite=True).start()

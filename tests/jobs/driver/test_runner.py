@@ -7,7 +7,8 @@ import torch
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
-from jobs.driver.runner import RunnerConfig, check_beam_args, make_pipeline
+from jobs.configs.runner import RunnerConfig
+from jobs.driver.runner import check_beam_args, check_runner, make_pipeline, torch_threads
 from model.errors import ParameterError
 
 
@@ -57,7 +58,7 @@ def test_cores_are_shared_by_the_workers(
     monkeypatch: pytest.MonkeyPatch, threads: int | None, workers: int, expected: int | None
 ):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    assert RunnerConfig(threads=threads, workers=workers).torch_threads == expected
+    assert torch_threads(RunnerConfig(threads=threads, workers=workers)) == expected
 
 
 @pytest.mark.parametrize(
@@ -113,20 +114,21 @@ def test_an_option_may_not_be_shortened():
 
 @pytest.mark.parametrize("name", StandardOptions.KNOWN_RUNNER_NAMES)
 def test_every_runner_that_beam_knows_may_be_named(name: str):
-    assert RunnerConfig(runner=name).runner == name
+    check_runner(RunnerConfig(runner=name), [])
 
 
 @pytest.mark.parametrize(
     ("runner", "message"),
     [
-        ("SparkRuner", "--runner SparkRuner is not known to Beam; did you mean SparkRunner?"),
-        ("zzz", "--runner zzz is not known to Beam; known are "),
+        ("SparkRuner", "`runner` SparkRuner is not known to Beam; did you mean SparkRunner?"),
+        ("zzz", "`runner` zzz is not known to Beam; known are "),
     ],
 )
 def test_a_runner_that_beam_does_not_know_is_refused(runner: str, message: str):
-    with pytest.raises(ParameterError) as error:
-        RunnerConfig(runner=runner)
-    assert str(error.value).startswith(message)
+    for refuse in (lambda config: check_runner(config, []), make_pipeline):
+        with pytest.raises(ParameterError) as error:
+            refuse(RunnerConfig(runner=runner))
+        assert str(error.value).startswith(message)
 
 
 def test_a_runner_whose_library_is_missing_is_one_line():

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from jobs.cli import execute
-from jobs.quickstart.command import POLICIES, QuickstartConfig, run
+from jobs.configs.quickstart import POLICIES, QuickstartConfig
+from jobs.quickstart.command import run
 from model.errors import OutputError, ParameterError
 from tests.job_fixtures import WORDS, snapshot
 
@@ -37,15 +38,16 @@ def test_the_whole_line_runs(config: QuickstartConfig, capsys: pytest.CaptureFix
     assert [result.policy for result in results] == list(config.policies)
     full, *others = results
     assert (full.mean_exit_layer, full.agreement) == (3.0, 1.0)
-    assert full.flops_speed_up == pytest.approx(1.0)
+    assert full.saved_compute == pytest.approx(1.0)
     assert all(1 <= result.mean_exit_layer <= 3 for result in others)
     assert all(0 <= result.agreement <= 1 for result in others)
     out = capsys.readouterr().out
     for name in ("finetune", "label-teacher", "distill", "calibrate", "score", "audit"):
         assert f"$ fastbert-jobs {name} " in out
     assert "60 rows, 3 layers" in out
-    assert "FLOPs: speed-up over full depth at real text lengths, attention products and branches" in (
-        " ".join(out.split())
+    assert (
+        "saved compute: full depth's FLOPs over these, real text lengths, attention and branches counted"
+        in (" ".join(out.split()))
     )
     assert "next: fastbert-jobs label-teacher" in out
 
@@ -53,7 +55,7 @@ def test_the_whole_line_runs(config: QuickstartConfig, capsys: pytest.CaptureFix
 def test_it_replaces_an_earlier_quickstart_and_nothing_else(config: QuickstartConfig, tmp_path: Path):
     (tmp_path / "quick").mkdir()
     (tmp_path / "quick" / "mine").write_text("mine")
-    with pytest.raises(OutputError, match="exists and is no quickstart's; choose another --output"):
+    with pytest.raises(OutputError, match="exists and is no quickstart's; choose another `output`"):
         run(config, execute)
     assert snapshot(tmp_path) == {"quick/mine": b"mine"}
 
@@ -73,6 +75,6 @@ def test_an_output_that_cannot_be_made_is_one_line(output: str, message: str):
 
 @pytest.mark.parametrize("seed", [-1, 2**31])
 def test_a_seed_that_is_none_is_refused_before_anything_is_made(tmp_path: Path, seed: int):
-    with pytest.raises(ParameterError, match=f"--seed {seed} is not between"):
+    with pytest.raises(ParameterError, match=f"`seed` {seed} is not between"):
         run(QuickstartConfig(output=str(tmp_path / "quick"), seed=seed), execute)
     assert not list(tmp_path.iterdir())

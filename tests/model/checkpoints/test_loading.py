@@ -1,17 +1,13 @@
 import json
 import pickle
-import shutil
 import zipfile
 
 import pytest
 import torch
-from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertModel
 from transformers.utils import logging
 
-from model.checkpoints import hub
-from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import (
     label_names,
@@ -19,19 +15,13 @@ from model.checkpoints.loading import (
     load_config,
     load_for_finetuning,
     load_tokenizer,
-    quiet_transformers,
+    silence_transformers,
 )
 from model.errors import CheckpointError
 from model.fastbert import FastBertForSequenceClassification
 from model.messages import first_line
 
 FASTBERT, BACKBONE = "fastbert", "backbone"
-
-
-@pytest.fixture
-def directory(checkpoints, request, tmp_path):
-    """A copy of a checkpoint, to be damaged."""
-    return shutil.copytree(checkpoints[request.param], tmp_path / request.param)
 
 
 both = pytest.mark.parametrize("directory", [FASTBERT, BACKBONE], indirect=True)
@@ -312,108 +302,7 @@ def test_the_first_line_of_an_error(error, line):
     assert first_line(error) == line
 
 
-# -- found --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["./nowhere", "/no/where", "a/b/c", "../nowhere"])
-def test_a_path_that_is_not_there_is_not_asked_of_the_hub(name, monkeypatch):
-    monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: 1 / 0)
-    with pytest.raises(CheckpointError, match="there is no model directory"):
-        resolve_checkpoint(name)
-
-
-def test_a_file_is_no_directory(tmp_path):
-    (tmp_path / "model.bin").touch()
-    with pytest.raises(CheckpointError, match="there is no model directory"):
-        resolve_checkpoint(str(tmp_path / "model.bin"))
-
-
-def test_a_hub_name_is_fetched_without_pickles(tmp_path, monkeypatch):
-    asked = {}
-
-    def download(name, *, allow_patterns):
-        asked[name] = allow_patterns
-        return str(tmp_path)
-
-    monkeypatch.setattr(hub, "snapshot_download", download)
-    assert resolve_checkpoint("org/name") == tmp_path
-    assert "*.safetensors" in asked["org/name"]
-    assert not any(pattern.endswith((".bin", ".pt", ".pkl")) for pattern in asked["org/name"])
-
-
-@pytest.mark.parametrize("error", [LocalEntryNotFoundError("offline\nmore"), OSError(), HTTPError("proxy")])
-def test_a_hub_that_does_not_answer_is_one_line(error, monkeypatch):
-    def download(*_, **__):
-        raise error
-
-    monkeypatch.setattr(hub, "snapshot_download", download)
-    with pytest.raises(CheckpointError, match="hub did not provide it") as caught:
-        resolve_checkpoint("org/name")
-    assert "\n" not in str(caught.value)
-
-
-# -- told apart ---------------------------------------------------------------------------------------
-
-
-@both
-def test_the_hash_is_that_of_a_copy(directory, checkpoints):
-    assert checkpoint_hash(directory) == checkpoint_hash(checkpoints[directory.name])
-    assert len(checkpoint_hash(directory)) == 64
-
-
-@fastbert_only
-def test_the_hash_changes_with_any_byte_of_the_model(directory):
-    seen = {checkpoint_hash(directory)}
-    for path in sorted(directory.iterdir()):
-        content = path.read_bytes()
-        for position in (0, len(content) // 2, len(content) - 1):
-            changed = bytearray(content)
-            changed[position] ^= 1
-            path.write_bytes(changed)
-            seen.add(checkpoint_hash(directory))
-        path.write_bytes(content + b" ")
-        seen.add(checkpoint_hash(directory))
-        path.write_bytes(content)
-    assert len(seen) == 1 + 4 * 4  # four files
-
-
-@backbone_only
-@pytest.mark.parametrize(
-    "name", ["vocab.txt", "merges.txt", "spiece.model", "special_tokens_map.json", "a.bin"]
-)
-def test_the_hash_changes_with_a_new_model_or_tokenizer_file(directory, name):
-    before = checkpoint_hash(directory)
-    (directory / name).write_text("{}")
-    added = checkpoint_hash(directory)
-    (directory / name).write_text("{ }")
-    assert len({before, added, checkpoint_hash(directory)}) == 3
-
-
-@backbone_only
-@pytest.mark.parametrize(
-    "name",
-    [
-        "metrics.json",
-        "README.md",
-        "README.txt",
-        "training_args.json",
-        "calibration.json",
-        "calibration.parquet",
-        "training_state.safetensors",
-    ],
-)
-def test_the_hash_does_not_change_with_what_decides_no_answer(directory, name):
-    before = checkpoint_hash(directory)
-    (directory / name).write_text("{}")
-    assert checkpoint_hash(directory) == before
-
-
-@backbone_only
-def test_the_hash_changes_with_the_name_of_a_file(directory):
-    (directory / "spiece.model").write_text("pieces")
-    before = checkpoint_hash(directory)
-    (directory / "spiece.model").rename(directory / "spiece2.model")
-    assert checkpoint_hash(directory) != before
+# -- written ----------------------------------------------------------------------------------------
 
 
 @both
@@ -444,10 +333,10 @@ def test_transformers_says_nothing_meanwhile_and_what_it_said_before_after(direc
 
 def test_transformers_is_quiet_no_longer_than_it_is_asked_to_be():
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    with quiet_transformers():
+    with silence_transformers():
         assert logging.get_verbosity() == logging.ERROR
         assert not logging.is_progress_bar_enabled()
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
-    with pytest.raises(CheckpointError), quiet_transformers():
+    with pytest.raises(CheckpointError), silence_transformers():
         raise CheckpointError
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before

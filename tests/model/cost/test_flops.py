@@ -33,11 +33,11 @@ def test_bert_base_costs_what_the_paper_says(base):
 
 
 def test_leaving_at_the_first_layer_is_the_papers_ceiling(base):
-    assert base.paper_speed_up(1) == pytest.approx(11.75, abs=0.005)
+    assert base.paper_saved_compute(1) == pytest.approx(11.75, abs=0.005)
     # At full depth no branch is run, only the teacher classifier.
-    assert base.paper_speed_up(12, 1) == 1.0
+    assert base.paper_saved_compute(12, 1) == 1.0
     # With every branch run, full depth costs 2.1 % more than BERT.
-    assert 1 / base.paper_speed_up(12) == pytest.approx(22246.98 / 21785.25, abs=1e-5)
+    assert 1 / base.paper_saved_compute(12) == pytest.approx(22246.98 / 21785.25, abs=1e-5)
 
 
 def test_the_papers_count_knows_no_labels(base):
@@ -127,7 +127,7 @@ def test_exits_are_what_torch_counts_in_the_sweep(model, make_engine, texts, thr
     for text in texts[:3]:
         result = model.predict([text], policy=policy, engine=engine)
         expected = counted(lambda text=text: model.predict([text], policy=policy, engine=engine))
-        # The last layer's one query a text is run as sums, which torch does not count.
+        # The last layer's one query per text is run as sums, which torch does not count.
         is_last = result.exit_layer == flops.num_layers
         expected = expected + 4 * flops.first_token_attention * result.num_tokens * is_last
         assert flops.with_exits(result.num_tokens, result.exit_layer, policy).tolist() == expected.tolist()

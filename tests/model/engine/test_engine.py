@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model.engine.engine import Engine
 from model.engine.execution import Backend, Precision, resolve_execution
 from model.engine.fused_linear import ROW_MULTIPLE
-from model.engine.packed_block import PackedBlock
+from model.engine.packed.block import PackedBlock
 from model.exits.exit_logits import all_exit_logits
 from model.exits.policy import ExitPolicy
 from model.tokens.packing import micro_batches

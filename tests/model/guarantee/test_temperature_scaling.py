@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from model.guarantee.temperature_scaling import expected_calibration_error, fit_temperature
 
 
-def in_hash_sample(temperature, rows=20_000, num_labels=3):
+def labels_drawn_at(temperature, rows=20_000, num_labels=3):
     """Logits, and labels drawn with the probabilities that the logits give at a temperature."""
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (rows, num_labels)).astype(np.float32)
@@ -17,7 +17,7 @@ def in_hash_sample(temperature, rows=20_000, num_labels=3):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_finds_the_temperature_that_labels_were_drawn_at(temperature):
-    assert fit_temperature(*in_hash_sample(temperature)) == pytest.approx(temperature, rel=0.05)
+    assert fit_temperature(*labels_drawn_at(temperature)) == pytest.approx(temperature, rel=0.05)
 
 
 @pytest.mark.parametrize("wrong", [True, False])
@@ -47,7 +47,7 @@ def test_the_error_is_the_mean_gap_of_the_bins(rows):
 
 
 def test_the_right_temperature_makes_the_error_small():
-    logits, labels = in_hash_sample(3.0)
+    logits, labels = labels_drawn_at(3.0)
     errors = []
     for temperature in (1.0, fit_temperature(logits, labels)):
         scaled = np.exp(logits / temperature)

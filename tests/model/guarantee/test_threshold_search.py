@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.guarantee.exit_outcomes import ExitOutcomes
-from model.guarantee.threshold_search import candidate_path
+from model.guarantee.threshold_search import SearchEffort, _Search, candidate_path, interpolate
 from tests.model.exit_populations import KINDS, LAYERS, population
 
 
@@ -18,8 +18,8 @@ def test_a_path_goes_from_safe_to_fast(kind):
         assert one.risk < other.risk
         assert one.cost > other.cost
     for candidate in path:
-        exits = rows.exits(candidate.thresholds)
-        assert candidate.risk == pytest.approx(rows.is_wrong_at(exits).mean(), abs=0.03)
+        exits = rows.exit_layers(candidate.thresholds)
+        assert candidate.risk == pytest.approx(rows.disagrees_at(exits).mean(), abs=0.03)
         assert candidate.cost == pytest.approx(rows.cost_at(exits, candidate.thresholds).mean())
         assert candidate.cost < rows.layer_cost[:, -1].mean()
 
@@ -28,7 +28,7 @@ def test_perfect_exits_let_everything_leave_at_the_first():
     rows = population("perfect", num_rows=500)
     candidate = candidate_path(rows)[-1]
     assert candidate.risk < 0.01
-    assert (rows.exits(candidate.thresholds) == 0).all()
+    assert (rows.exit_layers(candidate.thresholds) == 1).all()
     assert list(candidate.thresholds[1:]) == [0] * (LAYERS - 2), "branches that nobody reaches are not run"
 
 
@@ -50,12 +50,13 @@ def test_no_policy_of_a_grid_beats_the_path_by_much(kind):
     path = candidate_path(rows, focus=(0.0, 0.2))
     safest = [(0.0, float(rows.layer_cost[:, -1].mean()))]
     found = safest + [
-        (rows.is_wrong_at(rows.exits(candidate.thresholds)).mean(), candidate.cost) for candidate in path
+        (rows.disagrees_at(rows.exit_layers(candidate.thresholds)).mean(), candidate.cost)
+        for candidate in path
     ]
     for thresholds in every_policy(rows, 7):
-        exits = rows.exits(thresholds)
+        exits = rows.exit_layers(thresholds)
         # More than a lucky threshold between single errors gains.
-        risk = rows.is_wrong_at(exits).mean() + 0.02
+        risk = rows.disagrees_at(exits).mean() + 0.02
         if risk > 0.17:
             continue
         cost = rows.cost_at(exits, thresholds).mean()
@@ -70,7 +71,7 @@ def test_rows_of_equal_uncertainty_leave_together(values, seed):
     rows = len(uncertainty)
     outcomes = ExitOutcomes(
         uncertainty=uncertainty,
-        is_wrong=np.append(rng.random((rows, 3)) < 0.3, np.zeros((rows, 1), dtype=bool), axis=1),
+        disagrees=np.append(rng.random((rows, 3)) < 0.3, np.zeros((rows, 1), dtype=bool), axis=1),
         layer_cost=np.tile(np.arange(1.0, 5.0), (rows, 1)),
         branch_cost=np.full(rows, 0.07),
         teacher_labels=np.zeros(rows, dtype=np.int64),
@@ -87,7 +88,7 @@ def test_rows_that_weigh_more_are_answered_more_safely():
     plain, careful = candidate_path(rows), candidate_path(rows, weights)
 
     def missed(candidate):
-        return rows.is_wrong_at(rows.exits(candidate.thresholds))[rows.teacher_labels == 0].mean()
+        return rows.disagrees_at(rows.exit_layers(candidate.thresholds))[rows.teacher_labels == 0].mean()
 
     fast = min(plain, key=lambda each: abs(each.cost - plain[-1].cost))
     same_price = [each for each in careful if each.risk <= fast.risk]
@@ -106,9 +107,9 @@ def test_the_path_is_dense_where_it_is_looked_at():
 def test_groups_that_exits_are_oftener_wrong_about_are_told_apart():
     rows = population("sensible", num_rows=4000)
     rare = rows.teacher_labels == 3
-    wrong = rows.is_wrong.copy()
+    wrong = rows.disagrees.copy()
     wrong[rare, :-1] = True
-    rows = ExitOutcomes(**{**vars(rows), "is_wrong": wrong})
+    rows = ExitOutcomes(**{**vars(rows), "disagrees": wrong})
     weights = np.where(rare, 50.0, 1.0)
     blind = candidate_path(rows, weights)
     told = candidate_path(rows, weights, groups=rare.astype(np.int64))
@@ -117,8 +118,87 @@ def test_groups_that_exits_are_oftener_wrong_about_are_told_apart():
         """How far risks on the path are from what was found."""
         gaps = []
         for candidate in path:
-            found = (rows.is_wrong_at(rows.exits(candidate.thresholds)) * weights).mean()
+            found = (rows.disagrees_at(rows.exit_layers(candidate.thresholds)) * weights).mean()
             gaps.append(abs(candidate.risk - found))
         return max(gaps)
 
     assert mistaken_about(told) < 0.5 * mistaken_about(blind)
+
+
+# -- one pass over the coordinates --------------------------------------------------------------------
+
+BRANCHES, ROWS = 3, 6
+uncertainties = st.lists(
+    st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0]), min_size=BRANCHES, max_size=BRANCHES),
+    min_size=ROWS,
+    max_size=ROWS,
+)
+flags = st.lists(st.lists(st.booleans(), min_size=BRANCHES, max_size=BRANCHES), min_size=ROWS, max_size=ROWS)
+costs = st.lists(st.floats(0.1, 5), min_size=ROWS, max_size=ROWS)
+
+
+def lagrangian(rows, risk, thresholds, multiplier):
+    """Cost + multiplier * risk, each row walked through the layers."""
+    total = 0.0
+    for row in range(len(rows)):
+        for layer in range(rows.num_layers):
+            is_last = layer == rows.num_layers - 1
+            total += 0 if is_last or thresholds[layer] == 0 else rows.branch_cost[row]
+            if is_last or rows.uncertainty[row, layer] < thresholds[layer]:
+                total += rows.layer_cost[row, layer] + multiplier * risk[row, layer]
+                break
+    return total
+
+
+@settings(max_examples=300)
+@given(uncertainties, flags, costs, costs, st.floats(0.01, 100), st.integers(0, 2**32 - 1))
+def test_a_pass_takes_the_best_of_all_thresholds_in_every_coordinate(
+    uncertainty, disagrees, layer_cost, branch_cost, multiplier, seed
+):
+    rng = np.random.default_rng(seed)
+    rows = ExitOutcomes(
+        uncertainty=np.array(uncertainty, dtype=np.float32),
+        disagrees=np.append(np.array(disagrees), np.zeros((ROWS, 1), dtype=bool), axis=1),
+        layer_cost=np.array(layer_cost)[:, None] * np.arange(1.0, BRANCHES + 2),
+        branch_cost=0.3 * np.array(branch_cost),
+        teacher_labels=np.zeros(ROWS, dtype=np.int64),
+    )
+    search = _Search(rows, rng.uniform(1, 5, ROWS), rng.integers(0, 2, ROWS))
+    everywhere = [np.array([0, *sorted(set(column)), 2], dtype=np.float32) for column in rows.uncertainty.T]
+    before = np.array([rng.choice(values) for values in everywhere], dtype=np.float32)
+    after = search._coordinate_pass(before, multiplier)
+    for layer, values in enumerate(everywhere):
+
+        def price(threshold, layer=layer):
+            thresholds = np.array([*before[:layer], threshold, *after[layer + 1 :]], dtype=np.float32)
+            return lagrangian(rows, search._risk, thresholds, multiplier)
+
+        assert price(after[layer]) <= min(map(price, values)) + 1e-9 * (1 + multiplier)
+
+
+def test_passes_never_make_it_worse():
+    rows = population("sensible", num_rows=300)
+    search = _Search(rows, np.ones(300), np.zeros(300, dtype=np.int64))
+    thresholds = np.zeros(LAYERS - 1, dtype=np.float32)
+    prices = []
+    for _ in range(6):
+        candidate = search.evaluate(thresholds)
+        prices.append(candidate.cost + 20.0 * candidate.risk)
+        thresholds = search._coordinate_pass(thresholds, 20.0)
+    assert prices[-1] < prices[0]
+    assert all(later <= earlier + 1e-9 for earlier, later in pairwise(prices))
+
+
+def test_less_effort_is_a_shorter_path():
+    rows = population("sensible", num_rows=1000)
+    short = candidate_path(rows, focus=(0.0, 0.2), effort=SearchEffort(num_coarse=4, num_fine=2, num_risks=3))
+    assert 0 < len(short) <= 4 + 2 + 3
+    assert len(candidate_path(rows, focus=(0.0, 0.2))) > 2 * len(short)
+
+
+def test_thresholds_are_moved_through_equal_shares_of_the_rows():
+    rows = population("sensible", num_rows=1000)
+    start, end = np.zeros(LAYERS - 1, dtype=np.float32), np.full(LAYERS - 1, 2, dtype=np.float32)
+    moved = interpolate(rows, start, end, [0, 0.25, 0.5, 1])
+    leaving = [(rows.uncertainty < thresholds).mean(axis=0).tolist() for thresholds in moved]
+    assert leaving == [[share] * (LAYERS - 1) for share in (0.0, 0.25, 0.5, 1.0)]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import InputError
-from pipeline.reading.columns import Columns
+from pipeline.contract.columns import Columns
 from pipeline.reading.csv_reader import DelimitedParser, parse_header, split_csv
 
 fields = st.lists(st.text(st.characters(codec="utf-8")), min_size=2, max_size=4)
@@ -60,8 +60,8 @@ def test_rows_that_do_not_fit_the_header_are_malformed_and_blank_lines_empty():
     raw = parser.parse([b'1,"x"', b"", b"2", b"3,y,z", b'4,"y"z', b"5,\xff"], first_row=10)
     assert raw.first_row == 10
     assert raw.texts["b"].to_pylist() == [b"x", None, None, None, None, b"\xff"]
-    assert raw.passed["a"].to_pylist() == [b"1", None, None, None, None, b"5"]
-    assert {index: (str(reason), value) for index, (reason, value) in raw.broken.items()} == {
+    assert raw.passthrough["a"].to_pylist() == [b"1", None, None, None, None, b"5"]
+    assert {index: (str(reason), value) for index, (reason, value) in raw.row_errors.items()} == {
         1: ("empty", b""),
         2: ("malformed", b"2"),
         3: ("malformed", b"3,y,z"),

@@ -2,6 +2,7 @@ import csv
 import gzip
 import io
 import json
+import pickle
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from model.errors import InputError, ParameterError
 from pipeline.contract import schema
 from pipeline.reading import record_splitter
-from pipeline.reading.inputs import Columns, Inputs, RowBatch, inspect_inputs, read_item
+from pipeline.reading.inputs import Columns, Inputs, ReadOptions, RowBatch, inspect_inputs, read_item
 
 COLUMNS = Columns(text="t", id="k")
 BREAKS = "\u2028\u2029\x0b\x0c\x1c\x1d\x1e\x85\r"
@@ -69,9 +70,7 @@ def read(inputs: Inputs, *, max_rows: int = 1000, max_bytes: int = 10**9) -> lis
     return [
         batch
         for item in inputs.plan().items
-        for batch in read_item(
-            item, inputs.columns, inputs.id_type, inputs.kept, max_rows=max_rows, max_bytes=max_bytes
-        )
+        for batch in read_item(item, inputs.options, max_rows=max_rows, max_bytes=max_bytes)
     ]
 
 
@@ -125,8 +124,8 @@ def test_a_file_of_the_job_is_described(tmp_path: Path):
         (tmp_path / name).stat().st_size for name in sorted(WRITERS)
     ]
     assert len({source.checksum for source in inputs.sources}) == len(WRITERS)
-    assert inputs.id_type == pa.string()
-    assert inputs.kept == (pa.field("k", pa.string()),)
+    assert inputs.options.id_type == pa.string()
+    assert inputs.options.kept == (pa.field("k", pa.string()),)
     assert inputs == inspect_inputs([str(tmp_path / "*")], columns, rows_per_shard=2)
     assert inputs.plan().num_rows is None
     assert [row[schema.INPUT_TEXT] for row in accepted(read(inputs))] == ["a", "b", "c"] * 6
@@ -145,8 +144,8 @@ def test_pairs_ids_and_kept_columns_keep_their_types(tmp_path: Path):
     pq.write_table(table, tmp_path / "a.parquet")
     columns = Columns(text="t", text_pair="p", id="k", keep=("tags", "kind"))
     inputs = inspect_inputs([str(tmp_path)], columns, rows_per_shard=100)
-    assert inputs.id_type == pa.int16()
-    assert inputs.kept == (pa.field("tags", pa.list_(pa.string())), table.schema.field("kind"))
+    assert inputs.options.id_type == pa.int16()
+    assert inputs.options.kept == (pa.field("tags", pa.list_(pa.string())), table.schema.field("kind"))
     (batch,) = read(inputs)
     assert batch.accepted.to_pylist() == [
         {"row": 0, schema.INPUT_TEXT: "a", schema.INPUT_TEXT_PAIR: "c", "id": 7, "tags": ["x"], "kind": "x"}
@@ -213,7 +212,7 @@ def test_lines_that_are_no_rows_of_a_jsonl(tmp_path: Path):
 def test_a_column_of_nulls_rejects_every_row(tmp_path: Path):
     pq.write_table(pa.table({"t": pa.nulls(3), "k": pa.nulls(3)}), tmp_path / "a.parquet")
     inputs = inspect_inputs([str(tmp_path)], COLUMNS, rows_per_shard=2)
-    assert inputs.id_type == pa.string()
+    assert inputs.options.id_type == pa.string()
     assert rejected(read(inputs)) == [(0, "null", None), (1, "null", None), (2, "null", None)]
 
 
@@ -236,7 +235,7 @@ def test_the_id_type_is_that_of_all_files(tmp_path: Path, one: list[Any], two: l
     (tmp_path / "1.jsonl").write_bytes(jsonl_of(*one))
     (tmp_path / "2.jsonl").write_bytes(jsonl_of(*two))
     inputs = inspect_inputs([str(tmp_path)], COLUMNS, rows_per_shard=2)
-    assert inputs.id_type == kind
+    assert inputs.options.id_type == kind
     assert [row["id"] for row in accepted(read(inputs))] == [*one, *two]
 
 
@@ -294,3 +293,16 @@ def test_a_file_that_changed_after_planning_is_an_error(tmp_path: Path, name: st
 def test_a_shard_has_at_least_one_row(tmp_path: Path):
     with pytest.raises(ParameterError, match=r"`rows_per_shard` 0: must be at least 1"):
         inspect_inputs([str(tmp_path)], COLUMNS, rows_per_shard=0)
+
+
+def test_read_options_are_equal_keys_wherever_they_come_from(tmp_path: Path):
+    pq.write_table(pa.table({"t": ["a"], "k": [1], "more": [0.5]}), tmp_path / "a.parquet")
+
+    def options() -> ReadOptions:
+        columns = Columns(text="t", id="k", keep=("more",))
+        return inspect_inputs([str(tmp_path)], columns, rows_per_shard=7).options
+
+    one, two = options(), pickle.loads(pickle.dumps(options()))
+    assert (one.columns.texts, one.rows_per_shard) == (("t",), 7)
+    assert one == two
+    assert hash(one) == hash(two)

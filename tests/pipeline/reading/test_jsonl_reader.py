@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from model.errors import InputError
-from pipeline.reading.columns import Columns
+from pipeline.contract.columns import Columns
 from pipeline.reading.jsonl_reader import INFERENCE_ROWS, JsonParser, infer_types
 
 DEEP = b'{"t": ' + b"[" * 100_000
@@ -18,7 +18,7 @@ def lines(*values: Any) -> list[bytes]:
 def faults_of(*records: bytes, kind: pa.DataType | None = None) -> list[tuple[str, bytes | None]]:
     columns = Columns(text="t") if kind is None else Columns(text="t", id="k")
     raw = JsonParser(columns, {"k": kind}).parse(records, first_row=0)
-    found = {**raw.broken, **raw.faults.get("t", {}), **raw.faults.get("k", {})}
+    found = {**raw.row_errors, **raw.value_errors.get("t", {}), **raw.value_errors.get("k", {})}
     return [(str(reason), value) for _, (reason, value) in sorted(found.items())]
 
 
@@ -60,7 +60,7 @@ def test_the_head_tells_which_columns_there_are():
 
 
 @pytest.mark.parametrize(
-    ("record", "fault"),
+    ("record", "error"),
     [
         (b"", ("empty", b"")),
         (b" \t", ("empty", b" \t")),
@@ -74,8 +74,8 @@ def test_the_head_tells_which_columns_there_are():
         (b'{"t": "\\ud800"}', ("undecodable", b"\xed\xa0\x80")),
     ],
 )
-def test_texts_that_cannot_be_read(record: bytes, fault: tuple[str, bytes]):
-    assert faults_of(record) == [fault]
+def test_texts_that_cannot_be_read(record: bytes, error: tuple[str, bytes]):
+    assert faults_of(record) == [error]
 
 
 def test_no_depth_of_nesting_ends_the_job():

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import InputError
+from pipeline.contract.columns import Columns
 from pipeline.contract.plan import RowRange, WorkItem
-from pipeline.reading.columns import Columns
 from pipeline.reading.input_files import InputFile
 from pipeline.reading.parquet_reader import cut_row_groups, inspect_parquet, read_parquet
 from pipeline.reading.row_validation import RawRows

@@ -4,13 +4,13 @@ import pyarrow as pa
 import pytest
 
 from pipeline.contract import schema
-from pipeline.reading.columns import Columns
+from pipeline.contract.columns import Columns
 from pipeline.reading.row_validation import (
     MAX_RAW_BYTES,
-    Faults,
     RawRows,
     RejectReason,
     RowBatch,
+    RowErrors,
     accepted_schema,
     validate_rows,
 )
@@ -24,7 +24,7 @@ def binary(*values: bytes | None) -> pa.Array:
 
 def sift_text(*values: bytes | None) -> RowBatch:
     columns = Columns(text="t")
-    raw = RawRows(first_row=0, num_rows=len(values), texts={"t": binary(*values)}, passed={})
+    raw = RawRows(first_row=0, num_rows=len(values), texts={"t": binary(*values)}, passthrough={})
     return validate_rows(raw, source="a.csv", columns=columns, target=accepted_schema(columns, None, ()))
 
 
@@ -41,7 +41,7 @@ def test_the_columns_stand_in_their_order():
         first_row=5,
         num_rows=1,
         texts={"t": binary(b"a"), "p": binary(b"b")},
-        passed={"k": binary(b"key"), "z": pa.array([1], type=pa.int8()), "t": binary(b"\xff")},
+        passthrough={"k": binary(b"key"), "z": pa.array([1], type=pa.int8()), "t": binary(b"\xff")},
     )
     batch = validate_rows(raw, source="a.csv", columns=columns, target=target)
     assert batch.accepted.schema == target
@@ -89,13 +89,13 @@ def test_the_first_fault_is_the_reason(
 ):
     columns = Columns(text="t", text_pair="p", id="k")
     texts = {"t": binary(text), "p": binary(pair)}
-    raw = RawRows(first_row=0, num_rows=1, texts=texts, passed={"k": binary(key)})
+    raw = RawRows(first_row=0, num_rows=1, texts=texts, passthrough={"k": binary(key)})
     batch = validate_rows(raw, source="a", columns=columns, target=accepted_schema(columns, pa.string(), ()))
     assert rejected(batch) == [(0, *expected)]
 
 
 @pytest.mark.parametrize(
-    ("broken", "faults", "expected"),
+    ("row_errors", "value_errors", "expected"),
     [
         ({0: (RejectReason.MALFORMED, b"line")}, {"p": {0: (RejectReason.NOT_A_STRING, b"1")}}, "malformed"),
         ({}, {"p": {0: (RejectReason.NOT_A_STRING, b"1")}}, "null"),
@@ -103,10 +103,12 @@ def test_the_first_fault_is_the_reason(
     ],
 )
 def test_what_the_reader_found_goes_before_the_null_that_it_left(
-    broken: Faults, faults: dict[str, Faults], expected: str
+    row_errors: RowErrors, value_errors: dict[str, RowErrors], expected: str
 ):
     texts = {"t": binary(None), "p": binary(None)}
-    raw = RawRows(first_row=3, num_rows=1, texts=texts, passed={}, broken=broken, faults=faults)
+    raw = RawRows(
+        first_row=3, num_rows=1, texts=texts, passthrough={}, row_errors=row_errors, value_errors=value_errors
+    )
     batch = validate_rows(raw, source="a", columns=PAIR, target=accepted_schema(PAIR, None, ()))
     assert [(row, reason) for row, reason, _ in rejected(batch)] == [(3, expected)]
 
@@ -125,7 +127,7 @@ def test_what_the_reader_found_goes_before_the_null_that_it_left(
 def test_what_is_passed_through_stays_what_it_is(values: Any, kind: pa.DataType):
     columns = Columns(text="t", keep=("k",))
     target = accepted_schema(columns, None, (pa.field("k", kind),))
-    raw = RawRows(first_row=0, num_rows=2, texts={"t": binary(b"a", b"b")}, passed={"k": values})
+    raw = RawRows(first_row=0, num_rows=2, texts={"t": binary(b"a", b"b")}, passthrough={"k": values})
     batch = validate_rows(raw, source="a", columns=columns, target=target)
     assert batch.accepted.column("k").type == kind
     assert batch.accepted.column("k").to_pylist() == values.to_pylist()

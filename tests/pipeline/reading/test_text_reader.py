@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from model.errors import InputError
+from pipeline.contract.columns import Columns
 from pipeline.contract.plan import RowRange, WorkItem
-from pipeline.reading.columns import Columns
 from pipeline.reading.input_files import InputFile
 from pipeline.reading.text_reader import inspect_text, read_text
 

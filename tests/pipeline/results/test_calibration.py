@@ -1,177 +1,95 @@
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
-from transformers import BertConfig
 
-from model.cost.flops import flops_model
-from model.cost.latency import RunCost
-from model.errors import OutputError, ParameterError
-from model.guarantee.binomial import upper_bound
+from model.errors import ArtifactError, OutputError, ParameterError
+from model.exits.policy import CalibratedFor
 from pipeline.results.calibration import Calibration
-from pipeline.results.calibration_table import SEARCH, TEST, CalibrationRows
+from pipeline.results.calibration_report import SPEEDUPS
+from tests.model.exit_populations import CALIBRATED_FOR, LABELS, exit_calibration
 
-LABELS = ("ham", "spam", "other")
-LAYERS = 4
+FILES = ("calibration.json", "calibration.parquet")
 
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
-    """Of a model whose exits get better from layer to layer and know what they do not know."""
-    rng = np.random.default_rng(0)
-    num_rows = 6000
-    teacher = rng.choice(3, size=num_rows, p=[0.6, 0.1, 0.3])
-    depth = np.arange(1, LAYERS + 1)[:, None] * 2.0
-    logits = rng.normal(0, 1, (num_rows, LAYERS, 3)) + np.eye(3)[teacher][:, None] * depth
-    logits[:, -1] = np.eye(3)[teacher] * 9
-    logits = logits.astype(np.float32)
-    odds = np.exp(logits)
-    shares = odds / odds.sum(axis=2, keepdims=True)
-    config = BertConfig(hidden_size=32, num_hidden_layers=LAYERS, num_attention_heads=2, intermediate_size=64)
-    return Calibration(
-        labels=LABELS,
-        rows=CalibrationRows(
-            sources=["a.tsv", "b.tsv"] * (num_rows // 2),
-            rows=np.arange(num_rows),
-            num_tokens=rng.integers(3, 40, num_rows),
-            teacher_labels=teacher,
-            logits=logits,
-            uncertainty=(-(shares * np.log(shares)).sum(axis=2) / np.log(3)).astype(np.float32),
-        ),
-        temperatures=(1.5, 1.0, 0.9),
-        flops=flops_model(config, branch_size=8),
-        cost=RunCost(layer_seconds=1.0, branch_seconds=0.1, layer_flops=100.0, branch_flops=10.0),
-        model="abc",
-        execution={"device": "cpu", "precision": "fp32", "backend": "onednn"},
-        max_length=40,
-        facts={"speed_curve": [[2.0, 2.1]]},
+    exits = exit_calibration()
+    num_rows = len(exits)
+    return Calibration.of(
+        exits, sources=["a.tsv", "b.tsv"] * (num_rows // 2), row_numbers=np.arange(num_rows), confidence=0.9
     )
 
 
-def outcome(calibration: Calibration, thresholds: tuple[float, ...], half: slice) -> np.ndarray:
-    """(rows,) whether each row of a half is answered otherwise."""
-    uncertainty = calibration.rows.uncertainty[half, :-1]
-    leaves = np.append(
-        uncertainty < np.array(thresholds, dtype=np.float32), np.ones((len(uncertainty), 1)), 1
-    )
-    wrong: np.ndarray = calibration.rows.is_wrong[half][np.arange(len(uncertainty)), leaves.argmax(axis=1)]
-    return wrong
+@pytest.fixture
+def saved(calibration: Calibration, tmp_path: Path) -> Path:
+    calibration.save(str(tmp_path))
+    return tmp_path
 
 
-def test_a_promise_is_kept_on_the_half_that_tests_it(calibration: Calibration):
-    policy = calibration.policy(max_disagreement=0.02, confidence=0.9)
-    wrong = outcome(calibration, policy.thresholds, TEST)
-    assert policy.is_certified
-    assert policy.temperatures == calibration.temperatures
-    assert policy.speed_up > 1.3
-    assert (policy.evidence.num_rows, policy.evidence.num_wrong) == (3000, wrong.sum())
-    assert policy.evidence.wrong_bound == upper_bound(int(wrong.sum()), 3000, 0.9) <= 0.02
-    assert policy.name == "max disagreement 0.02, confidence 0.9"
-
-
-def test_more_may_be_wrong_faster_it_is(calibration: Calibration):
-    speeds = [calibration.policy(max_disagreement=share).speed_up for share in (0.005, 0.01, 0.02, 0.05)]
-    assert speeds == sorted(speeds)
-    assert speeds[0] < speeds[-1]
-
-
-def test_a_label_may_be_promised_more(calibration: Calibration):
-    policy = calibration.policy(max_disagreement=0.05, max_missed={"spam": 0.02})
-    wrong, teacher = outcome(calibration, policy.thresholds, TEST), calibration.rows.teacher_labels[TEST]
-    missed, rows, bound = policy.evidence.missed[1]
-    assert (missed, rows) == (wrong[teacher == 1].sum(), (teacher == 1).sum())
-    assert bound <= 0.02
-    assert policy.speed_up < calibration.policy(max_disagreement=0.05).speed_up
-    assert policy.as_json(LABELS)["missed"] == {
-        "spam": {"num_wrong": missed, "num_rows": rows, "wrong_bound": bound}
-    }
+def refusal(directory: Path) -> str:
+    """The one line by which a calibration is refused."""
+    with pytest.raises(ArtifactError) as error:
+        Calibration.load(str(directory))
+    assert "\n" not in str(error.value)
+    assert "`fastbert-jobs calibrate`" in str(error.value)
+    return str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("asked", "note"),
-    [
-        (
-            {"max_disagreement": 0.0005},
-            "test rows otherwise: full depth; 0.0005 at 0.95 takes 5,990 test rows, none of them answered "
-            "otherwise, and as many to search with",
-        ),
-        (
-            {"max_disagreement": 0.1, "max_missed": {"spam": 0.005}},
-            "test rows that the teacher calls spam otherwise: full depth; 0.005 at 0.95 takes ",
-        ),
-    ],
+    "asked",
+    [{"max_disagreement": 0.02, "confidence": 0.9, "max_missed": {"spam": 0.05}}, {"target_speedup": 2.0}],
 )
-def test_what_cannot_be_shown_says_how_many_rows_it_would_take(
-    calibration: Calibration, asked: dict, note: str
+def test_its_policies_are_those_of_its_exits_with_the_speed_curve(
+    calibration: Calibration, asked: dict[str, float]
 ):
-    policy = calibration.policy(**asked)
-    assert not policy.is_certified
-    assert policy.thresholds == (0.0,) * (LAYERS - 1)
-    assert policy.speed_up == 1
-    assert note in policy.note
+    policy, plain = calibration.policy(**asked), calibration.exits.policy(**asked)
+    assert policy == replace(plain, speed_curve=calibration.report.speed_curve)
+    assert [asked for asked, _ in policy.speed_curve] == [speed for speed in SPEEDUPS if speed < 3.3]
+    assert policy.calibrated_for == CALIBRATED_FOR
 
 
-def test_exits_that_are_always_wrong_need_no_more_rows(calibration: Calibration):
-    rows = calibration.rows
-    logits = rows.logits.copy()
-    logits[:, :-1] = np.eye(3)[(rows.teacher_labels + 1) % 3][:, None]
-    policy = replace(calibration, rows=replace(rows, logits=logits)).policy(max_disagreement=0.01)
-    assert not policy.is_certified
-    assert policy.thresholds == (0.0,) * (LAYERS - 1)
-    assert policy.note
-
-
-def test_exits_that_save_no_time_are_left_out(calibration: Calibration):
-    dear = replace(calibration.cost, branch_seconds=1000.0)
-    policy = replace(calibration, cost=dear).policy(max_disagreement=0.05)
-    assert policy.thresholds == (0.0,) * (LAYERS - 1)
-    assert policy.note == "no exit saves any time: full depth"
-
-
-@pytest.mark.parametrize("target", [1.0, 1.5, 2.5])
-def test_a_target_speed_up_is_hit_on_all_rows(calibration: Calibration, target: float):
-    policy = calibration.policy(target_speedup=target)
-    assert policy.speed_up == pytest.approx(target, rel=0.05)
-    assert not policy.is_certified
-    assert policy.target_speedup == target
-    assert policy.name == f"target speed-up {target:g}"
-
-
-def test_the_curve_is_found_on_rows_that_thresholds_were_not_set_by(calibration: Calibration):
-    curve = calibration.speed_curve((1.5, 2.0, 100.0))
-    assert [asked for asked, _ in curve] == [1.5, 2.0]
-    for asked, found in curve:
-        assert found == pytest.approx(asked, rel=0.05)
-
-
-@pytest.mark.parametrize("asked", [{}, {"max_disagreement": 0.1, "target_speedup": 2.0}])
-def test_exactly_one_thing_is_asked_for(calibration: Calibration, asked: dict):
+def test_exactly_one_thing_is_asked_for(calibration: Calibration):
     with pytest.raises(ParameterError, match="give exactly one of"):
-        calibration.policy(**asked)
+        calibration.policy()
 
 
-def test_missed_labels_do_not_go_with_a_target(calibration: Calibration):
-    with pytest.raises(ParameterError, match="`max_missed` goes with `max_disagreement`"):
-        calibration.policy(target_speedup=2.0, max_missed={"spam": 0.1})
+def test_what_is_saved_is_loaded(calibration: Calibration, saved: Path):
+    loaded = Calibration.load(str(saved))
+    for name, value in vars(calibration.exits).items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(value, getattr(loaded.exits, name))
+            assert value.dtype == getattr(loaded.exits, name).dtype
+    for name in ("labels", "temperatures", "flops", "cost", "calibrated_for"):
+        assert getattr(loaded.exits, name) == getattr(calibration.exits, name)
+    assert loaded.sources == calibration.sources
+    np.testing.assert_array_equal(loaded.row_numbers, calibration.row_numbers)
+    assert loaded.report == calibration.report
+    for asked in ({"max_disagreement": 0.02}, {"target_speedup": 2.0}):
+        assert loaded.policy(**asked) == calibration.policy(**asked)
 
 
-def test_what_is_saved_is_loaded(calibration: Calibration, tmp_path: Path):
-    calibration.save(str(tmp_path))
-    loaded = Calibration.load(str(tmp_path))
-    for name, value in vars(calibration.rows).items():
-        np.testing.assert_array_equal(value, getattr(loaded.rows, name))
-    for name in ("labels", "temperatures", "flops", "cost", "model", "execution", "max_length", "facts"):
-        assert getattr(loaded, name) == getattr(calibration, name)
-    asked = {"max_disagreement": 0.02}
-    assert loaded.policy(**asked) == calibration.policy(**asked)
+def test_it_is_two_files_and_nothing_else(saved: Path):
+    assert sorted(path.name for path in saved.iterdir()) == sorted(FILES)
 
 
 def test_the_same_calibration_is_the_same_bytes(calibration: Calibration, tmp_path: Path):
     for name in ("one", "two"):
         calibration.save(str(tmp_path / name))
-    for file in ("calibration.json", "calibration.parquet"):
+    for file in FILES:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_what_was_loaded_is_saved_as_it_was(saved: Path, tmp_path: Path):
+    Calibration.load(str(saved)).save(str(tmp_path / "again"))
+    for file in FILES:
+        assert (tmp_path / "again" / file).read_bytes() == (saved / file).read_bytes()
 
 
 def test_where_nothing_can_be_written(calibration: Calibration, tmp_path: Path):
@@ -180,17 +98,122 @@ def test_where_nothing_can_be_written(calibration: Calibration, tmp_path: Path):
         calibration.save(str(tmp_path / "file" / "below"))
 
 
-def test_a_policy_is_for_what_it_was_calibrated_on(calibration: Calibration):
-    fits = {"model": "abc", "execution": dict(calibration.execution), "max_length": 40}
-    calibration.check_fits("d", **fits)
-    with pytest.raises(OutputError, match="'d' is another model's"):
-        calibration.check_fits("d", **{**fits, "model": "abd"})
-    with pytest.raises(OutputError, match=r"made otherwise: backend \(onednn there, torch asked for\)"):
-        calibration.check_fits("d", **{**fits, "execution": {**calibration.execution, "backend": "torch"}})
-    with pytest.raises(OutputError, match=r"made otherwise: max_length \(40 there, 20 asked for\)"):
-        calibration.check_fits("d", **{**fits, "max_length": 20})
+# -- refused ------------------------------------------------------------------------------------------
 
 
-def test_halves_share_no_row_and_leave_none_out(calibration: Calibration):
-    rows = calibration.rows.rows
-    assert sorted([*rows[SEARCH], *rows[TEST]]) == rows.tolist()
+def test_where_there_is_none(tmp_path: Path):
+    assert "has no calibration.json; make it with `fastbert-jobs calibrate`" in refusal(tmp_path)
+
+
+def test_a_report_without_its_rows(saved: Path):
+    (saved / "calibration.parquet").unlink()
+    assert "cannot be read" in refusal(saved)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 1000, -1])
+def test_rows_that_are_cut_short(saved: Path, kept: int):
+    path = saved / "calibration.parquet"
+    path.write_bytes(path.read_bytes()[:kept])
+    assert "cannot be read" in refusal(saved)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_a_damaged_report(saved: Path, content: str):
+    (saved / "calibration.json").write_text(content)
+    refusal(saved)
+
+
+def test_a_report_of_another_version(saved: Path):
+    report = json.loads((saved / "calibration.json").read_text())
+    for version, found in ((1, "of version 1 of"), (None, "of an older version of")):
+        (saved / "calibration.json").write_text(json.dumps({**report, "schema_version": version}))
+        assert found in refusal(saved)
+
+
+@pytest.mark.parametrize("name", ["fingerprint", "speed_curve", "temperatures", "calibrated_for", "cost"])
+def test_a_report_without_a_field(saved: Path, name: str):
+    report = json.loads((saved / "calibration.json").read_text())
+    del report[name]
+    (saved / "calibration.json").write_text(json.dumps(report))
+    assert name in refusal(saved)
+
+
+def filtered(table: pa.Table) -> pa.Table:
+    return table.slice(1)
+
+
+def without_every_third(table: pa.Table) -> pa.Table:
+    return table.take(pa.array([row for row in range(len(table)) if row % 3]))
+
+
+def only_one_half(table: pa.Table) -> pa.Table:
+    return table.filter(pc.field("half") == "test")
+
+
+def sorted_by_length(table: pa.Table) -> pa.Table:
+    return table.sort_by("num_tokens")
+
+
+def backwards(table: pa.Table) -> pa.Table:
+    return table.take(pa.array(range(len(table) - 1, -1, -1)))
+
+
+@pytest.mark.parametrize(
+    "change", [filtered, without_every_third, only_one_half, sorted_by_length, backwards]
+)
+def test_rows_that_were_filtered_or_sorted(saved: Path, change: Callable[[pa.Table], pa.Table]):
+    path = saved / "calibration.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    assert "the rows of calibration.parquet were filtered or sorted" in refusal(saved)
+
+
+def test_rows_that_were_swapped_in_pairs(saved: Path):
+    """The halves still alternate; the rows are others."""
+    path = saved / "calibration.parquet"
+    table = pq.read_table(path)
+    pq.write_table(pa.concat_tables([table.slice(2), table.slice(0, 2)]), path)
+    assert "do not belong together" in refusal(saved)
+
+
+def test_rows_that_were_left_out_in_pairs(saved: Path):
+    path = saved / "calibration.parquet"
+    pq.write_table(pq.read_table(path).slice(2), path)
+    assert "do not belong together" in refusal(saved)
+
+
+def test_rows_without_a_column(saved: Path):
+    path = saved / "calibration.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("exit_logits"), path)
+    assert "cannot be read" in refusal(saved)
+
+
+def test_a_label_that_is_none_of_the_reports(saved: Path):
+    report = json.loads((saved / "calibration.json").read_text())
+    report["labels"] = ["ham", "spam", "another"]
+    (saved / "calibration.json").write_text(json.dumps(report))
+    assert "cannot be read" in refusal(saved)
+
+
+@pytest.mark.parametrize("name", CalibratedFor.__dataclass_fields__)
+def test_a_report_that_says_it_holds_for_something_else(saved: Path, name: str):
+    report = json.loads((saved / "calibration.json").read_text())
+    report["calibrated_for"][name] = 7 if name == "max_length" else "another"
+    (saved / "calibration.json").write_text(json.dumps(report))
+    assert "do not belong together" in refusal(saved)
+
+
+def test_a_report_with_other_temperatures(saved: Path):
+    report = json.loads((saved / "calibration.json").read_text())
+    report["temperatures"][0] = 1.4
+    (saved / "calibration.json").write_text(json.dumps(report))
+    assert "do not belong together" in refusal(saved)
+
+
+def test_files_of_two_calibrations(saved: Path, tmp_path: Path):
+    other = exit_calibration(seed=1)
+    Calibration.of(other, sources=["a"] * len(other), row_numbers=np.arange(len(other))).save(
+        str(tmp_path / "other")
+    )
+    (saved / "calibration.json").write_bytes((tmp_path / "other" / "calibration.json").read_bytes())
+    assert "do not belong together" in refusal(saved)
+    assert other.labels == LABELS

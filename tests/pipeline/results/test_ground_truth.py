@@ -6,7 +6,7 @@ import pytest
 
 from model.errors import InputError
 from pipeline.contract.arrays import source_column
-from pipeline.results.exit_stats import NO_LABEL, TrueLabels
+from pipeline.results.exit_stats_builder import NO_LABEL, TrueLabels
 from pipeline.results.ground_truth import read_true_labels
 from tests.job_fixtures import WRITERS, write_csv, write_jsonl, write_parquet
 

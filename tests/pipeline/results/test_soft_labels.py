@@ -1,8 +1,8 @@
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -15,13 +15,16 @@ from model.errors import ArtifactError, InputError
 from model.training.soft_labelled_texts import SoftLabelledTexts, SoftLabelSource
 from pipeline.contract import schema
 from pipeline.contract.arrays import fixed_size_list, source_column
+from pipeline.contract.columns import Columns
+from pipeline.contract.job import JobDescription
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.manifest import JobDescription, claim_output, commit
+from pipeline.contract.output import claim_output, commit
 from pipeline.contract.plan import RowRange, make_plan
 from pipeline.contract.shards import ShardWriter, with_metadata
 from pipeline.results import soft_labels
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample, text_hashes
+from tests.pipeline.contract.score_jobs import LABEL, done, job, label_manifest
 
 Splits = Sequence[Sequence[str]]
 
@@ -31,8 +34,8 @@ def write_labels(
 ) -> list[str]:
     """Write a finished output of label-teacher, a shard for each entry; return all texts, row by row."""
     layout = OutputLayout(directory)
-    settings: dict[str, Any] = {"max_length": 9, "columns": {"text_pair": "p" if with_pair else None}}
-    job = JobDescription(command="label-teacher", settings=settings, inputs=[])
+    columns = Columns(text="t", text_pair="p" if with_pair else None)
+    job = JobDescription(settings=replace(LABEL, max_length=9, columns=columns), inputs=())
     plan = make_plan([("a.csv", "csv", [RowRange(first_row=0, num_rows=len(split)) for split in splits])])
     claim_output(layout, job, overwrite=False)
     label_schema = schema.label_schema(num_labels=2, with_pair=with_pair)
@@ -41,7 +44,7 @@ def write_labels(
         numbers = range(len(texts), len(texts) + len(split))
         mine = [f"text {number if distinct is None else number % distinct}" for number in numbers]
         pairs = [f"pair of {text}" for text in mine]
-        columns = {
+        values = {
             "source": source_column("a.csv", len(mine)),
             "row": pa.array(numbers, pa.int64()),
             "text": pa.array(mine, pa.string()),
@@ -55,7 +58,7 @@ def write_labels(
             "num_tokens": pa.array([n % 7 + 2 for n in numbers], pa.int32()),
             "truncated": pa.array([False] * len(mine)),
         }
-        table = pa.table([columns[name] for name in label_schema.names], schema=label_schema)
+        table = pa.table([values[name] for name in label_schema.names], schema=label_schema)
         with ShardWriter(
             layout, item.shard_name, with_metadata(label_schema, {"fingerprint": job.fingerprint})
         ) as shard:
@@ -63,7 +66,7 @@ def write_labels(
             counts = Counter(split)
             shard.add_counts({"rejected": 0, "train": counts["train"], "calibration": counts["calibration"]})
         texts += mine
-    commit(layout, job, plan, labels=("a", "b"), environment={})
+    commit(layout, job, plan, labels=("a", "b"), versions={}, build=label_manifest)
     return texts
 
 
@@ -190,6 +193,12 @@ def test_what_is_not_finished_is_refused(tmp_path: Path):
     with pytest.raises(
         ArtifactError, match="is not finished; run its `fastbert-jobs label-teacher` command again"
     ):
+        SoftLabels.open(str(tmp_path))
+
+
+def test_the_output_of_another_command_is_refused(tmp_path: Path):
+    done(OutputLayout(str(tmp_path)), job())
+    with pytest.raises(ArtifactError, match="was written by `score`, not by `label-teacher`"):
         SoftLabels.open(str(tmp_path))
 
 

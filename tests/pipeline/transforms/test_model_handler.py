@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -5,11 +6,13 @@ import numpy as np
 import pytest
 from apache_beam.ml.inference.base import PredictionResult, RunInference
 
-from model.errors import ParameterError
+from model.engine.execution import Precision, resolve_execution
+from model.errors import ArtifactError, ParameterError
+from model.exits.binding import running_as
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from pipeline.transforms.model_handler import Answer, FastBertModelHandler, Text
-from tests.job_fixtures import LABELS, make_texts, plain_logits, softmax
+from tests.job_fixtures import LABELS, MAX_LENGTH, make_texts, plain_logits, softmax
 
 TEXTS = list(dict.fromkeys(make_texts(40)))
 
@@ -82,3 +85,34 @@ def test_the_size_of_a_batch_is_that_of_its_texts():
 def test_a_speed_outside_the_unit_interval_is_refused_before_the_pipeline_runs():
     with pytest.raises(ParameterError, match=r"`speed` 1.5 is outside \[0, 1\]"):
         FastBertModelHandler("anywhere", speed=1.5)
+
+
+def calibrated(model: FastBertForSequenceClassification, precision: Precision, **changes: str) -> ExitPolicy:
+    """A policy that is calibrated for a model on a CPU."""
+    engine = model.engine(resolve_execution(precision, device="cpu"))
+    calibrated_for = replace(running_as(engine, MAX_LENGTH), **changes)
+    return replace(ExitPolicy.from_speed(0.7, num_layers=3), calibrated_for=calibrated_for)
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_a_calibrated_policy_says_the_precision(fastbert: Path, precision: Precision):
+    model = FastBertForSequenceClassification.from_pretrained(fastbert)
+    handler = FastBertModelHandler(str(fastbert), policy=calibrated(model, precision))
+    assert handler.load_model().engine.execution.precision == precision
+    assert len(answers(handler, [*TEXTS])) == len(TEXTS)
+
+
+def test_another_models_calibrated_policy_is_refused(fastbert: Path):
+    model = FastBertForSequenceClassification.from_pretrained(fastbert)
+    handler = FastBertModelHandler(
+        str(fastbert), policy=calibrated(model, Precision.FP32, model_hash="0" * 64)
+    )
+    with pytest.raises(ArtifactError, match="calibrated for another model"):
+        handler.run_inference(["echo"], handler.load_model())
+
+
+def test_a_precision_that_the_policy_is_not_calibrated_for_is_refused(fastbert: Path):
+    model = FastBertForSequenceClassification.from_pretrained(fastbert)
+    handler = FastBertModelHandler(str(fastbert), policy=calibrated(model, Precision.FP32), precision="bf16")
+    with pytest.raises(ArtifactError, match=r"precision \(bf16, calibrated for fp32\)"):
+        handler.run_inference(["echo"], handler.load_model())

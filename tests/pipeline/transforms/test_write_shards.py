@@ -2,8 +2,9 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -13,26 +14,45 @@ import torch
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.testing.util import assert_that, equal_to
 
+from model.errors import CheckpointError
 from pipeline.contract import schema
+from pipeline.contract.columns import Columns
+from pipeline.contract.job import LabelSettings
 from pipeline.contract.layout import OutputLayout
+from pipeline.contract.manifest import LabelManifest, read_manifest
 from pipeline.contract.plan import WorkItem
 from pipeline.contract.shards import Counts, read_footer
-from pipeline.reading.inputs import Columns, inspect_inputs
+from pipeline.reading.inputs import ReadOptions, inspect_inputs
 from pipeline.transforms import write_shards
-from pipeline.transforms.write_shards import ReadOptions, ShardJob, WriteShards, write_shard
+from pipeline.transforms.corpus_job import CorpusJob
+from pipeline.transforms.loaded_models import hold
+from pipeline.transforms.write_shards import RunCorpusJob, ShardReport, WriteShards, write_shard
 from tests.job_fixtures import make_texts, read_rejected, snapshot, write_tsv
 
 TEXTS = ["one", "", "three", "four", " ", "six", "seven"]
+
+READING = ReadOptions(columns=Columns(text="text"), id_type=None, kept=(), rows_per_shard=100)
 
 
 @dataclass(frozen=True)
 class ShoutTask:
     """A job without a model: texts in capitals."""
 
-    reading: ReadOptions = field(
-        default_factory=lambda: ReadOptions(columns=Columns(text="text"), id_type=None)
-    )
+    reading: ReadOptions = READING
     fails_at: str = ""
+    mistake_at: str = ""
+    labels: tuple[str, ...] = ("a", "b")
+
+    @property
+    def settings(self) -> LabelSettings:
+        return LabelSettings(
+            model_hash=f"{self.fails_at}{self.mistake_at}", device="cpu", precision="fp32", backend="torch",
+            max_length=5, columns=self.reading.columns, rows_per_shard=self.reading.rows_per_shard,
+            calibration_fraction=0.0,
+        )  # fmt: skip
+
+    def manifest(self, **fields: Any) -> LabelManifest:
+        return LabelManifest(**fields, teacher="nobody")
 
     @property
     def schema(self) -> pa.Schema:
@@ -45,17 +65,30 @@ class ShoutTask:
         texts = rows[schema.INPUT_TEXT].to_pylist()
         if self.fails_at in texts:
             raise KeyError(self.fails_at)
+        if self.mistake_at in texts:
+            raise CheckpointError(f"{self.mistake_at!r} is a mistake; cure it")
         shouts = [text.upper() + loaded for text in texts]
         table = pa.table([rows["row"], shouts], schema=self.schema)
         return table, {"letters": sum(map(len, texts)), "windows": 1}
 
 
-def items_of(path: Path, rows_per_shard: int = 100) -> list[WorkItem]:
-    return list(inspect_inputs([str(path)], Columns(text="text"), rows_per_shard=rows_per_shard).plan().items)
+def shard_job(
+    output: Path, path: Path | None = None, task: ShoutTask | None = None, *, rows_per_shard: int = 100
+) -> CorpusJob[LabelManifest]:
+    """A job on the rows of `path`, the fixture's by default."""
+    path = output.parent / "rows.tsv" if path is None else path
+    inputs = inspect_inputs([str(path)], Columns(text="text"), rows_per_shard=rows_per_shard)
+    return CorpusJob(task=task or ShoutTask(), inputs=inputs, output=str(output))
 
 
-def shard_job(output: Path, task: ShoutTask | None = None) -> ShardJob[str]:
-    return ShardJob(task=task or ShoutTask(), output=str(output), metadata={"fingerprint": "f00"})
+def items_of(job: CorpusJob[LabelManifest]) -> list[WorkItem]:
+    return list(job.plan.items)
+
+
+def done(job: CorpusJob[LabelManifest], loaded: str = "!") -> ShardReport:
+    """Do the only item of a job."""
+    (item,) = job.plan.items
+    return write_shard(job, item, loaded)
 
 
 @pytest.fixture
@@ -64,8 +97,9 @@ def rows(tmp_path: Path) -> Path:
 
 
 def test_every_row_is_in_the_shard_or_rejected(tmp_path: Path, rows: Path):
-    (item,) = items_of(rows)
-    report = write_shard(shard_job(tmp_path / "out"), item, "!")
+    job = shard_job(tmp_path / "out")
+    (item,) = items_of(job)
+    report = done(job)
     assert report.name == item.shard_name
     assert report.counts == {"rows": 5, "rejected": 2, "letters": 20, "windows": 1}
     shard = pq.read_table(tmp_path / "out" / item.shard_name)
@@ -74,25 +108,23 @@ def test_every_row_is_in_the_shard_or_rejected(tmp_path: Path, rows: Path):
     assert read_rejected(tmp_path / "out") == [(str(rows), 1, "empty", b""), (str(rows), 4, "empty", b" ")]
     footer = read_footer(OutputLayout(str(tmp_path / "out")), item.shard_name)
     assert footer is not None
-    assert (footer.fingerprint, footer.num_rows) == ("f00", 5)
+    assert (footer.fingerprint, footer.num_rows) == (job.description.fingerprint, 5)
     assert footer.counts == {"rejected": 2, "letters": 20, "windows": 1}
 
 
 def test_a_huge_item_is_done_a_window_at_a_time(tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch):
-    (item,) = items_of(rows)
-    whole = write_shard(shard_job(tmp_path / "whole"), item, "!")
+    whole = done(shard_job(tmp_path / "whole"))
     monkeypatch.setattr(write_shards, "WINDOW_ROWS", 2)
-    windowed = write_shard(shard_job(tmp_path / "windows"), item, "!")
+    windowed = done(shard_job(tmp_path / "windows"))
     assert windowed.counts == {**whole.counts, "windows": 4}
-    one, two = (tmp_path / name / item.shard_name for name in ("whole", "windows"))
+    one, two = (tmp_path / name / whole.name for name in ("whole", "windows"))
     assert pq.read_table(one).equals(pq.read_table(two))
     assert read_rejected(tmp_path / "whole") == read_rejected(tmp_path / "windows")
 
 
 def test_without_rejected_rows_there_is_no_file_of_them(tmp_path: Path):
-    (item,) = items_of(write_tsv(tmp_path / "rows.tsv", {"text": ["a", "b"]}))
-    write_shard(shard_job(tmp_path / "out"), item, "!")
-    assert snapshot(tmp_path / "out").keys() == {item.shard_name}
+    report = done(shard_job(tmp_path / "out", write_tsv(tmp_path / "good.tsv", {"text": ["a", "b"]})))
+    assert snapshot(tmp_path / "out").keys() == {report.name}
 
 
 def test_rejected_rows_are_in_place_before_the_shard_is(
@@ -106,32 +138,29 @@ def test_rejected_rows_are_in_place_before_the_shard_is(
         rename(sources, targets)
 
     monkeypatch.setattr(FileSystems, "rename", staticmethod(spy))
-    (item,) = items_of(rows)
-    write_shard(shard_job(tmp_path / "out"), item, "!")
-    assert renamed == [f"rejected/{item.shard_name}", item.shard_name]
+    report = done(shard_job(tmp_path / "out"))
+    assert renamed == [f"rejected/{report.name}", report.name]
 
 
 def test_an_item_that_fails_leaves_nothing(tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(write_shards, "WINDOW_ROWS", 2)
-    (item,) = items_of(rows)
     with pytest.raises(KeyError, match="seven"):
-        write_shard(shard_job(tmp_path / "out", ShoutTask(fails_at="seven")), item, "!")
+        done(shard_job(tmp_path / "out", task=ShoutTask(fails_at="seven")))
     assert snapshot(tmp_path / "out") == {}
 
 
 def test_a_doubled_item_replaces_its_shard_by_equal_bytes(tmp_path: Path, rows: Path):
-    (item,) = items_of(rows)
-    write_shard(shard_job(tmp_path / "out"), item, "!")
+    job = shard_job(tmp_path / "out")
+    done(job)
     before = snapshot(tmp_path / "out")
-    write_shard(shard_job(tmp_path / "out"), item, "!")
+    done(job)
     assert snapshot(tmp_path / "out") == before
 
 
 def test_no_rows_make_an_empty_shard(tmp_path: Path):
-    (item,) = items_of(write_tsv(tmp_path / "rows.tsv", {"text": []}))
-    report = write_shard(shard_job(tmp_path / "out"), item, "!")
+    report = done(shard_job(tmp_path / "out", write_tsv(tmp_path / "none.tsv", {"text": []})))
     assert report.counts == {"rows": 0, "rejected": 0}
-    assert pq.read_table(tmp_path / "out" / item.shard_name).schema.names == ["row", "shout"]
+    assert pq.read_table(tmp_path / "out" / report.name).schema.names == ["row", "shout"]
 
 
 @contextmanager
@@ -142,9 +171,10 @@ def running() -> Iterator[beam.Pipeline]:
 
 def test_the_graph_reports_every_item(tmp_path: Path):
     texts = make_texts(50)
-    items = items_of(write_tsv(tmp_path / "rows.tsv", {"text": texts}), rows_per_shard=7)
+    job = shard_job(tmp_path / "out", write_tsv(tmp_path / "many.tsv", {"text": texts}), rows_per_shard=7)
+    items = items_of(job)
     with running() as pipeline:
-        reports = pipeline | beam.Create(items) | WriteShards(shard_job(tmp_path / "out"))
+        reports = pipeline | beam.Create(items) | WriteShards(job)
         assert_that(reports | beam.Map(lambda r: r.name), equal_to([item.shard_name for item in items]))
     shards = pa.concat_tables(pq.read_table(path) for path in sorted((tmp_path / "out").glob("part-*")))
     assert shards["row"].to_pylist() == list(range(50))
@@ -152,8 +182,9 @@ def test_the_graph_reports_every_item(tmp_path: Path):
 
 
 def test_the_graph_counts_rows_as_metrics(tmp_path: Path, rows: Path):
+    job = shard_job(tmp_path / "out", rows_per_shard=2)
     pipeline = beam.Pipeline(runner="FnApiRunner")
-    _ = pipeline | beam.Create(items_of(rows, 2)) | WriteShards(shard_job(tmp_path / "out"))
+    _ = pipeline | beam.Create(items_of(job)) | WriteShards(job)
     result = pipeline.run()
     result.wait_until_finish()
     found = {counter.key.metric.name: counter.result for counter in result.metrics().query()["counters"]}
@@ -169,18 +200,88 @@ def test_a_process_loads_once_and_only_if_it_has_work(
 ):
     loads: list[int] = []
     monkeypatch.setattr(ShoutTask, "load", lambda self: loads.append(1) or "!")
+    job = shard_job(tmp_path / "out", task=ShoutTask(labels=("of", "this test")), rows_per_shard=2)
     with running() as pipeline:
-        _ = pipeline | beam.Create(items_of(rows, 2)) | WriteShards(shard_job(tmp_path / "out"))
+        _ = pipeline | beam.Create(items_of(job)) | WriteShards(job)
     assert len(loads) == 1
     with running() as pipeline:
-        _ = pipeline | beam.Create([]) | WriteShards(shard_job(tmp_path / "out"))
+        _ = pipeline | beam.Create([]) | WriteShards(job)
     assert len(loads) == 1
 
 
-def test_a_transform_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_what_the_driver_holds_is_not_loaded_again(
+    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ShoutTask, "load", lambda self: pytest.fail("it is loaded already"))
+    job = shard_job(tmp_path / "out", task=ShoutTask(labels=("of", "the driver")))
+    job = replace(job, holder=hold(job.task, "?"))
+    with running() as pipeline:
+        _ = pipeline | beam.Create(items_of(job)) | WriteShards(job)
+    (item,) = items_of(job)
+    assert pq.read_table(tmp_path / "out" / item.shard_name)["shout"].to_pylist()[0] == "ONE?"
+
+
+def test_a_users_mistake_is_left_for_the_driver_and_nothing_else_is_begun(tmp_path: Path):
+    texts = [f"text {number}" for number in range(10)]
+    path = write_tsv(tmp_path / "many.tsv", {"text": texts})
+    job = shard_job(tmp_path / "out", path, ShoutTask(mistake_at="text 5"), rows_per_shard=1)
+    job.claim()
+    with running() as pipeline:
+        reports = pipeline | beam.Create(items_of(job)) | WriteShards(job)
+        # One bundle after another, in order: those before the mistake are done, those after it are not.
+        assert_that(reports | beam.Map(lambda r: r.counts["rows"]) | beam.CombineGlobally(sum), equal_to([5]))
+    assert len(job.layout.finished_shards()) == 5
+    with pytest.raises(CheckpointError) as error:
+        job.commit()
+    assert str(error.value) == "'text 5' is a mistake; cure it"
+    assert not (tmp_path / "out" / "_MANIFEST.json").exists()
+
+
+def test_a_mended_job_goes_on_and_leaves_no_trace_of_the_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_tsv(tmp_path / "many.tsv", {"text": ["a", "b", "c"]})
+    job = shard_job(tmp_path / "out", path, rows_per_shard=1)
+    process = ShoutTask.process
+
+    def fail_at_b(self: ShoutTask, rows: pa.Table, source: str, loaded: str) -> tuple[pa.Table, Counts]:
+        if "b" in rows[schema.INPUT_TEXT].to_pylist():
+            raise CheckpointError("not yet")
+        return process(self, rows, source, loaded)
+
+    monkeypatch.setattr(ShoutTask, "process", fail_at_b)
+    with pytest.raises(CheckpointError, match="not yet"), running() as pipeline:
+        _ = pipeline | RunCorpusJob(job)
+    monkeypatch.undo()
+    assert job.pending(job.claim()) == items_of(job)[1:]
+    with running() as pipeline:
+        _ = pipeline | RunCorpusJob(job)
+    with running() as pipeline:
+        _ = pipeline | RunCorpusJob(replace(job, output=str(tmp_path / "whole")))
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
+
+
+def test_a_defect_of_ours_ends_the_pipeline_as_it_is(tmp_path: Path, rows: Path):
+    job = shard_job(tmp_path / "out", task=ShoutTask(fails_at="seven"))
+    with pytest.raises(KeyError, match="seven"), running() as pipeline:
+        _ = pipeline | RunCorpusJob(job)
+
+
+def test_a_whole_job_returns_its_manifest(tmp_path: Path, rows: Path):
+    job = shard_job(tmp_path / "out", rows_per_shard=3)
+    with running() as pipeline:
+        manifests = pipeline | RunCorpusJob(job)
+        assert_that(manifests | beam.Map(lambda m: (m.counts["rows"], len(m.shards))), equal_to([(5, 3)]))
+    assert read_manifest(job.layout, LabelManifest).counts["rejected"] == 2
+    assert not (tmp_path / "out" / "_temporary").exists()
+
+
+def test_a_transform_leaves_the_environment_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: Path
+):
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     before = dict(os.environ)
-    WriteShards(shard_job(tmp_path))
+    WriteShards(shard_job(tmp_path / "out"))
     assert dict(os.environ) == before
 
 
@@ -195,9 +296,10 @@ def test_workers_compute_on_the_jobs_threads_and_the_process_gets_its_own_back(
     threads: list[int] = []
     monkeypatch.setattr(ShoutTask, "load", lambda self: threads.append(torch.get_num_threads()) or "!")
     before = threads_of_a_new_thread()
+    job = shard_job(tmp_path / "out", task=ShoutTask(labels=("of", "threads")))
+    job = replace(job, torch_threads=before + 3)
     with running() as pipeline:
-        job = replace(shard_job(tmp_path / "out"), torch_threads=before + 3)
-        _ = pipeline | beam.Create(items_of(rows)) | WriteShards(job)
+        _ = pipeline | beam.Create(items_of(job)) | WriteShards(job)
     assert threads == [before + 3]
     assert threads_of_a_new_thread() == before
 
@@ -205,6 +307,7 @@ def test_workers_compute_on_the_jobs_threads_and_the_process_gets_its_own_back(
 def test_workers_keep_what_operators_free(tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch):
     calls: list[None] = []
     monkeypatch.setattr(write_shards, "disable_malloc_trim", lambda: calls.append(None))
+    job = shard_job(tmp_path / "out")
     with running() as pipeline:
-        _ = pipeline | beam.Create(items_of(rows)) | WriteShards(shard_job(tmp_path / "out"))
+        _ = pipeline | beam.Create(items_of(job)) | WriteShards(job)
     assert calls

@@ -1,0 +1,5 @@
+"""`python -m jobs`: the same as `fastbert-jobs`."""
+
+from jobs.cli import main
+
+main()

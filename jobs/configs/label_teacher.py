@@ -1,0 +1,55 @@
+"""Configuration of `label-teacher`."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import typer
+
+from jobs.configs.options import (
+    IdColumn,
+    Input,
+    InputFormat,
+    MaxRejected,
+    Output,
+    Overwrite,
+    Precision,
+    RowsPerShard,
+    TextColumn,
+    TextPairColumn,
+)
+from jobs.configs.runner import RunnerConfig
+from model.checks import check_fraction
+from pipeline.contract import defaults
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTeacherConfig:
+    """Run the teacher over a corpus: soft labels in Parquet shards."""
+
+    input: Input
+    text_column: TextColumn
+    teacher: Annotated[str, typer.Option(help="Fine-tuned classifier: a directory or a hub name.")]
+    output: Output
+    text_pair_column: TextPairColumn = None
+    id_column: IdColumn = None
+    rows_per_shard: RowsPerShard = defaults.ROWS_PER_SHARD
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens a text is cut to; by default the teacher's, at most 512.")
+    ] = None
+    calibration_fraction: Annotated[
+        float, typer.Option(help="Share of the texts that training never sees.")
+    ] = defaults.CALIBRATION_FRACTION
+    precision: Precision = "auto"
+    format: InputFormat = None
+    max_rejected: MaxRejected = 1.0
+    overwrite: Overwrite = False
+    runner: RunnerConfig = field(default_factory=RunnerConfig)
+
+    def __post_init__(self) -> None:
+        """Check the shares.
+
+        Raises:
+            ParameterError: naming the option and the rule.
+        """
+        check_fraction("calibration_fraction", self.calibration_fraction)
+        check_fraction("max_rejected", self.max_rejected)

@@ -1,0 +1,31 @@
+"""Options that several commands share, and the values that some of them take."""
+
+from typing import Annotated, Literal
+
+import typer
+
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+FormatName = Literal["parquet", "jsonl", "csv", "tsv"]
+KlDirectionName = Literal["teacher-student", "student-teacher"]
+
+Input = Annotated[
+    tuple[str, ...], typer.Option(help="Files to read: a path, glob or directory; may be repeated.")
+]
+TextColumn = Annotated[str, typer.Option(help="Column to classify.")]
+TextPairColumn = Annotated[str | None, typer.Option(help="Second text, for a model of sentence pairs.")]
+IdColumn = Annotated[str | None, typer.Option(help="Column passed through as `id`.")]
+InputFormat = Annotated[
+    FormatName | None, typer.Option(help="Format of the input; by default its extension says.")
+]
+Output = Annotated[str, typer.Option(help="Directory to write.")]
+RowsPerShard = Annotated[int, typer.Option(help="Most rows of a shard, the unit of work and of resuming.")]
+Precision = Annotated[
+    PrecisionName, typer.Option(help="auto: bf16 where the processor has it; else fp32, fp16 on a GPU.")
+]
+MaxRejected = Annotated[float, typer.Option(help="Fail if a larger share of the rows is rejected.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete what another run left in the output.")]
+Epochs = Annotated[int, typer.Option(help="Passes over the rows.")]
+LearningRate = Annotated[float, typer.Option(help="Highest learning rate.")]
+BatchSize = Annotated[int, typer.Option(help="Texts per step.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same weights.")]
+FastBert = Annotated[str, typer.Option(help="FastBERT checkpoint: a directory or a hub name.")]

@@ -1,0 +1,1 @@
+"""Layers and branches over packed texts: no padding, fused products."""

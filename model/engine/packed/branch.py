@@ -1,0 +1,81 @@
+"""A branch over packed texts, its linear layers folded into as few as there can be."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from model.engine.execution import Execution
+from model.engine.frozen_copy import frozen_copy
+from model.engine.fused_linear import LinearType
+from model.engine.packed.layers import linear_of
+from model.network.branch import BranchClassifier
+from model.tokens.packing import MicroBatch
+
+
+class PackedBranch:
+    """A `BranchClassifier` made ready: the same answers from five products.
+
+    Between query and key layer, and between value layer and attention output, stands nothing that is not
+    linear: each pair is one matrix per head.
+    """
+
+    @torch.no_grad()
+    def __init__(self, branch: BranchClassifier, linear: LinearType) -> None:
+        """Fold and make ready what `branch` consists of, on its device and in its dtype."""
+        heads, width = branch.num_heads, branch.query.in_features
+        # In float64, so that folding rounds once and equal branches are equal to the bit.
+        dtype = branch.query.weight.dtype
+
+        def by_head(layer: nn.Linear) -> Tensor:
+            return layer.weight.double().view(heads, -1, width)
+
+        scale = (width // heads) ** -0.5
+        query_bias = branch.query.bias.double().view(heads, -1)
+        query_weight = torch.einsum("hdw,hdv->hwv", by_head(branch.key), by_head(branch.query)) * scale
+        folded_bias = torch.einsum("hdw,hd->hw", by_head(branch.key), query_bias) * scale
+        output = branch.attention_output.weight.double()
+        output_by_head = output.view(width, heads, -1)
+        output_weight = torch.einsum("ohd,hdw->ohw", output_by_head, by_head(branch.value))
+        output_bias = output @ branch.value.bias.double() + branch.attention_output.bias.double()
+
+        self._heads = heads
+        self._narrow = linear(branch.narrow.weight, branch.narrow.bias, nn.Tanh())
+        self._project_query = linear(query_weight.flatten(0, 1).to(dtype), folded_bias.flatten().to(dtype))
+        self._attention_output = linear(output_weight.flatten(1).to(dtype), output_bias.to(dtype))
+        self._dense = linear(branch.dense.weight, branch.dense.bias, nn.Tanh())
+        self._classifier = linear(branch.classifier.weight, branch.classifier.bias)
+
+    def attend(self, states: Tensor, batch: MicroBatch) -> Tensor:
+        """Return what every head sees of its text, (rows, heads * width); see `BranchClassifier.attend`.
+
+        Args:
+            states: (tokens or more, hidden_size) of the micro-batch, contiguous.
+            batch: its texts.
+        """
+        narrow = self._narrow(states)[: batch.num_real_tokens]
+        first = narrow.index_select(0, batch.first_tokens(narrow.device))
+        query = self._project_query(first).view(len(first), self._heads, -1)
+        # In float32: for products as small as these a format of 16 bits pays on no device.
+        padded = batch.pad(narrow.float())
+        context = BranchClassifier.attend(query.float(), padded, batch.attention_mask(narrow.device))
+        return context.flatten(1).to(states.dtype)
+
+    def classify(self, context: Tensor) -> Tensor:
+        """Return (rows, num_labels) float32 logits from what `attend` returned."""
+        return self._classifier(self._dense(self._attention_output(context))).float()
+
+
+def pack_branches(branches: Iterable[nn.Module], execution: Execution) -> list[PackedBranch]:
+    """Return branches made ready for what `execution` says; the caller's stay as they are.
+
+    Args:
+        branches: `BranchClassifier`s, on any device and in any dtype.
+        execution: what to run on.
+    """
+    packed = []
+    for branch in branches:
+        assert isinstance(branch, BranchClassifier)
+        frozen = frozen_copy(branch, device=execution.device, dtype=execution.dtype)
+        packed.append(PackedBranch(frozen, linear_of(execution.backend)))
+    return packed

@@ -1,0 +1,74 @@
+"""A model's layers over packed texts, trusted only after they have agreed with the plain ones."""
+
+import logging
+from collections.abc import Iterator
+from functools import cache, partial
+
+import numpy as np
+import torch
+
+from model.engine.execution import Backend, Execution
+from model.engine.fused_linear import LinearType, OneDnnLinear, TorchLinear
+from model.engine.packed.block import LastPackedBlock, PackedBlock
+from model.network.backbones.adapter import BackboneAdapter
+from model.tokens.packing import micro_batches
+
+_LOGGER = logging.getLogger(__name__)
+# How far a packed layer's states may be from the plain layer's, as a share of the largest.
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
+def linear_of(backend: Backend) -> LinearType:
+    """Return how a backend computes products."""
+    return OneDnnLinear if backend is Backend.ONEDNN else TorchLinear
+
+
+@torch.no_grad()
+def pack_layers(adapter: BackboneAdapter, execution: Execution) -> list[list[PackedBlock]]:
+    """Return each layer's packed blocks; none at all where the backend is not for such a model.
+
+    Args:
+        adapter: of a model on the device and in the dtype of `execution`.
+        execution: what to run on.
+    """
+    blocks = [adapter.blocks(index) for index in range(len(adapter.layers))]
+    if execution.backend is Backend.HUGGING_FACE or not blocks[0]:
+        return []
+    if execution.device != "cpu" and (
+        # What torch's variable-length attention does not take.
+        execution.dtype is torch.float32 or adapter.attention_bias(1) is not None
+    ):
+        return []
+    num_heads, linear = adapter.model.config.num_attention_heads, linear_of(execution.backend)
+    # Layers that share their weights share what is made of them.
+    pack = cache(partial(PackedBlock, num_heads=num_heads, linear=linear))
+    layers = [[pack(block) for block in layer] for layer in blocks]
+    layers[-1] = [*layers[-1][:-1], LastPackedBlock(blocks[-1][-1], num_heads=num_heads, linear=linear)]
+    for index, error in enumerate(_max_relative_errors(adapter, layers, execution), start=1):
+        if not error <= _TOLERANCE[execution.dtype]:
+            _LOGGER.warning(
+                "plain layers are used, since layer %d computed by %s is off by %.1e of its largest value",
+                *(index, execution.backend, error),
+            )
+            return []
+    return layers
+
+
+def _max_relative_errors(
+    adapter: BackboneAdapter, layers: list[list[PackedBlock]], execution: Execution
+) -> Iterator[float]:
+    """Yield each packed layer's largest error on a few random states, as a share of the largest value."""
+    lengths = np.array([7, 4, 4, 1])
+    (batch,) = micro_batches(lengths, 100)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(int(lengths.sum()), adapter.model.config.hidden_size, generator=generator)
+    states = hidden.to(execution.device, execution.dtype)
+    padded = batch.pad(states)
+    inputs = adapter.layer_inputs(padded, batch.attention_mask(states.device))
+    for index, blocks in enumerate(layers):
+        plain = adapter.run_layer(index, padded, inputs)
+        expected = batch.unpad(plain) if index < len(layers) - 1 else plain[:, 0]
+        packed = states
+        for block in blocks:
+            packed = block(packed, batch, adapter.attention_bias)
+        yield float((packed.float() - expected.float()).abs().max() / expected.float().abs().max())

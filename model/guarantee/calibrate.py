@@ -1,0 +1,125 @@
+"""From a FastBERT, texts that it never saw and the teacher's answers to them: its exits, calibrated."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.cost.flops import fastbert_flops
+from model.cost.latency import measure_cost
+from model.engine.engine import Engine
+from model.engine.execution import Execution, check_finite, resolve_execution
+from model.errors import CheckpointError
+from model.exits.binding import running_as
+from model.exits.exit_logits import all_exit_logits
+from model.fastbert import FastBertForSequenceClassification
+from model.guarantee.exit_calibration import SEARCH, ExitCalibration
+from model.guarantee.temperature_scaling import fit_temperature
+from model.network.uncertainty import normalised_entropy
+from model.tokens.tokenization import TokenizedTexts, tokenize
+
+_ROWS_PER_STEP = 2048
+_COST_TOKENS = 1 << 15
+# Rounding in 16 bits moves logits by some hundredths of their spread, another fine-tuning by some tenths.
+_MAX_RELATIVE_LOGIT_ERROR = 0.15
+
+
+def _ignore(num_rows: int) -> None:
+    """Tell nobody how many rows are done."""
+
+
+def calibrate(
+    model: FastBertForSequenceClassification,
+    texts: Sequence[str],
+    teacher_logits: npt.NDArray[np.float32],
+    *,
+    text_pairs: Sequence[str] | None = None,
+    execution: Execution | None = None,
+    on_rows: Callable[[int], None] = _ignore,
+) -> ExitCalibration:
+    """Run all exits over texts that training never saw, and fit a temperature for each.
+
+    Args:
+        model: the FastBERT.
+        texts: distinct ones, exchangeable with the texts to score, in an order that says nothing of them,
+            such as that of their hashes: every second one is for the search, the others test.
+        teacher_logits: (rows, num_labels) of the model's own backbone at full depth.
+        text_pairs: the second text of each pair, for a model of pairs.
+        execution: what to run on; what is found holds for it alone. None for this machine's default.
+        on_rows: told how many rows are done.
+
+    Raises:
+        CheckpointError: if an answer is not finite, or `teacher_logits` are another model's.
+    """
+    engine = model.engine(execution or resolve_execution())
+    max_length = model.config.max_length
+    tokenized = tokenize(model.tokenizer, texts, text_pairs, max_length=max_length)
+    logits = _run_all_exits(engine, tokenized, on_rows)
+    check_same_model(logits[:, -1], teacher_logits)
+    teacher_labels = teacher_logits.argmax(axis=1).astype(np.int64)
+    temperatures = tuple(
+        fit_temperature(logits[SEARCH, layer], teacher_labels[SEARCH])
+        for layer in range(engine.num_layers - 1)
+    )
+    flops = fastbert_flops(model.config)
+    step = max(1, len(tokenized.input_ids) // _COST_TOKENS)
+    return ExitCalibration(
+        labels=model.labels,
+        num_tokens=tokenized.lengths,
+        teacher_labels=teacher_labels,
+        logits=logits,
+        uncertainty=exit_uncertainty(logits, temperatures),
+        temperatures=temperatures,
+        flops=flops,
+        cost=measure_cost(engine, tokenized.take(np.arange(0, len(tokenized), step)), flops),
+        calibrated_for=running_as(engine, max_length),
+    )
+
+
+def _run_all_exits(
+    engine: Engine, texts: TokenizedTexts, on_rows: Callable[[int], None]
+) -> npt.NDArray[np.float32]:
+    """Return (rows, num_layers, num_labels) float32."""
+    logits = np.empty((len(texts), engine.num_layers, len(engine.labels)), dtype=np.float32)
+    for first in range(0, len(texts), _ROWS_PER_STEP):
+        rows = np.arange(first, min(first + _ROWS_PER_STEP, len(texts)))
+        logits[rows] = all_exit_logits(engine, texts.take(rows))
+        on_rows(int(rows[-1]) + 1)
+    check_finite(logits.reshape(len(texts), -1))
+    return logits
+
+
+def check_same_model(full_depth: npt.NDArray[np.float32], teacher_logits: npt.NDArray[np.float32]) -> None:
+    """Refuse soft labels that are not what the model's own last layer answers.
+
+    Args:
+        full_depth: (rows, num_labels) of the model.
+        teacher_logits: (rows, num_labels) of the soft labels.
+
+    Raises:
+        CheckpointError: if they are further apart than another number format explains.
+    """
+    check_finite(teacher_logits)
+    spread = float(np.sqrt(np.mean((teacher_logits - teacher_logits.mean(axis=0)) ** 2)))
+    apart = float(np.sqrt(np.mean((full_depth - teacher_logits) ** 2)))
+    if apart > _MAX_RELATIVE_LOGIT_ERROR * max(spread, 1e-6):
+        disagreement = float(np.mean(full_depth.argmax(axis=1) != teacher_logits.argmax(axis=1)))
+        raise CheckpointError(
+            "`teacher_logits` are another model's answers: at full depth this one gives other logits, and "
+            f"another label to {disagreement:.1%} of the texts; label with the model's own backbone"
+        )
+
+
+def exit_uncertainty(
+    logits: npt.NDArray[np.float32], temperatures: tuple[float, ...]
+) -> npt.NDArray[np.float32]:
+    """Return every exit's uncertainty as the layer sweep computes it, (rows, num_layers) float32.
+
+    Args:
+        logits: (rows, num_layers, num_labels).
+        temperatures: (num_layers - 1,) of the branches; the last layer has 1.
+    """
+    scales = torch.tensor([*temperatures, 1.0], dtype=torch.float32)[:, None]
+    uncertainty: npt.NDArray[np.float32] = normalised_entropy(torch.from_numpy(logits) / scales).numpy()
+    return uncertainty

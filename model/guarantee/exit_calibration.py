@@ -1,0 +1,222 @@
+"""What a model's exits answer to texts that training never saw, and the policies that this allows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from model.checks import DEFAULT_CONFIDENCE, check_confidence
+from model.cost.flops import FlopsModel
+from model.cost.latency import RunCost
+from model.errors import ParameterError
+from model.exits.policy import CalibratedFor
+from model.guarantee.binomial import p_value, rows_needed
+from model.guarantee.calibrated_policy import CalibratedPolicy
+from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
+from model.guarantee.risk_control import RiskConstraint, RiskEstimate, candidate_thresholds, certify
+from model.guarantee.target_speedup import highest_saved_compute, thresholds_for_speedup
+from model.guarantee.temperature_scaling import ExitReliability, exit_reliability
+from model.messages import format_labels
+
+# Every second row, since they stand in the order of their hashes.
+SEARCH, TEST = slice(0, None, 2), slice(1, None, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitCalibration:
+    """What `calibrate` found out about one model in one precision on one backend.
+
+    Rows are distinct texts in the order of their hashes. Every second one is for the search, the others test
+    what it finds; so both halves are drawn by hash.
+
+    Attributes:
+        labels: label names in the order of the logits.
+        num_tokens: (rows,) int64.
+        teacher_labels: (rows,) int64 label ids from the soft labels.
+        logits: (rows, num_layers, num_labels) float32 of every exit, as they come.
+        uncertainty: (rows, num_layers) float32 of every exit, its temperature applied.
+        temperatures: (num_layers - 1,) one per branch, fitted on the search half.
+        flops: of the model.
+        cost: what its parts take here.
+        calibrated_for: model, device, precision, backend and length of all this.
+    """
+
+    labels: tuple[str, ...]
+    num_tokens: npt.NDArray[np.int64]
+    teacher_labels: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.float32]
+    uncertainty: npt.NDArray[np.float32]
+    temperatures: tuple[float, ...]
+    flops: FlopsModel
+    cost: RunCost
+    calibrated_for: CalibratedFor
+
+    def __len__(self) -> int:
+        return len(self.num_tokens)
+
+    @property
+    def num_layers(self) -> int:
+        """Exits, the last layer's included."""
+        return self.flops.num_layers
+
+    @cached_property
+    def flops_outcomes(self) -> ExitOutcomes:
+        """Outcomes whose costs are FLOPs: saved compute, as `audit` counts it."""
+        return ExitOutcomes(
+            uncertainty=self.uncertainty[:, :-1],
+            disagrees=self.logits.argmax(axis=2) != self.teacher_labels[:, None],
+            layer_cost=self.flops.to_layers(self.num_tokens).astype(np.float64),
+            branch_cost=self.flops.branch(self.num_tokens).astype(np.float64),
+            teacher_labels=self.teacher_labels,
+        )
+
+    @cached_property
+    def latency_outcomes(self) -> ExitOutcomes:
+        """Outcomes whose costs are time: a branch's FLOPs take longer than a layer's."""
+        branch_cost = self.flops_outcomes.branch_cost * self.cost.branch_to_layer_time_per_flop
+        return replace(self.flops_outcomes, branch_cost=branch_cost)
+
+    def policy(
+        self,
+        *,
+        max_disagreement: float | None = None,
+        max_missed: Mapping[str, float] | None = None,
+        target_speedup: float | None = None,
+        confidence: float = DEFAULT_CONFIDENCE,
+    ) -> CalibratedPolicy:
+        """Return the policy for what is asked for, exactly one of `max_disagreement` and `target_speedup`.
+
+        Args:
+            max_disagreement: share of answers that may disagree with the teacher's; certified.
+            max_missed: by label, the share of the rows that the teacher gives it that may get another
+                answer; certified together with `max_disagreement`.
+            target_speedup: saved compute as a multiple of full depth's; not certified.
+            confidence: of the certificate, and of the bounds that are told.
+
+        Raises:
+            ParameterError: if a number is out of range, or there is no such label.
+        """
+        if (max_disagreement is None) == (target_speedup is None):
+            raise ParameterError("give exactly one of `max_disagreement` and `target_speedup`")
+        if max_disagreement is not None:
+            missed = {self._label_id(label): share for label, share in (max_missed or {}).items()}
+            return self._certified_policy(
+                RiskConstraint(max_disagreement=max_disagreement, max_missed=missed, confidence=confidence)
+            )
+        assert target_speedup is not None
+        if max_missed:
+            raise ParameterError("`max_missed` goes with `max_disagreement`")
+        check_confidence(confidence)
+        thresholds = thresholds_for_speedup(
+            target_speedup, self.flops_outcomes.take(SEARCH), self.flops_outcomes
+        )
+        return self._policy(
+            thresholds,
+            f"target speed-up {target_speedup:g}",
+            confidence=confidence,
+            is_certified=False,
+            target_speedup=target_speedup,
+        )
+
+    def _label_id(self, label: str) -> int:
+        if label not in self.labels:
+            raise ParameterError(
+                f"`max_missed` {label}: the model has no such label; it has {format_labels(self.labels)}"
+            )
+        return self.labels.index(label)
+
+    def _certified_policy(self, constraint: RiskConstraint) -> CalibratedPolicy:
+        search, test = self.latency_outcomes.take(SEARCH), self.latency_outcomes.take(TEST)
+        fastest = certify(search, test, constraint)
+        full_depth = np.zeros(self.num_layers - 1, dtype=np.float32)
+        return self._policy(
+            full_depth if fastest is None else fastest.thresholds,
+            constraint.describe(self.labels),
+            confidence=constraint.confidence,
+            missed=tuple(constraint.max_missed),
+            is_certified=fastest is not None,
+            max_disagreement=constraint.max_disagreement,
+            note="" if fastest else explain_failure(constraint, search, test, self.labels),
+        )
+
+    def _policy(
+        self,
+        thresholds: Thresholds,
+        name: str,
+        *,
+        confidence: float,
+        is_certified: bool,
+        missed: tuple[int, ...] = (),
+        max_disagreement: float | None = None,
+        target_speedup: float | None = None,
+        note: str = "",
+    ) -> CalibratedPolicy:
+        test = self.flops_outcomes.take(TEST)
+        disagrees = test.disagrees_at(test.exit_layers(thresholds))
+        return CalibratedPolicy(
+            thresholds=tuple(thresholds.tolist()),
+            temperatures=self.temperatures,
+            name=name,
+            calibrated_for=self.calibrated_for,
+            is_certified=is_certified,
+            saved_compute=test.saved_compute(thresholds),
+            risk=RiskEstimate.from_test_rows(
+                disagrees, test.teacher_labels, labels=missed, confidence=confidence
+            ),
+            num_calibration_rows=len(self),
+            max_disagreement=max_disagreement,
+            target_speedup=target_speedup,
+            note=note,
+        )
+
+    def speed_curve(self, targets: Sequence[float]) -> list[tuple[float, float]]:
+        """Return what thresholds that were set by the search half give on the test half.
+
+        Args:
+            targets: saved compute to ask for; what is out of reach is left out.
+
+        Returns:
+            Pairs of saved compute, asked for and found.
+        """
+        search, test = self.flops_outcomes.take(SEARCH), self.flops_outcomes.take(TEST)
+        highest = highest_saved_compute(search)
+        return [
+            (target, test.saved_compute(thresholds_for_speedup(target, search, search)))
+            for target in targets
+            if target <= highest
+        ]
+
+    def reliability(self) -> list[ExitReliability]:
+        """Return every exit's agreement and calibration error on the test half."""
+        return [
+            exit_reliability(
+                self.logits[TEST, layer],
+                self.teacher_labels[TEST],
+                exit_layer=layer + 1,
+                temperature=temperature,
+            )
+            for layer, temperature in enumerate((*self.temperatures, 1.0))
+        ]
+
+
+def explain_failure(
+    constraint: RiskConstraint, search: ExitOutcomes, test: ExitOutcomes, labels: tuple[str, ...]
+) -> str:
+    """Say in one line why nothing but full depth keeps a constraint, and what would help."""
+    safest = next(iter(candidate_thresholds(search, constraint)), None)
+    if safest is None:
+        return "no exit saves any time: full depth"
+    disagrees = test.disagrees_at(test.exit_layers(safest.thresholds))
+    parts = [("", disagrees, constraint.max_disagreement)]
+    for label, share in constraint.max_missed.items():
+        of_label = disagrees[test.teacher_labels == label]
+        parts.append((f" that the teacher calls {labels[label]}", of_label, share))
+    name, rows, share = max(parts, key=lambda part: p_value(int(part[1].sum()), len(part[1]), part[2]))
+    rate = float(rows.mean()) if len(rows) else 0.0
+    needed = rows_needed(share, constraint.confidence, error_rate=rate if rate < share else 0.0)
+    often = "of which as many disagree" if 0 < rate < share else "none of which disagrees"
+    tested = f"even the safest exits disagree on {rows.sum():,} of {len(rows):,} test rows{name}"
+    takes = f"{share:g} at {constraint.confidence:g} takes {needed:,} test rows{name}"
+    return f"{tested}: full depth; {takes}, {often}, and as many to search with"

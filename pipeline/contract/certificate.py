@@ -1,0 +1,87 @@
+"""The certificate: what a job's calibrated policy promises, and what that rests on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from model.exits.policy import CalibratedFor
+from model.guarantee.calibrated_policy import CalibratedPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelBound:
+    """Disagreements among the test rows that the teacher gives one label.
+
+    Attributes:
+        num_rows: of these rows.
+        num_disagreements: those of them with another answer.
+        upper_bound: share of disagreements that is not exceeded, at the certificate's confidence.
+    """
+
+    num_rows: int
+    num_disagreements: int
+    upper_bound: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What a manifest tells of a calibrated policy.
+
+    Attributes:
+        policy: what was asked for.
+        is_certified: whether that is certified to be kept.
+        max_disagreement: share of answers that may disagree with full depth's; None where it was not asked.
+        target_speedup: saved compute that was asked for, None likewise.
+        confidence: of the certificate and of each bound.
+        num_rows: test rows, which the thresholds were not chosen by.
+        num_disagreements: those of them with another answer than full depth's.
+        upper_bound: share of disagreements that is not exceeded.
+        per_label: the same by label name, of labels that something was asked for.
+        saved_compute: to expect, from the test rows.
+        num_calibration_rows: rows to search and to test with.
+        calibrated_for: model, device, precision, backend and length that it holds for.
+        speed_curve: pairs of saved compute, asked for and found on the test rows.
+        note: what else there is to say; empty for nothing.
+    """
+
+    policy: str
+    is_certified: bool
+    max_disagreement: float | None
+    target_speedup: float | None
+    confidence: float
+    num_rows: int
+    num_disagreements: int
+    upper_bound: float
+    per_label: Mapping[str, LabelBound]
+    saved_compute: float
+    num_calibration_rows: int
+    calibrated_for: CalibratedFor
+    speed_curve: tuple[tuple[float, float], ...]
+    note: str
+
+    @classmethod
+    def of(cls, policy: CalibratedPolicy, labels: tuple[str, ...]) -> "Certificate":
+        """Return the certificate of a policy for a model of `labels`."""
+        risk = policy.risk
+        return cls(
+            policy=policy.name,
+            is_certified=policy.is_certified,
+            max_disagreement=policy.max_disagreement,
+            target_speedup=policy.target_speedup,
+            confidence=risk.confidence,
+            num_rows=risk.num_rows,
+            num_disagreements=risk.num_disagreements,
+            upper_bound=risk.upper_bound,
+            per_label={
+                labels[each.label]: LabelBound(
+                    num_rows=each.num_rows,
+                    num_disagreements=each.num_disagreements,
+                    upper_bound=each.upper_bound,
+                )
+                for each in risk.per_label
+            },
+            saved_compute=policy.saved_compute,
+            num_calibration_rows=policy.num_calibration_rows,
+            calibrated_for=policy.calibrated_for,
+            speed_curve=policy.speed_curve,
+            note=policy.note,
+        )

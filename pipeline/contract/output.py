@@ -1,0 +1,162 @@
+"""Claiming an output directory for a job, and finishing it.
+
+A rerun of the same job goes on where the last one stopped; another job on the same directory is refused.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from apache_beam.io.filesystems import FileSystems
+
+from model.errors import OutputError
+from model.version import NUMERICS_VERSION
+from pipeline.contract.job import JobDescription, differences
+from pipeline.contract.layout import OutputLayout
+from pipeline.contract.manifest import REJECTED, ROWS, AnyManifest, ShardEntry, sum_counts
+from pipeline.contract.plan import Plan
+from pipeline.contract.shards import Counts, ShardFooter, read_footer
+from pipeline.contract.storage import delete_directory, list_files, make_directory, read_json, write_json
+from pipeline.contract.typed_json import write_typed
+
+# Footers read at once: on an object store, most of it is waiting.
+_FOOTER_READERS = 16
+
+
+def claim_output(
+    layout: OutputLayout, job: JobDescription, *, overwrite: bool, versions: str = ""
+) -> set[str]:
+    """Claim an output directory, and return the names of the shards that are finished already.
+
+    Shards that were made with other library versions are removed, to be made again.
+
+    Args:
+        layout: the output directory.
+        job: what is to run there.
+        overwrite: whether our own output there, of whatever job, is deleted.
+        versions: of the libraries, as the shards' metadata have them.
+
+    Raises:
+        OutputError: if the directory holds another job's output, or something that is not ours.
+    """
+    if Path(layout.directory).is_file():
+        raise OutputError(f"{layout.directory!r} is a file; choose another `output`")
+    requested = job.as_json()
+    if FileSystems.exists(layout.job):
+        if overwrite:
+            layout.delete()
+        elif (stored := _stored_job(layout)) != requested:
+            raise OutputError(
+                f"{layout.directory!r} holds another job, which differs in "
+                f"{differences(requested, stored)}; choose another `output`, or `overwrite` it"
+            )
+    elif list_files(FileSystems.join(layout.directory, "**")):
+        raise OutputError(
+            f"{layout.directory!r} is not empty and holds no job of ours; choose another `output`"
+        )
+    try:
+        make_directory(layout.directory)
+        delete_directory(layout.worker_errors)
+        write_json(layout.job, requested)
+    except OSError as error:
+        raise OutputError(f"{layout.directory!r} cannot be written: {error}") from error
+    return _finished_shards(layout, job, versions)
+
+
+def _stored_job(layout: OutputLayout) -> dict[str, object]:
+    try:
+        return read_json(layout.job)
+    except ValueError as error:
+        raise OutputError(
+            f"{layout.job!r} is damaged; choose another `output`, or `overwrite` {layout.directory!r}"
+        ) from error
+
+
+def _finished_shards(layout: OutputLayout, job: JobDescription, versions: str) -> set[str]:
+    """Return the names of the shards that are finished, without those of other library versions."""
+    footers = _read_footers(layout, layout.finished_shards())
+    of_job = [footer for footer in footers if footer and footer.fingerprint == job.fingerprint]
+    layout.discard_shards([footer.name for footer in of_job if footer.versions != versions])
+    return {footer.name for footer in of_job if footer.versions == versions}
+
+
+def _read_footers(layout: OutputLayout, names: Iterable[str]) -> list[ShardFooter | None]:
+    with ThreadPoolExecutor(_FOOTER_READERS) as pool:
+        return list(pool.map(lambda name: read_footer(layout, name), names))
+
+
+def commit(
+    layout: OutputLayout,
+    job: JobDescription,
+    plan: Plan,
+    *,
+    labels: tuple[str, ...],
+    versions: Mapping[str, str],
+    build: Callable[..., AnyManifest],
+    max_rejected: float = 1.0,
+) -> AnyManifest:
+    """Verify every shard against the plan, write the manifest, remove what is left over.
+
+    Args:
+        layout: the output directory.
+        job: what was run there.
+        plan: which shards there must be, and the rows that each accounts for.
+        labels: label names in the order of the vectors.
+        versions: of the libraries.
+        build: makes the manifest from the fields of `Manifest` and `settings`.
+        max_rejected: largest share of rows that may be rejected.
+
+    Raises:
+        OutputError: if a shard is missing, is another job's, or has not the planned number of rows, or if
+            more rows were rejected than may be.
+    """
+    footers = _read_footers(layout, (item.shard_name for item in plan.items))
+    shards = tuple(
+        _verified(layout, job, item.shard_name, item.rows.num_rows, footer)
+        for item, footer in zip(plan.items, footers, strict=True)
+    )
+    counts = sum_counts(shards)
+    _check_rejected(layout, counts, max_rejected)
+    manifest = build(
+        command=job.settings.command,
+        fingerprint=job.fingerprint,
+        numerics_version=NUMERICS_VERSION,
+        labels=labels,
+        inputs=job.inputs,
+        versions=dict(versions),
+        shards=shards,
+        counts=counts,
+        settings=job.settings,
+    )
+    write_typed(layout.manifest, manifest)
+    delete_directory(layout.temporary)
+    return manifest
+
+
+def _check_rejected(layout: OutputLayout, counts: Counts, max_rejected: float) -> None:
+    rejected, rows = counts.get(REJECTED, 0), counts[ROWS]
+    if rejected > max_rejected * (rejected + rows):
+        raise OutputError(
+            f"{rejected:,} of {rejected + rows:,} rows were rejected, more than `max_rejected` "
+            f"{max_rejected:g} allows; see {layout.rejected_directory!r}"
+        )
+
+
+def _verified(
+    layout: OutputLayout, job: JobDescription, name: str, planned_rows: int, footer: ShardFooter | None
+) -> ShardEntry:
+    if footer is None:
+        if not FileSystems.exists(layout.shard(name)):
+            raise OutputError(
+                f"shard {name} of {layout.directory!r} was not written; run the same command again"
+            )
+        raise OutputError(f"shard {name} of {layout.directory!r} is damaged; run the same command again")
+    if footer.fingerprint != job.fingerprint:
+        raise OutputError(f"shard {name} of {layout.directory!r} is not this job's; run it with `overwrite`")
+    num_rows = footer.num_rows + footer.counts[REJECTED]
+    if planned_rows >= 0 and num_rows != planned_rows:
+        raise OutputError(
+            f"shard {name} of {layout.directory!r} accounts for {num_rows} rows of {planned_rows}; "
+            "did its input change meanwhile?"
+        )
+    return ShardEntry(name=name, rows=footer.num_rows, counts=footer.counts)

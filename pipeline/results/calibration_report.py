@@ -1,0 +1,103 @@
+"""What is told of a calibration: its exits' reliability, and what each target gives."""
+
+from dataclasses import dataclass
+
+from model.cost.flops import FlopsModel
+from model.cost.latency import RunCost
+from model.exits.policy import CalibratedFor
+from model.guarantee.exit_calibration import ExitCalibration
+from model.guarantee.temperature_scaling import ExitReliability
+
+# What the report's tables are made for.
+DISAGREEMENTS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05)
+SPEEDUPS = (1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifiedTarget:
+    """What one `max_disagreement` gives.
+
+    Attributes:
+        max_disagreement: share of answers that may disagree with full depth's.
+        is_certified: whether thresholds could be certified; else it is full depth.
+        thresholds: (num_layers - 1,) from the first layer on.
+        saved_compute: to expect, from the test rows.
+        num_disagreements: among the test rows.
+        num_rows: of the test half.
+        upper_bound: share of disagreements that is not exceeded.
+    """
+
+    max_disagreement: float
+    is_certified: bool
+    thresholds: tuple[float, ...]
+    saved_compute: float
+    num_disagreements: int
+    num_rows: int
+    upper_bound: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationReport:
+    """What `calibration.json` holds.
+
+    Attributes:
+        fingerprint: what it has in common with the rows in `calibration.parquet`.
+        labels: label names in the order of the logits.
+        num_rows: of both halves.
+        calibrated_for: model, device, precision, backend and length.
+        temperatures: (num_layers - 1,) one per branch.
+        flops: of the model.
+        cost: what its parts take here.
+        confidence: of the targets below.
+        exits: every exit's reliability on the test half.
+        targets: what some values of `max_disagreement` give.
+        speed_curve: pairs of saved compute, asked for and found on the test half.
+    """
+
+    fingerprint: str
+    labels: tuple[str, ...]
+    num_rows: int
+    calibrated_for: CalibratedFor
+    temperatures: tuple[float, ...]
+    flops: FlopsModel
+    cost: RunCost
+    confidence: float
+    exits: tuple[ExitReliability, ...]
+    targets: tuple[CertifiedTarget, ...]
+    speed_curve: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, exits: ExitCalibration, *, fingerprint: str, confidence: float) -> "CalibrationReport":
+        """Return what is to be told of a calibration.
+
+        Args:
+            exits: from `calibrate`.
+            fingerprint: what report and rows have in common.
+            confidence: of the targets.
+        """
+        return cls(
+            fingerprint=fingerprint,
+            labels=exits.labels,
+            num_rows=len(exits),
+            calibrated_for=exits.calibrated_for,
+            temperatures=exits.temperatures,
+            flops=exits.flops,
+            cost=exits.cost,
+            confidence=confidence,
+            exits=tuple(exits.reliability()),
+            targets=tuple(_target(exits, share, confidence) for share in DISAGREEMENTS),
+            speed_curve=tuple(exits.speed_curve(SPEEDUPS)),
+        )
+
+
+def _target(exits: ExitCalibration, max_disagreement: float, confidence: float) -> CertifiedTarget:
+    policy = exits.policy(max_disagreement=max_disagreement, confidence=confidence)
+    return CertifiedTarget(
+        max_disagreement=max_disagreement,
+        is_certified=policy.is_certified,
+        thresholds=policy.thresholds,
+        saved_compute=policy.saved_compute,
+        num_disagreements=policy.risk.num_disagreements,
+        num_rows=policy.risk.num_rows,
+        upper_bound=policy.risk.upper_bound,
+    )

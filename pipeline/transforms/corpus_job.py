@@ -1,0 +1,119 @@
+"""A corpus job: a task, its input and where its shards go; claimed, run and committed by what drives it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any, Generic, TypeVar
+
+from pipeline.contract.job import JobDescription
+from pipeline.contract.layout import OutputLayout
+from pipeline.contract.manifest import Manifest
+from pipeline.contract.output import claim_output, commit
+from pipeline.contract.plan import Plan, WorkItem
+from pipeline.contract.schema import SCHEMA_VERSION
+from pipeline.contract.shards import FINGERPRINT, VERSIONS
+from pipeline.contract.typed_json import as_plain
+from pipeline.contract.worker_errors import raise_worker_error
+from pipeline.reading.inputs import Inputs
+from pipeline.transforms.loaded_models import Holder
+from pipeline.transforms.row_task import RowTask
+
+ManifestType = TypeVar("ManifestType", bound=Manifest, covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusJob(Generic[ManifestType]):
+    """All that a corpus job is made of.
+
+    Attributes:
+        task: what is done with rows.
+        inputs: the input files.
+        output: the output directory.
+        overwrite: whether another job's output there may be deleted.
+        max_rejected: largest share of rows that may be rejected.
+        torch_threads: threads of a process; None leaves torch's own choice.
+        holder: the model as the driver has loaded it, for workers in the same process; it stays there.
+    """
+
+    task: RowTask[Any, ManifestType]
+    inputs: Inputs
+    output: str
+    overwrite: bool = False
+    max_rejected: float = 1.0
+    torch_threads: int | None = None
+    holder: Holder[object] | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the model behind: a worker in another process loads its own."""
+        return {**vars(self), "holder": None}
+
+    @property
+    def layout(self) -> OutputLayout:
+        """What lies where in the output directory."""
+        return OutputLayout(self.output)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Which rows become which shard."""
+        return self.inputs.plan()
+
+    @cached_property
+    def description(self) -> JobDescription:
+        """All that changes the results."""
+        return JobDescription(settings=self.task.settings, inputs=self.inputs.describe())
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """What goes into every shard's schema under `fastbert.*`."""
+        return {
+            FINGERPRINT: self.description.fingerprint,
+            "schema_version": str(SCHEMA_VERSION),
+            "command": self.task.settings.command,
+            "labels": json.dumps(self.task.labels),
+            "settings": _as_metadata(as_plain(self.task.settings)),
+            VERSIONS: _as_metadata(library_versions()),
+        }
+
+    def claim(self) -> set[str]:
+        """Claim the output directory, and return the names of the shards that are finished already.
+
+        Raises:
+            OutputError: if the directory is another job's, or cannot be written.
+        """
+        versions = _as_metadata(library_versions())
+        return claim_output(self.layout, self.description, overwrite=self.overwrite, versions=versions)
+
+    def pending(self, finished: set[str]) -> list[WorkItem]:
+        """Return the work items whose shards are not among `finished`."""
+        return [item for item in self.plan.items if item.shard_name not in finished]
+
+    def commit(self) -> ManifestType:
+        """Verify all shards, and write the manifest.
+
+        Raises:
+            FastBertJobsError: what went wrong in a worker.
+            OutputError: if a shard does not fit the plan, or too many rows were rejected.
+        """
+        raise_worker_error(self.layout)
+        return commit(
+            self.layout,
+            self.description,
+            self.plan,
+            labels=self.task.labels,
+            versions=library_versions(),
+            build=self.task.manifest,
+            max_rejected=self.max_rejected,
+        )
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that results depend on."""
+    names = ("fastbert-jobs", "torch", "transformers", "tokenizers", "pyarrow", "apache-beam")
+    return {name: version(name) for name in names}
+
+
+def _as_metadata(values: Mapping[str, object]) -> str:
+    """Return values as they stand in the shards' metadata: equal ones are equal text."""
+    return json.dumps(dict(values), sort_keys=True)

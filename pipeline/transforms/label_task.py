@@ -1,0 +1,153 @@
+"""Soft labels: what the teacher answers to every row of a corpus."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from model.checkpoints.fingerprint import checkpoint_hash
+from model.checkpoints.hub import resolve_checkpoint
+from model.checkpoints.loading import label_names, load_classifier, load_tokenizer
+from model.checks import check_fraction
+from model.engine.execution import Execution, Precision, check_same_execution, resolve_execution
+from model.exits.teacher import Teacher
+from model.tokens.tokenization import choose_max_length, position_limit
+from pipeline.contract import defaults, schema
+from pipeline.contract.arrays import fixed_size_list, source_column
+from pipeline.contract.job import LabelSettings
+from pipeline.contract.manifest import LabelManifest
+from pipeline.contract.shards import Counts
+from pipeline.reading.inputs import Inputs, ReadOptions
+from pipeline.sampling.distinct_texts import DistinctTexts
+from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
+from pipeline.transforms.loaded_models import Holder, hold
+from pipeline.transforms.write_shards import DISTINCT_TEXTS
+
+_OUTPUT_NAMES = {schema.INPUT_TEXT: schema.TEXT, schema.INPUT_TEXT_PAIR: schema.TEXT_PAIR}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTask:
+    """Labelling rows with a teacher.
+
+    Attributes:
+        reading: how rows are read.
+        teacher: what the user calls the teacher.
+        directory: of its checkpoint.
+        model_hash: of its checkpoint.
+        labels: its label names, in the order of its logits.
+        max_length: tokens that a text is cut to.
+        calibration_fraction: share of the texts, drawn by hash, that training never sees.
+        execution: device, precision and micro-batches.
+    """
+
+    reading: ReadOptions
+    teacher: str
+    directory: str
+    model_hash: str
+    labels: tuple[str, ...]
+    max_length: int
+    calibration_fraction: float
+    execution: Execution
+
+    @classmethod
+    def prepare(
+        cls,
+        teacher: str,
+        inputs: Inputs,
+        *,
+        max_length: int | None = None,
+        calibration_fraction: float = defaults.CALIBRATION_FRACTION,
+        precision: Precision = Precision.AUTO,
+    ) -> "tuple[LabelTask, Holder[Teacher]]":
+        """Return the task of labelling some files, and the teacher, loaded to see that it is whole.
+
+        Args:
+            teacher: directory or hub name of any sequence classifier.
+            inputs: the files.
+            max_length: tokens that a text is cut to; None for what the teacher takes, at most 512.
+            calibration_fraction: share of the texts that training never sees.
+            precision: number format.
+
+        Raises:
+            CheckpointError: if the teacher cannot be used.
+            ParameterError: if `max_length` is more than the teacher takes.
+        """
+        check_fraction("calibration_fraction", calibration_fraction)
+        directory = resolve_checkpoint(teacher)
+        model, tokenizer = load_classifier(directory), load_tokenizer(directory)
+        loaded = Teacher.of(model, tokenizer, resolve_execution(precision))
+        task = cls(
+            reading=inputs.options,
+            teacher=teacher,
+            directory=str(directory),
+            model_hash=checkpoint_hash(directory),
+            labels=label_names(model.config),
+            max_length=choose_max_length(max_length, position_limit(model, tokenizer)),
+            calibration_fraction=calibration_fraction,
+            execution=loaded.execution,
+        )
+        return task, hold(task, loaded)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of a soft-label shard."""
+        return schema.label_schema(
+            num_labels=len(self.labels),
+            id_type=self.reading.id_type,
+            with_pair=self.reading.columns.text_pair is not None,
+        )
+
+    @property
+    def settings(self) -> LabelSettings:
+        """What changes the soft labels, besides the input files."""
+        return LabelSettings(
+            model_hash=self.model_hash,
+            **self.execution.fingerprint_fields,
+            max_length=self.max_length,
+            columns=self.reading.columns,
+            rows_per_shard=self.reading.rows_per_shard,
+            # 0 and 0.0 are the same job.
+            calibration_fraction=float(self.calibration_fraction),
+        )
+
+    def manifest(self, **fields: Any) -> LabelManifest:
+        """Return the manifest of the finished job."""
+        return LabelManifest(**fields, teacher=self.teacher)
+
+    def load(self) -> Teacher:
+        """Load the teacher onto the device."""
+        directory = Path(self.directory)
+        teacher = Teacher.of(load_classifier(directory), load_tokenizer(directory), self.execution)
+        check_same_execution(teacher.execution, self.execution)
+        return teacher
+
+    def process(self, rows: pa.Table, source: str, loaded: Teacher) -> tuple[pa.Table, Counts]:
+        """Label accepted rows; equal texts among them are run once."""
+        distinct = DistinctTexts.of(rows)
+        tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
+        logits = loaded.logits(tokenized)
+        inverse = distinct.inverse
+        is_calibration = in_hash_sample(distinct.hashes, self.calibration_fraction, HashStream.CALIBRATION)[
+            inverse
+        ]
+        splits = pa.array([schema.TRAIN_SPLIT, schema.CALIBRATION_SPLIT])
+        hashes = pa.array(distinct.hashes, type=pa.binary(schema.TEXT_HASH_BYTES))
+        columns = {
+            schema.SOURCE: source_column(source, len(rows)),
+            **{_OUTPUT_NAMES.get(name, name): rows[name] for name in rows.column_names},
+            schema.TEXT_HASH: hashes.take(pa.array(inverse)),
+            schema.SPLIT: splits.take(pa.array(is_calibration.astype("int8"))),
+            schema.TEACHER_LOGITS: fixed_size_list(logits[inverse]),
+            schema.TEACHER_PREDICTION: pa.array(self.labels).take(pa.array(logits.argmax(axis=1)[inverse])),
+            schema.NUM_TOKENS: pa.array(tokenized.lengths[inverse].astype("int32")),
+            schema.TRUNCATED: pa.array(tokenized.truncated[inverse]),
+        }
+        counts = {
+            DISTINCT_TEXTS: len(distinct.texts),
+            schema.CALIBRATION_SPLIT: int(is_calibration.sum()),
+            schema.TRAIN_SPLIT: int((~is_calibration).sum()),
+            schema.TRUNCATED: int(tokenized.truncated[inverse].sum()),
+        }
+        return pa.table([columns[name] for name in self.schema.names], schema=self.schema), counts

@@ -1,0 +1,221 @@
+"""Scores: what a FastBERT answers to every row of a corpus, each leaving where it is sure enough."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
+
+from model.checkpoints.hub import resolve_checkpoint
+from model.checks import check_fraction
+from model.cost.flops import FlopsModel, fastbert_flops
+from model.engine.engine import Engine
+from model.engine.execution import Execution, Precision, check_same_execution, resolve_execution
+from model.errors import EnvironmentMismatchError
+from model.exits.binding import calibrated_execution, check_policy
+from model.exits.layer_sweep import predict_tokenized
+from model.exits.policy import ExitPolicy
+from model.exits.predictions import Predictions, probabilities
+from model.fastbert import FastBertForSequenceClassification
+from model.guarantee.calibrated_policy import CalibratedPolicy
+from pipeline.contract import defaults, schema
+from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column
+from pipeline.contract.certificate import Certificate
+from pipeline.contract.columns import check_kept_names
+from pipeline.contract.job import ScoreSettings
+from pipeline.contract.manifest import ScoreManifest
+from pipeline.contract.shards import Counts
+from pipeline.reading.inputs import Inputs, ReadOptions
+from pipeline.sampling.distinct_texts import DistinctTexts
+from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
+from pipeline.transforms.loaded_models import Holder, hold
+from pipeline.transforms.write_shards import DISTINCT_TEXTS
+
+EXIT_COUNT = "exit_layer_{}"
+PROCESSED_TOKENS = "processed_token_layers"
+REAL_TOKENS = "real_token_layers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """A loaded FastBERT.
+
+    Attributes:
+        engine: runs it.
+        tokenizer: its own.
+    """
+
+    engine: Engine
+    tokenizer: PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTask:
+    """Scoring rows with a FastBERT.
+
+    Attributes:
+        reading: how rows are read.
+        model: what the user calls the model.
+        directory: of its checkpoint.
+        model_hash: of its checkpoint.
+        labels: its label names, in the order of its logits.
+        max_length: tokens that a text is cut to.
+        flops: what its parts cost.
+        policy: when a text leaves.
+        shadow_fraction: share of the texts, drawn by hash, that are also answered at full depth.
+        execution: device, precision and micro-batches.
+    """
+
+    reading: ReadOptions
+    model: str
+    directory: str
+    model_hash: str
+    labels: tuple[str, ...]
+    max_length: int
+    flops: FlopsModel
+    policy: ExitPolicy
+    shadow_fraction: float
+    execution: Execution
+
+    @classmethod
+    def prepare(
+        cls,
+        model: str,
+        inputs: Inputs,
+        *,
+        policy: ExitPolicy | None = None,
+        speed: float = 0.0,
+        shadow_fraction: float = defaults.SHADOW_FRACTION,
+        precision: Precision = Precision.AUTO,
+    ) -> "tuple[ScoreTask, Holder[Scorer]]":
+        """Return the task of scoring some files, and the model, loaded to see that it is whole.
+
+        Args:
+            model: directory or hub name of the FastBERT.
+            inputs: the files.
+            policy: when a text leaves.
+            speed: instead of `policy`, one threshold for all layers; 0 is full depth.
+            shadow_fraction: share of the texts that are also answered at full depth.
+            precision: number format; AUTO is that of a calibrated policy, and this machine's for any other.
+
+        Raises:
+            CheckpointError: if the model cannot be used.
+            ParameterError: if the speed is outside [0, 1], or a kept column has a name of the shard's own.
+            ArtifactError: if the policy is calibrated for something else than will run.
+        """
+        check_kept_names(inputs.options.columns)
+        check_fraction("shadow_fraction", shadow_fraction)
+        directory = resolve_checkpoint(model)
+        loaded = FastBertForSequenceClassification.from_pretrained(directory)
+        policy = policy or ExitPolicy.from_speed(speed, num_layers=loaded.num_layers)
+        engine = loaded.engine(_execution_for(policy, precision))
+        check_policy(policy, engine, loaded.config.max_length)
+        task = cls(
+            reading=inputs.options,
+            model=model,
+            directory=str(directory),
+            model_hash=loaded.checkpoint_hash,
+            labels=loaded.labels,
+            max_length=loaded.config.max_length,
+            flops=fastbert_flops(loaded.config),
+            policy=policy,
+            shadow_fraction=shadow_fraction,
+            execution=engine.execution,
+        )
+        return task, hold(task, Scorer(engine=engine, tokenizer=loaded.tokenizer))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of a score shard."""
+        return schema.score_schema(
+            num_labels=len(self.labels), id_type=self.reading.id_type, kept=self.reading.kept
+        )
+
+    @property
+    def settings(self) -> ScoreSettings:
+        """What changes the scores, besides the input files."""
+        return ScoreSettings(
+            model_hash=self.model_hash,
+            **self.execution.fingerprint_fields,
+            max_length=self.max_length,
+            columns=self.reading.columns,
+            rows_per_shard=self.reading.rows_per_shard,
+            policy=self.policy.name,
+            thresholds=tuple(map(float, self.policy.thresholds)),
+            temperatures=tuple(map(float, self.policy.temperatures)),
+            # 0 and 0.0 are the same job.
+            shadow_fraction=float(self.shadow_fraction),
+        )
+
+    def manifest(self, **fields: Any) -> ScoreManifest:
+        """Return the manifest of the finished job."""
+        policy = self.policy
+        certificate = Certificate.of(policy, self.labels) if isinstance(policy, CalibratedPolicy) else None
+        return ScoreManifest(**fields, model=self.model, flops=self.flops, certificate=certificate)
+
+    def load(self) -> Scorer:
+        """Load the model and make it ready.
+
+        Raises:
+            EnvironmentMismatchError: if this machine has another model, or would compute differently.
+        """
+        model = FastBertForSequenceClassification.from_pretrained(self.directory)
+        if model.checkpoint_hash != self.model_hash:
+            raise EnvironmentMismatchError(
+                f"{self.directory!r} holds another model on a worker than where the job was started"
+            )
+        engine = model.engine(self.execution)
+        check_same_execution(engine.execution, self.execution)
+        return Scorer(engine=engine, tokenizer=model.tokenizer)
+
+    def process(self, rows: pa.Table, source: str, loaded: Scorer) -> tuple[pa.Table, Counts]:
+        """Score accepted rows; equal texts among them are run once."""
+        distinct = DistinctTexts.of(rows)
+        tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
+        shadow = in_hash_sample(distinct.hashes, self.shadow_fraction, HashStream.SHADOW)
+        answers = predict_tokenized(loaded.engine, tokenized, self.policy, full_depth_mask=shadow)
+        columns = {
+            schema.SOURCE: source_column(source, len(rows)),
+            **{name: rows[name] for name in rows.column_names},
+            **self._answer_columns(answers, shadow, distinct.inverse),
+        }
+        table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
+        return table, self._counts(answers, distinct)
+
+    def _answer_columns(
+        self, answers: Predictions, shadow: npt.NDArray[np.bool_], inverse: npt.NDArray[np.int64]
+    ) -> dict[str, pa.Array]:
+        """Return the columns that the model fills, a row for each entry of `inverse`."""
+        names = pa.array(self.labels)
+        # Texts that went to the last layer by themselves have a full-depth answer too, but telling it would
+        # bias the sample towards texts that cannot disagree.
+        unseen = ~shadow[inverse]
+        teacher = np.where(shadow[:, None], answers.full_depth_logits, 0)[inverse]
+        return {
+            schema.PREDICTION: names.take(pa.array(answers.label_ids[inverse])),
+            schema.PROBABILITIES: fixed_size_list(answers.probabilities[inverse]),
+            schema.EXIT_LAYER: pa.array(answers.exit_layer[inverse]),
+            schema.UNCERTAINTY: pa.array(answers.uncertainty[inverse]),
+            schema.NUM_TOKENS: pa.array(answers.num_tokens[inverse].astype("int32")),
+            schema.TRUNCATED: pa.array(answers.truncated[inverse]),
+            schema.TEACHER_PREDICTION: names.take(pa.array(teacher.argmax(axis=1), mask=unseen)),
+            schema.TEACHER_PROBABILITIES: nullable_list(probabilities(teacher), unseen),
+        }
+
+    def _counts(self, answers: Predictions, distinct: DistinctTexts) -> Counts:
+        exits = np.bincount(answers.exit_layer[distinct.inverse], minlength=self.policy.num_layers + 1)
+        return {
+            DISTINCT_TEXTS: len(distinct.texts),
+            schema.TRUNCATED: int(answers.truncated[distinct.inverse].sum()),
+            PROCESSED_TOKENS: answers.num_processed_tokens,
+            REAL_TOKENS: answers.num_real_tokens,
+            **{EXIT_COUNT.format(layer): int(exits[layer]) for layer in range(1, self.policy.num_layers + 1)},
+        }
+
+
+def _execution_for(policy: ExitPolicy, precision: Precision) -> Execution:
+    if policy.calibrated_for is not None and precision is Precision.AUTO:
+        return calibrated_execution(policy.calibrated_for)
+    return resolve_execution(precision)

@@ -1,0 +1,159 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from model.cost.flops import fastbert_flops
+from model.engine.execution import Backend, Precision, resolve_execution
+from model.errors import ArtifactError, CheckpointError
+from model.exits.binding import running_as
+from model.exits.exit_logits import all_exit_logits
+from model.exits.layer_sweep import predict_tokenized
+from model.exits.policy import ExitPolicy
+from model.exits.teacher import Teacher
+from model.fastbert import FastBertForSequenceClassification
+from model.guarantee import calibrate as module
+from model.guarantee.calibrate import calibrate, check_same_model, exit_uncertainty
+from model.guarantee.temperature_scaling import fit_temperature
+from model.tokens.tokenization import tokenize
+
+FP32 = resolve_execution(Precision.FP32, device="cpu")
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "serve", "lunch"]
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    rng = np.random.default_rng(0)
+    return [" ".join(rng.choice(WORDS, rng.integers(1, 12))) for _ in range(130)]
+
+
+@pytest.fixture(scope="module")
+def saved(checkpoints):
+    """A FastBERT that has a hash."""
+    return FastBertForSequenceClassification.from_pretrained(checkpoints["fastbert"])
+
+
+def teacher_logits_of(model, texts, pairs=None, execution=FP32):
+    tokenized = tokenize(model.tokenizer, texts, pairs, max_length=model.config.max_length)
+    return Teacher.of(model.backbone, model.tokenizer, execution).logits(tokenized)
+
+
+@pytest.fixture(scope="module")
+def teacher_logits(saved, corpus):
+    return teacher_logits_of(saved, corpus)
+
+
+@pytest.fixture(scope="module")
+def exits(saved, corpus, teacher_logits):
+    return calibrate(saved, corpus, teacher_logits, execution=FP32)
+
+
+def test_every_exits_answers_are_those_that_it_gives(exits, saved, corpus, make_engine):
+    tokenized = tokenize(saved.tokenizer, corpus, max_length=48)
+    np.testing.assert_array_equal(exits.logits, all_exit_logits(make_engine(saved), tokenized))
+    assert exits.logits.dtype == np.float32
+    assert exits.num_tokens.tolist() == tokenized.lengths.tolist()
+    assert (len(exits), exits.num_layers, exits.labels) == (130, 4, saved.labels)
+    assert exits.flops == fastbert_flops(saved.config)
+    assert exits.cost.layer_seconds > 0
+
+
+def test_what_it_holds_for_is_what_it_was_run_with(exits, saved, checkpoints):
+    assert exits.calibrated_for == running_as(saved.engine(FP32), 48)
+    assert exits.calibrated_for.model_hash == saved.checkpoint_hash
+    assert exits.calibrated_for.max_length == 48
+
+
+def test_temperatures_are_fitted_on_the_half_that_searches(exits, teacher_logits):
+    labels = teacher_logits.argmax(axis=1)
+    assert exits.teacher_labels.tolist() == labels.tolist()
+    assert exits.temperatures == tuple(
+        fit_temperature(exits.logits[::2, layer], labels[::2]) for layer in range(3)
+    )
+
+
+def test_uncertainty_is_what_the_sweep_holds_against_thresholds(exits, saved, corpus, make_engine):
+    engine = make_engine(saved)
+    tokenized = tokenize(saved.tokenizer, corpus, max_length=48)
+    for layer in range(1, 5):
+        policy = ExitPolicy.from_exit_layer(layer, num_layers=4)
+        swept = predict_tokenized(engine, tokenized, replace(policy, temperatures=exits.temperatures))
+        np.testing.assert_allclose(exits.uncertainty[:, layer - 1], swept.uncertainty, rtol=0, atol=1e-5)
+
+
+def test_rows_leave_where_the_calibration_says_they_do(exits, saved, corpus, make_engine):
+    policy = exits.policy(target_speedup=1.15)
+    swept = saved.predict(corpus, policy=policy)
+    assert swept.exit_layer.tolist() == exits.flops_outcomes.exit_layers(policy.thresholds).tolist()
+    assert len(set(swept.exit_layer.tolist())) > 1
+
+
+def test_steps_tell_how_many_rows_are_done_and_change_nothing(
+    saved, corpus, teacher_logits, exits, monkeypatch
+):
+    monkeypatch.setattr(module, "_ROWS_PER_STEP", 50)
+    done = []
+    stepped = calibrate(saved, corpus, teacher_logits, execution=FP32, on_rows=done.append)
+    assert done == [50, 100, 130]
+    np.testing.assert_allclose(stepped.logits, exits.logits, rtol=0, atol=1e-5)
+
+
+def test_pairs_are_answered_as_pairs(saved, corpus, plain_exits):
+    pairs = corpus[::-1]
+    exits = calibrate(
+        saved, corpus, teacher_logits_of(saved, corpus, pairs), text_pairs=pairs, execution=FP32
+    )
+    expected = np.stack([plain_exits(saved, *row) for row in zip(corpus[:5], pairs[:5], strict=True)])
+    np.testing.assert_allclose(exits.logits[:5], expected, rtol=0, atol=1e-5)
+
+
+def test_the_models_own_answers_in_16_bits_are_its_own(saved, corpus, teacher_logits):
+    bf16 = resolve_execution(Precision.BF16, device="cpu")
+    exits = calibrate(saved, corpus, teacher_logits, execution=bf16)
+    assert exits.calibrated_for.precision == "bf16"
+
+
+def test_another_models_answers_are_refused(saved, corpus, make_fastbert):
+    other = make_fastbert("bert", seed=5)
+    with pytest.raises(
+        CheckpointError, match=r"`teacher_logits` are another model's answers: .* of the texts"
+    ):
+        calibrate(saved, corpus, teacher_logits_of(other, corpus), execution=FP32)
+
+
+def test_answers_that_are_no_numbers_are_refused(saved, corpus, teacher_logits, make_fastbert):
+    bad = teacher_logits.copy()
+    bad[3, 1] = np.nan
+    with pytest.raises(CheckpointError, match="answers NaN to 1 of 130 texts"):
+        calibrate(saved, corpus, bad, execution=FP32)
+    model = make_fastbert("bert")
+    with torch.no_grad():
+        model.branches[1].classifier.bias.fill_(torch.nan)
+    with pytest.raises(CheckpointError, match="answers NaN to 130 of 130 texts"):
+        calibrate(model, corpus, teacher_logits, execution=FP32)
+
+
+def test_the_same_model_is_told_by_its_spread():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (500, 3)).astype(np.float32)
+    check_same_model(logits + rng.normal(0, 0.05, logits.shape).astype(np.float32), logits)
+    with pytest.raises(CheckpointError, match="another model's"):
+        check_same_model(logits + rng.normal(0, 0.5, logits.shape).astype(np.float32), logits)
+    # What matters is the spread of the logits, not their size.
+    with pytest.raises(CheckpointError, match="another model's"):
+        check_same_model(logits + 100 + rng.normal(0, 0.5, logits.shape).astype(np.float32), logits + 100)
+
+
+def test_uncertainty_divides_by_the_temperatures(plain_uncertainty):
+    logits = np.random.default_rng(0).normal(0, 2, (40, 3, 5)).astype(np.float32)
+    scales = np.array([0.5, 4.0, 1.0])[:, None]
+    found = exit_uncertainty(logits, (0.5, 4.0))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, plain_uncertainty(logits / scales), rtol=0, atol=1e-5)
+
+
+def test_what_is_calibrated_on_one_backend_is_refused_on_another(exits, saved, corpus, make_engine):
+    engine = make_engine(saved, backend=Backend.HUGGING_FACE)
+    with pytest.raises(ArtifactError, match=r"backend \(hugging-face, calibrated for "):
+        saved.predict(corpus, policy=exits.policy(target_speedup=1.2), engine=engine)

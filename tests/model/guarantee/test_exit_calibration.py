@@ -1,0 +1,191 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.errors import ParameterError
+from model.guarantee.binomial import rows_needed, upper_bound
+from model.guarantee.exit_calibration import SEARCH, TEST, explain_failure
+from model.guarantee.risk_control import RiskConstraint, RiskEstimate
+from model.guarantee.target_speedup import highest_saved_compute
+from model.guarantee.temperature_scaling import expected_calibration_error
+from tests.model.exit_populations import CALIBRATED_FOR, LABELS, LAYERS, exit_calibration
+
+FULL_DEPTH = (0.0,) * (LAYERS - 1)
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    return exit_calibration()
+
+
+def disagreements(calibration, thresholds, half):
+    """(rows,) whether each row of a half is answered otherwise."""
+    uncertainty = calibration.uncertainty[half, :-1]
+    leaves = np.append(
+        uncertainty < np.array(thresholds, dtype=np.float32), np.ones((len(uncertainty), 1)), 1
+    )
+    disagrees = calibration.logits.argmax(axis=2) != calibration.teacher_labels[:, None]
+    return disagrees[half][np.arange(len(uncertainty)), leaves.argmax(axis=1)]
+
+
+def test_a_certificate_is_kept_on_the_half_that_tests_it(calibration):
+    policy = calibration.policy(max_disagreement=0.02, confidence=0.9)
+    disagrees = disagreements(calibration, policy.thresholds, TEST)
+    assert policy.is_certified
+    assert policy.temperatures == calibration.temperatures
+    assert policy.saved_compute > 1.3
+    assert (policy.risk.num_rows, policy.risk.num_disagreements) == (3000, disagrees.sum())
+    assert policy.risk.upper_bound == upper_bound(int(disagrees.sum()), 3000, 0.9) <= 0.02
+    assert policy.name == "max disagreement 0.02, confidence 0.9"
+    assert (policy.max_disagreement, policy.target_speedup, policy.note) == (0.02, None, "")
+    assert policy.num_calibration_rows == len(calibration) == 6000
+
+
+@pytest.mark.parametrize(
+    "asked", [{"max_disagreement": 0.02}, {"max_disagreement": 1e-5}, {"target_speedup": 2}]
+)
+def test_every_policy_says_what_it_holds_for(calibration, asked):
+    assert calibration.policy(**asked).calibrated_for == CALIBRATED_FOR
+
+
+def test_the_more_may_disagree_the_faster_it_is(calibration):
+    speeds = [calibration.policy(max_disagreement=share).saved_compute for share in (0.005, 0.01, 0.02, 0.05)]
+    assert speeds == sorted(speeds)
+    assert speeds[0] < speeds[-1]
+
+
+def test_a_label_may_be_kept_closer(calibration):
+    policy = calibration.policy(max_disagreement=0.05, max_missed={"spam": 0.02})
+    disagrees, teacher = disagreements(calibration, policy.thresholds, TEST), calibration.teacher_labels[TEST]
+    (spam,) = policy.risk.per_label
+    assert spam.label == LABELS.index("spam")
+    assert (spam.num_disagreements, spam.num_rows) == (disagrees[teacher == 1].sum(), (teacher == 1).sum())
+    assert spam.upper_bound <= 0.02
+    assert policy.saved_compute < calibration.policy(max_disagreement=0.05).saved_compute
+
+
+def test_a_label_that_is_none_of_the_models_is_refused(calibration):
+    with pytest.raises(ParameterError, match=r"`max_missed` eggs: the model has no such label; it has ham"):
+        calibration.policy(max_disagreement=0.05, max_missed={"eggs": 0.02})
+
+
+@pytest.mark.parametrize(
+    ("asked", "note"),
+    [
+        (
+            {"max_disagreement": 0.0005},
+            "test rows: full depth; 0.0005 at 0.95 takes 5,990 test rows, none of which disagrees, "
+            "and as many to search with",
+        ),
+        (
+            {"max_disagreement": 0.1, "max_missed": {"spam": 0.005}},
+            "test rows that the teacher calls spam: full depth; 0.005 at 0.95 takes ",
+        ),
+    ],
+)
+def test_what_cannot_be_shown_says_how_many_rows_it_would_take(calibration, asked, note):
+    policy = calibration.policy(**asked)
+    assert not policy.is_certified
+    assert policy.thresholds == FULL_DEPTH
+    assert policy.saved_compute == 1
+    assert note in policy.note
+
+
+def test_exits_that_always_disagree_need_no_more_rows(calibration):
+    logits = calibration.logits.copy()
+    logits[:, :-1] = np.eye(3)[(calibration.teacher_labels + 1) % 3][:, None]
+    policy = replace(calibration, logits=logits).policy(max_disagreement=0.01)
+    assert not policy.is_certified
+    assert policy.thresholds == FULL_DEPTH
+    assert policy.note
+
+
+def test_exits_that_save_no_time_are_left_out(calibration):
+    dear = replace(calibration.cost, branch_seconds=1000.0)
+    policy = replace(calibration, cost=dear).policy(max_disagreement=0.05)
+    assert policy.thresholds == FULL_DEPTH
+    assert policy.note == "no exit saves any time: full depth"
+
+
+def test_a_failure_counts_the_test_rows_that_the_constraint_is_about(calibration):
+    search, test = (calibration.latency_outcomes.take(half) for half in (SEARCH, TEST))
+    rows = test.take(slice(100))
+    constraint = RiskConstraint(max_disagreement=0.01)
+    line = explain_failure(constraint, search, rows, LABELS)
+    assert "of 100 test rows: full depth; 0.01 at 0.95 takes " in line
+    assert f" takes {rows_needed(0.01, 0.95):,} test rows" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("target", [1.0, 1.5, 2.5])
+def test_a_target_speedup_is_hit_on_all_rows(calibration, target):
+    policy = calibration.policy(target_speedup=target)
+    assert policy.saved_compute == pytest.approx(target, rel=0.05)
+    assert not policy.is_certified
+    assert (policy.target_speedup, policy.max_disagreement) == (target, None)
+    assert policy.name == f"target speed-up {target:g}"
+
+
+def test_the_risk_of_a_target_speedup_is_told_too(calibration):
+    policy = calibration.policy(target_speedup=2.5, confidence=0.8)
+    disagrees = disagreements(calibration, policy.thresholds, TEST)
+    assert policy.risk == RiskEstimate.from_test_rows(
+        disagrees, calibration.teacher_labels[TEST], confidence=0.8
+    )
+    assert policy.risk.num_disagreements > 0
+
+
+def test_the_curve_is_found_on_rows_that_thresholds_were_not_set_by(calibration):
+    curve = calibration.speed_curve((1.5, 2.0, 100.0))
+    assert [asked for asked, _ in curve] == [1.5, 2.0]
+    for asked, found in curve:
+        assert found == pytest.approx(asked, rel=0.05)
+    assert highest_saved_compute(calibration.flops_outcomes) < 100
+
+
+@pytest.mark.parametrize("asked", [{}, {"max_disagreement": 0.1, "target_speedup": 2.0}])
+def test_exactly_one_thing_is_asked_for(calibration, asked):
+    with pytest.raises(ParameterError, match="give exactly one of"):
+        calibration.policy(**asked)
+
+
+def test_missed_labels_do_not_go_with_a_target(calibration):
+    with pytest.raises(ParameterError, match="`max_missed` goes with `max_disagreement`"):
+        calibration.policy(target_speedup=2.0, max_missed={"spam": 0.1})
+
+
+@pytest.mark.parametrize("asked", [{"max_disagreement": 0.02}, {"target_speedup": 2.0}])
+def test_a_confidence_of_95_percent_is_no_95(calibration, asked):
+    with pytest.raises(ParameterError, match="`confidence` 95 is not at least"):
+        calibration.policy(**asked, confidence=95)
+
+
+def test_halves_share_no_row_and_leave_none_out(calibration):
+    rows = np.arange(len(calibration))
+    assert sorted([*rows[SEARCH], *rows[TEST]]) == rows.tolist()
+    assert not set(rows[SEARCH]) & set(rows[TEST])
+
+
+def test_a_branch_costs_more_time_than_its_flops(calibration):
+    slow = replace(calibration, cost=replace(calibration.cost, branch_seconds=0.4))
+    np.testing.assert_array_equal(slow.flops_outcomes.branch_cost, calibration.flops_outcomes.branch_cost)
+    np.testing.assert_allclose(slow.latency_outcomes.branch_cost, 4 * slow.flops_outcomes.branch_cost)
+    np.testing.assert_array_equal(
+        slow.latency_outcomes.layer_cost, calibration.flops.to_layers(calibration.num_tokens)
+    )
+
+
+def test_reliability_is_of_the_half_that_temperatures_were_not_fitted_on(calibration):
+    exits = calibration.reliability()
+    assert [each.exit_layer for each in exits] == [1, 2, 3, 4]
+    assert [each.temperature for each in exits] == [1.5, 1.0, 0.9, 1.0]
+    teacher = calibration.teacher_labels[TEST]
+    for layer, each in enumerate(exits):
+        logits = calibration.logits[TEST, layer]
+        agrees = logits.argmax(axis=1) == teacher
+        assert each.agreement == agrees.mean()
+        odds = np.exp(logits.astype(np.float64) / each.temperature)
+        shares = (odds / odds.sum(axis=1, keepdims=True)).max(axis=1)
+        assert each.ece_after == pytest.approx(expected_calibration_error(shares, agrees), abs=2e-3)
+    assert exits[1].ece_before == exits[1].ece_after

@@ -1,0 +1,301 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from model.errors import ArtifactError, OutputError
+from model.version import NUMERICS_VERSION
+from pipeline.contract import output
+from pipeline.contract.layout import OutputLayout
+from pipeline.contract.manifest import ScoreManifest, read_manifest
+from pipeline.contract.output import claim_output
+from pipeline.contract.plan import RowRange, make_plan
+from pipeline.contract.shards import ShardFooter, read_footer
+from pipeline.contract.storage import make_directory, read_json, write_json
+from pipeline.contract.worker_errors import write_worker_error
+from tests.job_fixtures import snapshot
+from tests.pipeline.contract.score_jobs import INPUT, NAMES, SCORE, finished, job, store, write_shards
+
+__all__ = ["store"]
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> OutputLayout:
+    return OutputLayout(str(tmp_path / "out"))
+
+
+def test_a_new_directory_is_claimed(layout: OutputLayout):
+    assert claim_output(layout, job(), overwrite=False) == set()
+    assert snapshot(Path(layout.directory)).keys() == {"_JOB.json"}
+
+
+def test_an_empty_directory_is_claimed(layout: OutputLayout):
+    Path(layout.directory).mkdir()
+    assert claim_output(layout, job(), overwrite=False) == set()
+
+
+def test_a_rerun_keeps_what_is_finished(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, rows=(3,), of=job())
+    assert claim_output(layout, job(), overwrite=False) == {NAMES[0]}
+
+
+def test_a_shard_of_another_job_is_not_finished(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, rows=(3,), of=job(policy="speed 0.1"))
+    Path(layout.shard(NAMES[1])).write_bytes(b"broken")
+    assert claim_output(layout, job(), overwrite=False) == set()
+
+
+def test_a_shard_of_other_versions_is_removed_to_be_made_again(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False, versions="1")
+    write_shards(layout, of=job(), versions="1")
+    make_directory(layout.rejected_directory)
+    for name in NAMES:
+        write_json(layout.rejected(name), {})
+    finished(layout, job())
+    before = snapshot(Path(layout.directory))
+    assert claim_output(layout, job(), overwrite=False, versions="1") == set(NAMES)
+    assert snapshot(Path(layout.directory)) == before
+    write_shards(layout, rows=(3,), of=job(), versions="2")
+    assert claim_output(layout, job(), overwrite=False, versions="2") == {NAMES[0]}
+    after = snapshot(Path(layout.directory))
+    assert after.keys() == {"_JOB.json", NAMES[0], f"rejected/{NAMES[0]}"}
+
+
+def test_another_job_is_refused_naming_what_differs(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    before = snapshot(Path(layout.directory))
+    with pytest.raises(OutputError) as error:
+        claim_output(layout, job(policy="speed 0.1", shadow_fraction=0.5), overwrite=False)
+    assert str(error.value) == (
+        f"{layout.directory!r} holds another job, which differs in "
+        "policy (speed 0.5 there, speed 0.1 asked for), shadow_fraction (0.25 there, 0.5 asked for); "
+        "choose another `output`, or `overwrite` it"
+    )
+    assert snapshot(Path(layout.directory)) == before
+
+
+def test_overwriting_starts_afresh(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    finished(layout, job())
+    (Path(layout.directory) / "notes.txt").write_text("mine")
+    assert claim_output(layout, job(policy="speed 0.1"), overwrite=True) == set()
+    assert snapshot(Path(layout.directory)).keys() == {"_JOB.json", "notes.txt"}
+    # Its own output is run anew too.
+    write_shards(layout, of=job(policy="speed 0.1"))
+    assert claim_output(layout, job(policy="speed 0.1"), overwrite=True) == set()
+
+
+@pytest.mark.parametrize("foreign", ["notes.txt", "sub/notes.txt", ".hidden", "part-00000-of-00001.parquet"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_directory_that_is_not_ours_is_refused_and_left_alone(
+    layout: OutputLayout, foreign: str, overwrite: bool
+):
+    path = Path(layout.directory) / foreign
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(OutputError, match="is not empty and holds no job of ours; choose another `output`"):
+        claim_output(layout, job(), overwrite=overwrite)
+    assert snapshot(Path(layout.directory)) == {foreign: b"mine"}
+
+
+def test_the_manifest_lists_every_shard(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    Path(layout.temporary).mkdir()
+    (Path(layout.temporary) / "left-over").touch()
+    write_shards(layout, of=job())
+    manifest = finished(layout, job())
+    assert manifest.shard_names == NAMES
+    assert manifest.counts == {"rows": 4, "rejected": 1, "exit_layer_1": 4}
+    assert (manifest.labels, manifest.fingerprint) == (("é", "b"), job().fingerprint)
+    assert not Path(layout.temporary).exists()
+    assert read_manifest(layout, ScoreManifest) == manifest
+
+
+def test_equal_jobs_have_equal_manifests(tmp_path: Path):
+    contents = []
+    for name in ("one", "two"):
+        layout = OutputLayout(str(tmp_path / name))
+        claim_output(layout, job(), overwrite=False)
+        write_shards(layout, of=job())
+        finished(layout, job())
+        contents.append(snapshot(tmp_path / name))
+    assert contents[0] == contents[1]
+
+
+def test_finishing_twice_is_fine(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    assert finished(layout, job()) == finished(layout, job())
+
+
+@pytest.mark.parametrize(
+    ("rows", "rejected", "message"),
+    [
+        ((3,), (0,), f"shard {NAMES[1]} .* was not written; run the same command again"),
+        ((3, 2), (0, 1), f"shard {NAMES[1]} .* accounts for 3 rows of 2"),
+        ((2, 2), (0, 0), f"shard {NAMES[0]} .* accounts for 2 rows of 3"),
+    ],
+)
+def test_a_shard_that_does_not_fit_the_plan_is_named(
+    layout: OutputLayout, rows: tuple[int, ...], rejected: tuple[int, ...], message: str
+):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, rows=rows, rejected=rejected, of=job())
+    with pytest.raises(OutputError, match=message):
+        finished(layout, job())
+    assert not Path(layout.manifest).exists()
+
+
+def test_a_shard_of_another_job_is_named(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job(policy="speed 0.1"))
+    with pytest.raises(OutputError, match=f"shard {NAMES[0]} .* is not this job's"):
+        finished(layout, job())
+
+
+def test_rows_of_a_compressed_file_are_not_planned(layout: OutputLayout):
+    plan = make_plan([("a.csv.gz", "csv", [RowRange(first_row=0, num_rows=-1)] * 2)])
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, rows=(7, 8), of=job())
+    assert finished(layout, job(), plan=plan).counts["rows"] == 15
+
+
+@pytest.mark.parametrize(
+    ("max_rejected", "is_too_many"), [(0.0, True), (0.19, True), (0.2, False), (1.0, False)]
+)
+def test_a_job_may_reject_only_so_many(layout: OutputLayout, max_rejected: float, is_too_many: bool):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    if not is_too_many:
+        assert finished(layout, job(), max_rejected=max_rejected).counts["rejected"] == 1
+        return
+    with pytest.raises(
+        OutputError, match=r"1 of 5 rows were rejected, more than `max_rejected` .* see .*rejected"
+    ):
+        finished(layout, job(), max_rejected=max_rejected)
+    assert not Path(layout.manifest).exists()
+
+
+def test_the_manifest_says_what_made_it(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    manifest = finished(layout, job())
+    assert isinstance(manifest, ScoreManifest)
+    assert (manifest.command, manifest.numerics_version) == ("score", NUMERICS_VERSION)
+    assert (manifest.settings, manifest.inputs) == (SCORE, (INPUT,))
+    assert manifest.versions == {"torch": "1"}
+    assert [(shard.rows, shard.counts) for shard in manifest.shards] == [
+        (3, {"rejected": 0, "exit_layer_1": 3}),
+        (1, {"rejected": 1, "exit_layer_1": 1}),
+    ]
+
+
+def test_output_of_other_numerics_is_another_jobs(layout: OutputLayout, monkeypatch: pytest.MonkeyPatch):
+    claim_output(layout, job(), overwrite=False)
+    monkeypatch.setattr("pipeline.contract.job.NUMERICS_VERSION", NUMERICS_VERSION + 1)
+    differs = f"differs in numerics_version ({NUMERICS_VERSION} there, {NUMERICS_VERSION + 1} asked for);"
+    with pytest.raises(OutputError) as error:
+        claim_output(layout, job(), overwrite=False)
+    assert differs in str(error.value)
+
+
+def test_a_job_that_says_less_than_this_ones_is_another(layout: OutputLayout):
+    """As an earlier version left it."""
+    claim_output(layout, job(), overwrite=False)
+    stored = read_json(layout.job)
+    del stored["numerics_version"]
+    write_json(layout.job, stored)
+    with pytest.raises(OutputError, match=r"numerics_version \(None there, \d+ asked for\); choose another"):
+        claim_output(layout, job(), overwrite=False)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", '"a"', "null", "\xff"])
+def test_a_damaged_description_is_told_and_can_be_overwritten(layout: OutputLayout, content: str):
+    claim_output(layout, job(), overwrite=False)
+    Path(layout.job).write_bytes(content.encode("latin-1"))
+    with pytest.raises(
+        OutputError, match=r"_JOB\.json' is damaged; choose another `output`, or `overwrite` "
+    ):
+        claim_output(layout, job(), overwrite=False)
+    assert claim_output(layout, job(), overwrite=True) == set()
+    assert json.loads(Path(layout.job).read_text()) == job().as_json()
+
+
+def test_a_file_is_no_output_directory(tmp_path: Path):
+    (tmp_path / "out").touch()
+    with pytest.raises(OutputError, match="is a file; choose another `output`"):
+        claim_output(OutputLayout(str(tmp_path / "out")), job(), overwrite=True)
+
+
+def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written: "):
+        claim_output(OutputLayout(str(tmp_path / "file" / "out")), job(), overwrite=False)
+
+
+def test_errors_that_a_worker_left_are_gone_when_the_job_is_run_again(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    write_worker_error(layout, NAMES[0], ArtifactError("mended"))
+    assert claim_output(layout, job(), overwrite=False) == set()
+    assert snapshot(Path(layout.directory)).keys() == {"_JOB.json"}
+
+
+def test_a_damaged_shard_is_named(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    Path(layout.shard(NAMES[1])).write_bytes(b"PAR1")
+    with pytest.raises(OutputError, match=f"shard {NAMES[1]} .* is damaged; run the same command again"):
+        finished(layout, job())
+
+
+def test_each_footer_is_read_once(layout: OutputLayout, monkeypatch: pytest.MonkeyPatch):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    read: list[str] = []
+
+    def spy(layout: OutputLayout, name: str) -> ShardFooter | None:
+        read.append(name)
+        return read_footer(layout, name)
+
+    monkeypatch.setattr(output, "read_footer", spy)
+    finished(layout, job())
+    assert sorted(read) == NAMES
+
+
+# -- object stores, which have no directories --------------------------------------------------------
+
+
+def test_overwriting_on_an_object_store_starts_afresh(store: dict[str, bytes]):
+    layout = OutputLayout("teststore://bucket/out")
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    finished(layout, job())
+    mine = {f"teststore://bucket/{name}": b"" for name in ("out/notes.txt", "out2/_audit/a", "outrejected")}
+    others = (layout.rejected(NAMES[0]), f"{layout.audit_directory}/a", f"{layout.temporary}/a/b")
+    store.update(dict.fromkeys(others, b"") | mine)
+    assert claim_output(layout, job(policy="speed 0.1"), overwrite=True) == set()
+    assert store.keys() == {layout.job, *mine}
+
+
+def test_a_job_on_an_object_store_leaves_nothing_temporary(store: dict[str, bytes]):
+    layout = OutputLayout("teststore://bucket/out")
+    claim_output(layout, job(), overwrite=False)
+    store[f"{layout.temporary}/left-over"] = b""
+    write_shards(layout, of=job())
+    manifest = finished(layout, job())
+    assert store.keys() == {layout.job, layout.manifest, *map(layout.shard, NAMES)}
+    assert claim_output(layout, job(), overwrite=False) == set(NAMES)
+    assert read_manifest(layout, ScoreManifest) == manifest
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_of_somebody_else_on_an_object_store_are_left_alone(store: dict[str, bytes], overwrite: bool):
+    store["teststore://bucket/out/sub/notes.txt"] = b"mine"
+    with pytest.raises(OutputError, match="is not empty and holds no job of ours"):
+        claim_output(OutputLayout("teststore://bucket/out"), job(), overwrite=overwrite)
+    assert store == {"teststore://bucket/out/sub/notes.txt": b"mine"}
+    assert claim_output(OutputLayout("teststore://bucket/ou"), job(), overwrite=False) == set()

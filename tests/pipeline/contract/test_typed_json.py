@@ -1,0 +1,150 @@
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.errors import ArtifactError
+from pipeline.contract.schema import SCHEMA_VERSION
+from pipeline.contract.typed_json import as_plain, read_typed, write_typed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    name: str
+    share: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    parts: tuple[Part, ...]
+    pairs: tuple[tuple[float, float], ...]
+    by_name: Mapping[str, Part]
+    number: int
+
+
+parts = st.builds(Part, name=st.text(max_size=3), share=st.none() | st.floats(allow_nan=False))
+wholes = st.builds(
+    Whole,
+    parts=st.lists(parts, max_size=3).map(tuple),
+    pairs=st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9)), max_size=3).map(tuple),
+    by_name=st.dictionaries(st.text(max_size=3), parts, max_size=3),
+    number=st.integers(-9, 9),
+)
+WHOLE = Whole(
+    parts=(Part(name="é", share=None),),
+    pairs=((1.0, 2.0),),
+    by_name={"a": Part(name="b", share=0.5)},
+    number=7,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_typed(str(tmp_path / "a.json"), WHOLE)
+    return tmp_path / "a.json"
+
+
+def refusal(path: Path, kind: type = Whole) -> str:
+    """The one line by which a file is refused."""
+    with pytest.raises(ArtifactError) as error:
+        read_typed(str(path), kind, cure="make it again")
+    line = str(error.value)
+    assert line.startswith(f"{str(path)!r} is ")
+    assert line.endswith("; make it again")
+    assert "\n" not in line
+    return line
+
+
+@given(wholes)
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, whole: Whole):
+    path = str(tmp_path_factory.mktemp("typed") / "a.json")
+    write_typed(path, whole)
+    assert read_typed(path, Whole, cure="") == whole
+
+
+def test_equal_content_is_equal_bytes(path: Path):
+    before = path.read_bytes()
+    write_typed(str(path), read_typed(str(path), Whole, cure=""))
+    assert path.read_bytes() == before
+    assert json.loads(before)["schema_version"] == SCHEMA_VERSION
+
+
+def test_a_dataclass_is_plain_json():
+    plain = json.loads(json.dumps(as_plain(WHOLE)))
+    assert plain == {
+        "parts": [{"name": "é", "share": None}],
+        "pairs": [[1.0, 2.0]],
+        "by_name": {"a": {"name": "b", "share": 0.5}},
+        "number": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "found"),
+    [(1, "version 1"), (SCHEMA_VERSION + 1, f"version {SCHEMA_VERSION + 1}"), ("x", "version x")],
+)
+def test_another_version_is_refused_before_anything_else_is_looked_at(
+    path: Path, version: object, found: str
+):
+    path.write_text(json.dumps({"schema_version": version, "something": "else"}))
+    expected = f"is of {found} of the data contract, and this is version {SCHEMA_VERSION}; make it again"
+    assert expected in refusal(path)
+
+
+def test_a_file_without_a_version_is_of_an_older_one(path: Path):
+    path.write_text(json.dumps(as_plain(WHOLE)))
+    assert "is of an older version of the data contract" in refusal(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b"null", b'"a"', b"\xff", b"{}x"])
+def test_what_is_no_json_object_is_damaged(path: Path, content: bytes):
+    path.write_bytes(content)
+    assert "is damaged: " in refusal(path)
+
+
+def test_every_cut_of_a_file_is_damaged(path: Path):
+    whole = path.read_bytes().rstrip()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        assert "is damaged: " in refusal(path)
+
+
+def test_what_is_not_there_is_damaged(tmp_path: Path):
+    assert "is damaged: " in refusal(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"number": "seven"}, "number"),
+        ({"number": None}, "number"),
+        ({"parts": [{"name": "a"}]}, "share"),
+        ({"parts": [{"name": "a", "share": "half"}]}, "share"),
+        ({"parts": 3}, "parts"),
+        ({"pairs": [[1.0]]}, "pairs"),
+        ({"by_name": {"a": 1}}, "by_name"),
+        ({"by_name": []}, "by_name"),
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_content_of_another_type_is_damaged_and_named(path: Path, change: dict[str, object], named: str):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    line = refusal(path)
+    assert "is damaged: " in line
+    assert named in line
+
+
+@pytest.mark.parametrize("name", ["parts", "pairs", "by_name", "number"])
+def test_a_missing_field_is_named(path: Path, name: str):
+    content = json.loads(path.read_text())
+    del content[name]
+    path.write_text(json.dumps(content))
+    assert name in refusal(path)
+
+
+def test_another_kind_of_file_is_damaged(path: Path):
+    assert "is damaged: " in refusal(path, Part)

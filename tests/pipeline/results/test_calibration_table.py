@@ -1,0 +1,71 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.guarantee.exit_calibration import SEARCH, TEST, ExitCalibration
+from pipeline.contract import schema
+from pipeline.results.calibration_table import (
+    calibration_table,
+    float_array,
+    halves_alternate,
+    teacher_label_ids,
+)
+from tests.model.exit_populations import LABELS, LAYERS, exit_calibration
+
+
+@pytest.fixture(scope="module")
+def exits() -> ExitCalibration:
+    return exit_calibration(num_rows=51)
+
+
+@pytest.fixture(scope="module")
+def table(exits: ExitCalibration) -> pa.Table:
+    return calibration_table(exits, [f"{row % 2}.tsv" for row in range(51)], np.arange(100, 151))
+
+
+def test_a_row_is_what_every_exit_answers_to_it(exits: ExitCalibration, table: pa.Table):
+    assert table.schema.equals(schema.calibration_schema(num_labels=3, num_layers=LAYERS))
+    assert table["source"].to_pylist() == [f"{row % 2}.tsv" for row in range(51)]
+    assert table["row"].to_pylist() == list(range(100, 151))
+    assert table["num_tokens"].to_pylist() == exits.num_tokens.tolist()
+    assert table["teacher_prediction"].to_pylist() == [LABELS[label] for label in exits.teacher_labels]
+    assert table["exit_logits"].to_pylist() == exits.logits.tolist()
+    assert table["exit_uncertainty"].to_pylist() == exits.uncertainty.tolist()
+    assert table["exit_predictions"].to_pylist() == [
+        [LABELS[label] for label in row] for row in exits.logits.argmax(axis=2).tolist()
+    ]
+
+
+def test_what_was_put_in_comes_out(exits: ExitCalibration, table: pa.Table):
+    assert teacher_label_ids(table, LABELS).tolist() == exits.teacher_labels.tolist()
+    assert float_array(table["exit_logits"]).tolist() == exits.logits.ravel().tolist()
+    assert float_array(table["exit_uncertainty"]).tolist() == exits.uncertainty.ravel().tolist()
+    chunked = pa.concat_tables([table.slice(0, 7), table.slice(7)])
+    assert float_array(chunked["exit_logits"]).tolist() == exits.logits.ravel().tolist()
+    assert teacher_label_ids(table.slice(0, 0), LABELS).tolist() == []
+
+
+def test_a_row_says_which_half_it_belongs_to(table: pa.Table):
+    halves = np.array(table["half"].to_pylist())
+    assert set(halves[SEARCH]) == {"search"}
+    assert set(halves[TEST]) == {"test"}
+    assert halves_alternate(table)
+
+
+def test_a_label_that_is_none_of_the_models(table: pa.Table):
+    with pytest.raises(KeyError, match="other"):
+        teacher_label_ids(table, ("ham", "spam"))
+
+
+@given(st.sets(st.integers(0, 50)))
+def test_rows_that_were_left_out_show(table: pa.Table, left_out: set[int]):
+    left = [row for row in range(51) if row not in left_out]
+    halves_fit = [row % 2 for row in left] == [place % 2 for place in range(len(left))]
+    assert halves_alternate(table.take(pa.array(left, pa.int64()))) == halves_fit
+
+
+@pytest.mark.parametrize("column", ["half", "num_tokens", "teacher_prediction"])
+def test_rows_that_were_sorted_show(table: pa.Table, column: str):
+    assert not halves_alternate(table.sort_by(column))

@@ -1,0 +1,132 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.contract import schema
+from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column
+from pipeline.contract.columns import Columns
+from pipeline.contract.job import JobDescription
+from pipeline.contract.layout import OutputLayout
+from pipeline.contract.manifest import ScoreManifest
+from pipeline.contract.output import claim_output, commit
+from pipeline.contract.plan import RowRange, make_plan
+from pipeline.contract.shards import ShardWriter, with_metadata
+from pipeline.results.exit_stats_builder import NO_LABEL, LabelIds, collect, label_ids
+from tests.pipeline.contract.score_jobs import SCORE
+from tests.pipeline.results.score_rows import FLOPS, LABELS, POLICY, collected, random_rows
+
+
+def test_totals_are_those_of_pandas():
+    rows = random_rows(3000)
+    stats = collected(rows)
+    flops = [
+        int(
+            FLOPS.with_exits(np.array([row.num_tokens], dtype=np.int64), np.array([row.exit_layer]), POLICY)[
+                0
+            ]
+        )
+        for row in rows.itertuples()
+    ]
+    full = FLOPS.full_depth(rows["num_tokens"].to_numpy().astype(np.int64)).sum()
+    assert stats.rows == 3000
+    assert stats.mean_exit_layer == pytest.approx(rows["exit_layer"].mean())
+    assert stats.saved_compute == pytest.approx(full / sum(flops))
+    ran = np.cumsum([*(threshold > 0 for threshold in POLICY.thresholds), True])
+    classifiers = ran[rows["exit_layer"] - 1].mean()
+    assert stats.paper_saved_compute == pytest.approx(
+        FLOPS.paper_saved_compute(rows["exit_layer"].mean(), classifiers)
+    )
+    shares = pd.Series(flops).groupby(rows["exit_layer"]).sum() / sum(flops)
+    np.testing.assert_allclose(stats.as_table()["flops_share"].to_numpy(), shares)
+    known = rows[rows["truth"] != NO_LABEL]
+    accuracy = (known["prediction"] == np.array(LABELS)[known["truth"]]).mean()
+    assert stats.accuracy == pytest.approx(accuracy)
+
+
+@settings(max_examples=25, deadline=None)
+@given(num_rows=st.integers(1, 80), batch_rows=st.integers(1, 80), seed=st.integers(0, 99))
+def test_how_rows_come_in_batches_does_not_matter(num_rows: int, batch_rows: int, seed: int):
+    rows = random_rows(num_rows, seed=seed)
+    one, two = collected(rows), collected(rows, batch_rows=batch_rows)
+    for first, second in zip(one.layers, two.layers, strict=True):
+        assert (first.predictions == second.predictions).all()
+        assert (first.uncertainty_bins == second.uncertainty_bins).all()
+        assert first.uncertainty_sum == pytest.approx(second.uncertainty_sum)
+        assert (first.flops, first.correct, first.agreeing) == (second.flops, second.correct, second.agreeing)
+    assert one.saved_compute == two.saved_compute
+
+
+def test_names_become_places_and_strange_ones_do_not():
+    names = pa.array(["c", None, "a", "z"])
+    assert label_ids(names, LABELS).tolist() == [2, NO_LABEL, 0, NO_LABEL]
+    assert label_ids(pa.array([], pa.string()), LABELS).tolist() == []
+
+
+def write_scores(directory: Path, rows: pd.DataFrame, *, rows_per_shard: int) -> ScoreManifest:
+    """Write a finished output of score."""
+    layout = OutputLayout(str(directory))
+    settings = replace(
+        SCORE, thresholds=POLICY.thresholds, policy=POLICY.name, columns=Columns(text="t", id="key")
+    )
+    job = JobDescription(settings=settings, inputs=())
+    firsts = range(0, len(rows), rows_per_shard)
+    ranges = [
+        RowRange(first_row=first, num_rows=len(rows[first : first + rows_per_shard])) for first in firsts
+    ]
+    plan = make_plan([("a.csv", "csv", ranges)])
+    claim_output(layout, job, overwrite=False)
+    score_schema = schema.score_schema(num_labels=3, id_type=pa.string())
+    metadata = with_metadata(score_schema, {"fingerprint": job.fingerprint})
+    for item in plan.items:
+        some = rows.iloc[item.rows.first_row : item.rows.first_row + item.rows.num_rows]
+        nothing = np.zeros((len(some), 3), dtype=np.float32)
+        values = {
+            **{name: pa.array(some[name]) for name in ("exit_layer", "num_tokens", "uncertainty")},
+            **{name: pa.array(some[name], pa.string()) for name in ("prediction", "teacher_prediction")},
+            "source": source_column("a.csv", len(some)),
+            "row": pa.array(some.index),
+            "id": pa.array([str(row) for row in some.index], pa.string()),
+            "probabilities": fixed_size_list(nothing),
+            "truncated": pa.array([False] * len(some)),
+            "teacher_probabilities": nullable_list(nothing, some["teacher_prediction"].isna().to_numpy()),
+        }
+        with ShardWriter(layout, item.shard_name, metadata) as shard:
+            shard.write(pa.table([values[name] for name in score_schema.names], schema=metadata))
+            shard.add_counts({"rejected": 0})
+
+    def manifest(**fields: Any) -> ScoreManifest:
+        return ScoreManifest(**fields, model="m", flops=FLOPS, certificate=None)
+
+    return commit(layout, job, plan, labels=LABELS, versions={}, build=manifest)
+
+
+def test_the_statistics_of_a_job_are_those_of_its_rows(tmp_path: Path):
+    rows = random_rows(300)
+    manifest = write_scores(tmp_path, rows, rows_per_shard=70)
+
+    def truth(batch: pa.RecordBatch) -> LabelIds:
+        assert batch["id"].to_pylist() == [str(row) for row in batch["row"].to_pylist()]
+        assert set(batch["source"].to_pylist()) == {"a.csv"}
+        return rows["truth"].to_numpy()[batch["row"].to_numpy()]
+
+    stats = collect(OutputLayout(str(tmp_path)), manifest, truth)
+    expected = collected(rows)
+    assert (
+        stats.as_table()
+        .drop_columns("uncertainty_mean")
+        .equals(expected.as_table().drop_columns("uncertainty_mean"))
+    )
+    np.testing.assert_allclose(
+        stats.as_table()["uncertainty_mean"].to_numpy(), expected.as_table()["uncertainty_mean"].to_numpy()
+    )
+    assert stats.saved_compute == expected.saved_compute
+    assert stats.num_shadow == expected.num_shadow > 0
+    without = collect(OutputLayout(str(tmp_path)), manifest)
+    assert (without.num_labelled, without.accuracy, without.rows) == (0, None, 300)

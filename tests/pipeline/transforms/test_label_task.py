@@ -1,0 +1,143 @@
+import pickle
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from model.checkpoints.fingerprint import checkpoint_hash
+from model.engine.execution import Precision, resolve_execution
+from model.errors import ParameterError
+from model.exits.teacher import Teacher
+from pipeline.contract import schema
+from pipeline.contract.job import JobDescription
+from pipeline.reading.inputs import Columns, ReadOptions, inspect_inputs
+from pipeline.transforms.label_task import LabelTask
+from pipeline.transforms.loaded_models import acquire
+from tests.job_fixtures import LABELS, MAX_LENGTH, make_texts, plain_logits, write_csv
+
+TEXTS = make_texts(60, longest=40)
+
+
+@pytest.fixture(scope="module")
+def task(teacher: Path) -> LabelTask:
+    return LabelTask(
+        reading=ReadOptions(columns=Columns(text="t"), id_type=None, kept=(), rows_per_shard=10),
+        teacher="mine",
+        directory=str(teacher),
+        model_hash=checkpoint_hash(teacher),
+        labels=LABELS,
+        max_length=MAX_LENGTH,
+        calibration_fraction=0.3,
+        execution=resolve_execution(Precision.FP32, device="cpu"),
+    )
+
+
+@pytest.fixture(scope="module")
+def loaded(task: LabelTask) -> Teacher:
+    return task.load()
+
+
+def accepted_rows(texts: Sequence[str], pairs: Sequence[str] | None = None) -> pa.Table:
+    columns = {schema.ROW: pa.array(range(100, 100 + len(texts))), schema.INPUT_TEXT: pa.array(texts)}
+    return pa.table(columns if pairs is None else {**columns, schema.INPUT_TEXT_PAIR: pa.array(pairs)})
+
+
+def test_logits_are_the_teachers_own(task: LabelTask, loaded: Teacher, teacher: Path):
+    table, counts = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    assert table.schema == task.schema
+    expected = plain_logits(teacher, TEXTS)
+    np.testing.assert_allclose(np.stack(table["teacher_logits"].to_numpy()), expected, atol=1e-5)
+    assert table["teacher_prediction"].to_pylist() == [LABELS[i] for i in expected.argmax(1)]
+    assert table["text"].to_pylist() == TEXTS
+    assert table["row"].to_pylist() == list(range(100, 160))
+    assert set(table["source"].to_pylist()) == {"a.csv"}
+    plain = [len(loaded.tokenizer(text)["input_ids"]) for text in TEXTS]
+    assert table["num_tokens"].to_pylist() == [min(length, MAX_LENGTH) for length in plain]
+    assert table["truncated"].to_pylist() == [length > MAX_LENGTH for length in plain]
+    assert counts["truncated"] == sum(table["truncated"].to_pylist()) > 0
+    assert counts["train"] + counts["calibration"] == 60
+
+
+def test_equal_texts_get_equal_answers_and_are_run_once(task: LabelTask, loaded: Teacher):
+    table, counts = task.process(accepted_rows(["a b", "echo", "a b", "a b", "echo"]), "a.csv", loaded)
+    assert counts["distinct_texts"] == 2
+    for column in ("text_hash", "split", "teacher_logits", "teacher_prediction", "num_tokens"):
+        one, two, three, four, five = table[column].to_pylist()
+        assert one == three == four
+        assert two == five
+
+
+def test_the_split_goes_by_the_text_alone(task: LabelTask, loaded: Teacher):
+    forwards, _ = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    backwards, _ = task.process(accepted_rows(TEXTS[::-1]), "b.csv", loaded)
+    assert forwards["split"].to_pylist() == backwards["split"].to_pylist()[::-1]
+    assert set(forwards["split"].to_pylist()) == {"train", "calibration"}
+
+
+@pytest.mark.parametrize(("fraction", "split"), [(0.0, "train"), (1.0, "calibration")])
+def test_all_rows_can_be_of_one_split(task: LabelTask, loaded: Teacher, fraction: float, split: str):
+    table, counts = replace(task, calibration_fraction=fraction).process(
+        accepted_rows(TEXTS), "a.csv", loaded
+    )
+    assert set(table["split"].to_pylist()) == {split}
+    assert counts[split] == 60
+
+
+def test_a_row_is_answered_alike_in_any_company(task: LabelTask, loaded: Teacher):
+    together, _ = task.process(accepted_rows(TEXTS[:10]), "a.csv", loaded)
+    alone = pa.concat_tables(task.process(accepted_rows([text]), "a.csv", loaded)[0] for text in TEXTS[:10])
+    np.testing.assert_allclose(
+        np.stack(together["teacher_logits"].to_numpy()),
+        np.stack(alone["teacher_logits"].to_numpy()),
+        atol=1e-5,
+    )
+
+
+def test_pairs_are_encoded_as_pairs(task: LabelTask, loaded: Teacher, teacher: Path):
+    task = replace(
+        task,
+        reading=ReadOptions(
+            columns=Columns(text="t", text_pair="p"), id_type=None, kept=(), rows_per_shard=10
+        ),
+    )
+    pairs = TEXTS[::-1]
+    table, _ = task.process(accepted_rows(TEXTS, pairs), "a.csv", loaded)
+    assert table["text_pair"].to_pylist() == pairs
+    np.testing.assert_allclose(
+        np.stack(table["teacher_logits"].to_numpy()), plain_logits(teacher, TEXTS, pairs), atol=1e-5
+    )
+
+
+def test_a_prepared_task_is_loaded_already(teacher: Path, tmp_path: Path):
+    path = write_csv(tmp_path / "rows.csv", {"t": TEXTS})
+    inputs = inspect_inputs([str(path)], Columns(text="t"), rows_per_shard=25)
+    task, holder = LabelTask.prepare(str(teacher), inputs)
+    assert acquire(pickle.loads(pickle.dumps(task)), task.load) is holder
+    assert (task.labels, task.max_length) == (LABELS, MAX_LENGTH)
+    with pytest.raises(ParameterError, match=r"`calibration_fraction` 1\.5 is not a share, 0 to 1"):
+        LabelTask.prepare(str(teacher), inputs, calibration_fraction=1.5)
+
+
+def test_what_changes_the_labels_is_in_the_settings(task: LabelTask):
+    changes = [
+        {"model_hash": "1"},
+        {"max_length": 5},
+        {"calibration_fraction": 0.5},
+        {"execution": resolve_execution(Precision.BF16, device="cpu")},
+        {"reading": replace(task.reading, columns=Columns(text="u"))},
+        {"reading": replace(task.reading, rows_per_shard=11)},
+    ]
+    settings = [replace(task, **change).settings for change in changes]
+    assert len({repr(each) for each in [task.settings, *settings]}) == len(changes) + 1
+    assert replace(task, teacher="yours", directory="elsewhere").settings == task.settings
+
+
+def test_a_whole_number_is_the_same_job(task: LabelTask):
+    descriptions = [
+        JobDescription(settings=replace(task, calibration_fraction=fraction).settings, inputs=())
+        for fraction in (0, 0.0)
+    ]
+    assert descriptions[0].fingerprint == descriptions[1].fingerprint

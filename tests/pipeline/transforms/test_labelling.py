@@ -1,0 +1,72 @@
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+
+from jobs.commands.label_teacher import run as label_teacher
+from jobs.configs.label_teacher import LabelTeacherConfig
+from model.errors import InputError, ParameterError
+from pipeline import LabelWithTeacher
+from pipeline.contract.layout import OutputLayout
+from pipeline.contract.manifest import LabelManifest, read_manifest
+from pipeline.results.soft_labels import SoftLabels
+from tests.job_fixtures import make_texts, snapshot, write_tsv
+
+TEXTS = make_texts(80)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    return write_tsv(tmp_path / "rows.tsv", {"text": [*TEXTS, ""]})
+
+
+@pytest.fixture
+def arguments(rows: Path, teacher: Path) -> dict[str, Any]:
+    return {
+        "input": [str(rows)], "text_column": "text", "teacher": str(teacher), "rows_per_shard": 25,
+        "precision": "fp32",
+    }  # fmt: skip
+
+
+_manifests: list[LabelManifest] = []
+
+
+def collect(manifest: LabelManifest) -> None:
+    _manifests.append(manifest)
+
+
+def test_a_pipeline_of_the_users_own_leaves_what_the_command_leaves(
+    arguments: dict[str, Any], rows: Path, teacher: Path, tmp_path: Path
+):
+    _manifests.clear()
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        _ = pipeline | LabelWithTeacher(**arguments, output=str(tmp_path / "own")) | beam.Map(collect)
+    label_teacher(
+        LabelTeacherConfig(
+            input=(str(rows),), text_column="text", teacher=str(teacher), rows_per_shard=25,
+            precision="fp32", output=str(tmp_path / "command"),
+        )
+    )  # fmt: skip
+    assert snapshot(tmp_path / "own") == snapshot(tmp_path / "command")
+    assert _manifests == [read_manifest(OutputLayout(str(tmp_path / "own")), LabelManifest)]
+    labels = SoftLabels.open(str(tmp_path / "own"))
+    assert labels.manifest.counts["train"] + labels.num_calibration_rows == 80
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"input": ["nowhere.tsv"]}, InputError),
+        ({"text_column": "other"}, InputError),
+        ({"max_length": 1000}, ParameterError),
+        ({"calibration_fraction": 2}, ParameterError),
+        ({"max_rejected": -1}, ParameterError),
+    ],
+)
+def test_mistakes_are_told_when_it_is_made(
+    arguments: dict[str, Any], tmp_path: Path, change: dict[str, Any], error: type[Exception]
+):
+    with pytest.raises(error):
+        LabelWithTeacher(**{**arguments, **change}, output=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

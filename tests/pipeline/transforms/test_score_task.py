@@ -1,0 +1,183 @@
+import pickle
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from model.checkpoints.fingerprint import checkpoint_hash
+from model.cost.flops import fastbert_flops
+from model.engine.execution import Precision, resolve_execution
+from model.errors import ArtifactError, EnvironmentMismatchError, ParameterError
+from model.exits.policy import CalibratedFor, ExitPolicy
+from model.fastbert import FastBertForSequenceClassification
+from model.network.config import load_fastbert_config
+from pipeline.contract import schema
+from pipeline.contract.job import JobDescription
+from pipeline.reading.inputs import Columns, ReadOptions, inspect_inputs
+from pipeline.transforms.loaded_models import acquire
+from pipeline.transforms.score_task import Scorer, ScoreTask
+from tests.job_fixtures import (
+    LABELS,
+    MAX_LENGTH,
+    NUM_LAYERS,
+    make_texts,
+    plain_logits,
+    softmax,
+    write_parquet,
+)
+
+TEXTS = make_texts(80, longest=40)
+
+
+@pytest.fixture(scope="module")
+def task(fastbert: Path) -> ScoreTask:
+    return ScoreTask(
+        reading=ReadOptions(columns=Columns(text="t"), id_type=None, kept=(), rows_per_shard=10),
+        model="mine",
+        directory=str(fastbert),
+        model_hash=checkpoint_hash(fastbert),
+        labels=LABELS,
+        max_length=MAX_LENGTH,
+        flops=fastbert_flops(load_fastbert_config(fastbert)),
+        policy=ExitPolicy.from_speed(0.7, num_layers=NUM_LAYERS),
+        shadow_fraction=0.4,
+        execution=resolve_execution(Precision.FP32, device="cpu"),
+    )
+
+
+@pytest.fixture(scope="module")
+def loaded(task: ScoreTask) -> Scorer:
+    return task.load()
+
+
+def accepted_rows(texts: Sequence[str]) -> pa.Table:
+    return pa.table({schema.ROW: pa.array(range(len(texts))), schema.INPUT_TEXT: pa.array(texts)})
+
+
+def test_answers_are_those_of_predict(task: ScoreTask, loaded: Scorer, fastbert: Path):
+    table, counts = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    assert table.schema == task.schema
+    expected = FastBertForSequenceClassification.from_pretrained(fastbert).predict(TEXTS, speed=0.7)
+    assert table["prediction"].to_pylist() == expected.predictions
+    np.testing.assert_allclose(np.stack(table["probabilities"].to_numpy()), expected.probabilities, atol=1e-5)
+    np.testing.assert_allclose(table["uncertainty"].to_numpy(), expected.uncertainty, atol=1e-5)
+    assert table["exit_layer"].to_pylist() == expected.exit_layer.tolist()
+    assert set(table["exit_layer"].to_pylist()) == {1, 2, 3}
+    assert table["truncated"].to_pylist() == expected.truncated.tolist()
+    assert [counts[f"exit_layer_{layer}"] for layer in (1, 2, 3)] == np.bincount(expected.exit_layer)[
+        1:
+    ].tolist()
+    assert counts["real_token_layers"] <= counts["processed_token_layers"]
+
+
+def test_a_row_that_left_early_was_sure_and_one_that_stayed_was_not(task: ScoreTask, loaded: Scorer):
+    table, _ = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    uncertainty = table["uncertainty"].to_numpy()
+    early = table["exit_layer"].to_numpy() < NUM_LAYERS
+    assert (uncertainty[early] < 0.7).all()
+    assert ((uncertainty >= 0) & (uncertainty <= 1)).all()
+
+
+def test_the_shadow_sample_is_answered_at_full_depth(task: ScoreTask, loaded: Scorer, teacher: Path):
+    table, _ = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    without, _ = replace(task, shadow_fraction=0.0).process(accepted_rows(TEXTS), "a.csv", loaded)
+    is_shadow = table["teacher_prediction"].is_valid().to_numpy()
+    assert 0 < is_shadow.sum() < len(TEXTS)
+    assert (table["teacher_probabilities"].is_valid().to_numpy() == is_shadow).all()
+    logits = plain_logits(teacher, TEXTS)[is_shadow]
+    assert table["teacher_prediction"].drop_null().to_pylist() == [LABELS[i] for i in logits.argmax(1)]
+    found = np.array(table["teacher_probabilities"].drop_null().to_pylist())
+    np.testing.assert_allclose(found, softmax(logits), atol=1e-5)
+    # Whoever is watched answers as if he were not: at his own exit.
+    own = [name for name in table.column_names if not name.startswith("teacher_")]
+    assert set(table.filter(pa.array(is_shadow))["exit_layer"].to_pylist()) == {1, 2, 3}
+    assert (
+        table.select(own)
+        .drop(["probabilities", "uncertainty"])
+        .equals(without.select(own).drop(["probabilities", "uncertainty"]))
+    )
+    assert without["teacher_prediction"].null_count == len(TEXTS)
+
+
+def test_the_shadow_sample_goes_by_the_text_alone(task: ScoreTask, loaded: Scorer):
+    forwards, _ = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    backwards, _ = task.process(accepted_rows(TEXTS[::-1]), "a.csv", loaded)
+    assert forwards["teacher_prediction"].to_pylist() == backwards["teacher_prediction"].to_pylist()[::-1]
+
+
+def test_equal_texts_are_run_once_and_counted_each(task: ScoreTask, loaded: Scorer):
+    once, counts_once = task.process(accepted_rows(TEXTS[:5]), "a.csv", loaded)
+    thrice, counts = task.process(accepted_rows(TEXTS[:5] * 3), "a.csv", loaded)
+    assert counts["distinct_texts"] == counts_once["distinct_texts"] <= 5
+    assert counts["processed_token_layers"] == counts_once["processed_token_layers"]
+    for layer in (1, 2, 3):
+        assert counts[f"exit_layer_{layer}"] == 3 * counts_once[f"exit_layer_{layer}"]
+    assert thrice.drop(["row"]).equals(pa.concat_tables([once] * 3).drop(["row"]).combine_chunks())
+
+
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_all_texts_can_leave_at_one_layer(task: ScoreTask, loaded: Scorer, layer: int):
+    policy = ExitPolicy.from_exit_layer(layer, num_layers=NUM_LAYERS)
+    table, counts = replace(task, policy=policy).process(accepted_rows(TEXTS), "a.csv", loaded)
+    assert set(table["exit_layer"].to_pylist()) == {layer}
+    assert counts[f"exit_layer_{layer}"] == len(TEXTS)
+
+
+def test_a_kept_column_with_a_name_of_the_shards_own_is_refused(fastbert: Path, tmp_path: Path):
+    (tmp_path / "a.tsv").write_text("text\tprediction\nhello\tx\n")
+    columns = Columns(text="text", keep=("prediction",))
+    inputs = inspect_inputs([str(tmp_path / "a.tsv")], columns, rows_per_shard=10)
+    with pytest.raises(ParameterError, match="`keep` prediction"):
+        ScoreTask.prepare(str(fastbert), inputs)
+
+
+def test_a_worker_with_another_model_is_refused(task: ScoreTask):
+    with pytest.raises(EnvironmentMismatchError, match="holds another model on a worker than where the job"):
+        replace(task, model_hash="0" * 64).load()
+
+
+def test_a_policy_that_is_calibrated_for_something_else_is_refused_before_anything_is_written(
+    task: ScoreTask, fastbert: Path, tmp_path: Path
+):
+    path = write_parquet(tmp_path / "rows.parquet", {"t": TEXTS})
+    inputs = inspect_inputs([str(path)], task.reading.columns, rows_per_shard=25)
+    calibrated_for = CalibratedFor(
+        model_hash=task.model_hash, device="cpu", precision="bf16", backend="onednn", max_length=MAX_LENGTH
+    )
+    policy = replace(task.policy, calibrated_for=calibrated_for)
+    with pytest.raises(ArtifactError, match=r"in precision \(fp32, calibrated for bf16\)"):
+        ScoreTask.prepare(str(fastbert), inputs, policy=policy, precision=Precision.FP32)
+
+
+def test_a_prepared_task_is_loaded_already(fastbert: Path, tmp_path: Path):
+    path = write_parquet(tmp_path / "rows.parquet", {"t": TEXTS})
+    inputs = inspect_inputs([str(path)], Columns(text="t"), rows_per_shard=25)
+    task, holder = ScoreTask.prepare(str(fastbert), inputs)
+    assert acquire(pickle.loads(pickle.dumps(task)), task.load) is holder
+
+
+def test_what_changes_the_scores_is_in_the_settings(task: ScoreTask):
+    changes = [
+        {"model_hash": "1"},
+        {"max_length": 5},
+        {"shadow_fraction": 0.5},
+        {"policy": ExitPolicy.from_speed(0.1, num_layers=NUM_LAYERS)},
+        {"policy": replace(task.policy, temperatures=(2.0, 1.0))},
+        {"execution": resolve_execution(Precision.BF16, device="cpu")},
+        {"reading": replace(task.reading, columns=Columns(text="u"))},
+        {"reading": replace(task.reading, rows_per_shard=11)},
+    ]
+    settings = [replace(task, **change).settings for change in changes]
+    assert len({repr(each) for each in [task.settings, *settings]}) == len(changes) + 1
+    assert replace(task, model="yours", directory="elsewhere").settings == task.settings
+
+
+def test_a_whole_number_is_the_same_job(task: ScoreTask):
+    descriptions = [
+        JobDescription(settings=replace(task, shadow_fraction=fraction).settings, inputs=())
+        for fraction in (0, 0.0)
+    ]
+    assert descriptions[0].fingerprint == descriptions[1].fingerprint

@@ -1,0 +1,56 @@
+"""What `model` and `pipeline` name is there, and naming it is cheap."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("model", "pipeline")
+HEAVY = ("torch", "transformers", "pyarrow", "apache_beam")
+
+
+def run_python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_importing_the_packages_imports_nothing_heavy():
+    loaded = run_python(
+        "import sys, model, pipeline; dir(model), dir(pipeline), model.__all__, pipeline.__all__; "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    assert loaded.strip() == "[]"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_star_import_gives_every_name(package: str):
+    printed = run_python(f"from {package} import *; print(sorted(n for n in dir() if not n.startswith('_')))")
+    assert printed.strip() == str(sorted(import_module(package).__all__))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_name_is_the_object_of_its_module(package: str):
+    module = import_module(package)
+    for name, place in module._MODULES.items():
+        assert getattr(module, name) is getattr(import_module(place), name)
+        assert getattr(module, name).__module__ == place
+        assert place.split(".")[0] == package
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_names_are_those_of_the_lazy_table(package: str):
+    module = import_module(package)
+    assert list(module.__all__) == sorted(module._MODULES)
+    assert set(module.__all__) <= set(dir(module))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_name_that_is_not_there_is_an_ordinary_error(package: str):
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
+        _ = import_module(package).nothing
+    assert not hasattr(import_module(package), "nothing")
