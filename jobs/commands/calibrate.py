@@ -11,10 +11,11 @@ from jobs.driver.compatibility import check_labels_match_model
 from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
 from model.checkpoints.hub import resolve_checkpoint
 from model.checks import MIN_CALIBRATION_ROWS
-from model.engine.execution import Precision, resolve_execution
+from model.engine.execution import Execution, Precision, resolve_execution
 from model.errors import CheckpointError, InputError, ParameterError
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.calibrate import calibrate
+from model.guarantee.exit_calibration import ExitCalibration
 from pipeline.contract import schema
 from pipeline.results.calibration import CALIBRATION_FILE, ROWS_FILE, Calibration
 from pipeline.results.calibration_report import CalibrationReport
@@ -48,16 +49,7 @@ def run(config: CalibrateConfig) -> Calibration:
             "runs on": execution.summary(),
         },
     )
-    with progress_bar(rate="rate") as progress:
-        bar = progress.add_task("calibrate", total=len(rows), rate="")
-        exits = calibrate(
-            model,
-            rows[schema.TEXT].to_pylist(),
-            _teacher_logits(rows),
-            text_pairs=rows[schema.TEXT_PAIR].to_pylist() if labels.has_pairs else None,
-            execution=execution,
-            on_rows=lambda done: progress.update(bar, completed=done),
-        )
+    exits = _calibrate(model, rows, execution)
     calibration = Calibration.of(
         exits,
         sources=rows[schema.SOURCE].to_pylist(),
@@ -69,6 +61,23 @@ def run(config: CalibrateConfig) -> Calibration:
     _show(calibration.report)
     _say_what_is_next(config, output)
     return calibration
+
+
+def _calibrate(
+    model: FastBertForSequenceClassification, rows: pa.Table, execution: Execution
+) -> ExitCalibration:
+    """Run all exits over calibration rows, and show how far it is."""
+    has_pairs = schema.TEXT_PAIR in rows.column_names
+    with progress_bar(rate="rate") as progress:
+        bar = progress.add_task("calibrate", total=len(rows), rate="")
+        return calibrate(
+            model,
+            rows[schema.TEXT].to_pylist(),
+            _teacher_logits(rows),
+            text_pairs=rows[schema.TEXT_PAIR].to_pylist() if has_pairs else None,
+            execution=execution,
+            on_rows=lambda done: progress.update(bar, completed=done),
+        )
 
 
 def _teacher_logits(rows: pa.Table) -> npt.NDArray[np.float32]:

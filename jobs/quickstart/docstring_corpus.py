@@ -5,8 +5,6 @@ question or a file of ours. Nothing is imported: the source files are parsed, so
 whatever a package does at import.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import inspect
@@ -17,6 +15,8 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from model.errors import InputError
 
 MIN_WORDS = 5
 MAX_WORDS = 40
@@ -59,10 +59,10 @@ _MIN_SHARE_OF_WORDS = 0.8
 
 
 def sentences(docstring: str) -> list[str]:
-    r"""Splits a docstring into its sentences of prose, without code, markup or section headers.
+    r"""Split a docstring into its sentences of prose, without code, markup or section headers.
 
     Args:
-        docstring: As it stands in the source; Google, NumPy, reStructuredText or Markdown.
+        docstring: as it stands in the source; Google, NumPy, reStructuredText or Markdown.
 
     Returns:
         The sentences of `MIN_WORDS` to `MAX_WORDS` words, in order.
@@ -86,8 +86,8 @@ def docstrings_of(package: str, *, seed: int = 0) -> Iterator[str]:
     cross-section of the package, and the same one on every machine.
 
     Args:
-        package: Name of a top-level package.
-        seed: Seeds the order of the files.
+        package: name of a top-level package.
+        seed: seeds the order of the files.
 
     Yields:
         Docstrings of modules, classes and functions.
@@ -95,8 +95,6 @@ def docstrings_of(package: str, *, seed: int = 0) -> Iterator[str]:
     Raises:
         InputError: If the package is not installed.
     """
-    from model.errors import InputError
-
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise InputError(f"no docstrings of {package}: no such package is installed")
@@ -114,9 +112,9 @@ def corpus(packages: Sequence[str], *, max_per_package: int, seed: int) -> list[
     A sentence that two packages share is left out, so that the label is a function of the text.
 
     Args:
-        packages: The packages, which are also the labels.
-        max_per_package: At most so many sentences of one package.
-        seed: Seeds which sentences are taken, and their order.
+        packages: the packages, which are also the labels.
+        max_per_package: at most so many sentences of one package.
+        seed: seeds which sentences are taken, and their order.
 
     Returns:
         `(text, package)` pairs, shuffled; the same for the same versions of the packages.

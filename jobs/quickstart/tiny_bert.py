@@ -4,33 +4,30 @@ For whoever has no pretrained model at hand and no network to fetch one: `quicks
 What is written is an ordinary Hugging Face checkpoint; nothing that reads one can tell it from a large one.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from transformers import BertTokenizer
+import torch
+from tokenizers.trainers import WordPieceTrainer
+from transformers import BertConfig, BertModel, BertTokenizer
+
+from model.checkpoints.loading import silence_transformers
 
 _SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _MAX_LETTERS = 200  # rarer ones become [UNK]
 
 
 def train_wordpiece(texts: Iterable[str], *, vocab_size: int) -> BertTokenizer:
-    """Learns a lower-casing WordPiece vocabulary from texts.
+    """Learn a lower-casing WordPiece vocabulary from texts.
 
     Args:
-        texts: What to learn from.
-        vocab_size: At most so many tokens, the five special ones and single letters included.
+        texts: what to learn from.
+        vocab_size: at most so many tokens, the five special ones and single letters included.
 
     Returns:
         A tokenizer that encodes pairs with token types, as BERT's own does; equal texts make equal ones.
     """
-    from tokenizers.trainers import WordPieceTrainer
-    from transformers import BertTokenizer
-
     # An untrained BERT tokenizer lends the normaliser and the splitter that will read the texts later.
     backend = BertTokenizer().backend_tokenizer
     texts = [backend.normalizer.normalize_str(text) for text in texts]
@@ -59,23 +56,18 @@ def write_tiny_bert(
     max_length: int = 128,
     seed: int = 0,
 ) -> None:
-    """Writes a randomly initialised BERT encoder and its tokenizer as a Hugging Face checkpoint.
+    """Write a randomly initialised BERT encoder and its tokenizer as a Hugging Face checkpoint.
 
     Args:
-        directory: Where to; created if need be.
-        texts: What the vocabulary is learnt from.
-        vocab_size: At most so many tokens.
-        num_layers: Transformer layers.
-        hidden_size: Width of the hidden states; the feed-forward part is four times as wide.
-        num_heads: Attention heads; divides `hidden_size`.
-        max_length: Longest input in tokens.
-        seed: Seeds the weights. The caller's random state is left as it was.
+        directory: where to; created if need be.
+        texts: what the vocabulary is learnt from.
+        vocab_size: at most so many tokens.
+        num_layers: transformer layers.
+        hidden_size: width of the hidden states; the feed-forward part is four times as wide.
+        num_heads: attention heads; divides `hidden_size`.
+        max_length: longest input in tokens.
+        seed: seeds the weights. The caller's random state is left as it was.
     """
-    import torch
-    from transformers import BertConfig, BertModel
-
-    from model.checkpoints.loading import silence_transformers
-
     tokenizer = train_wordpiece(texts, vocab_size=vocab_size)
     tokenizer.model_max_length = max_length
     config = BertConfig(

@@ -35,7 +35,7 @@ class CorePool:
         It may call `map`, and `run_on_driver_thread` again.
 
         In a thread of many cores, operators between two calls of `map` would wake helpers, which go on
-        looking for work for a while and take the cores' cores.
+        looking for work for a while, on the cores that the pool computes on.
         """
         if self._driver is None or threading.get_ident() == self._driver_id:
             return function()
