@@ -28,6 +28,8 @@ class Certificate:
 
     Attributes:
         policy: what was asked for.
+        thresholds: (num_layers - 1,) from the first layer on.
+        temperatures: (num_layers - 1,) that logits are divided by for the uncertainty.
         is_certified: whether that is certified to be kept.
         max_disagreement: share of answers that may disagree with full depth's; None where it was not asked.
         target_speedup: saved compute that was asked for, None likewise.
@@ -44,6 +46,8 @@ class Certificate:
     """
 
     policy: str
+    thresholds: tuple[float, ...]
+    temperatures: tuple[float, ...]
     is_certified: bool
     max_disagreement: float | None
     target_speedup: float | None
@@ -64,6 +68,8 @@ class Certificate:
         risk = policy.risk
         return cls(
             policy=policy.name,
+            thresholds=policy.thresholds,
+            temperatures=policy.temperatures,
             is_certified=policy.is_certified,
             max_disagreement=policy.max_disagreement,
             target_speedup=policy.target_speedup,

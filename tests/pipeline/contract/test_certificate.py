@@ -17,6 +17,8 @@ def test_a_certificate_says_all_that_the_policy_rests_on(policy: CalibratedPolic
     certificate = Certificate.of(policy, LABELS)
     assert certificate.policy == policy.name == "max disagreement 0.05, max missed spam=0.03, confidence 0.9"
     assert certificate.is_certified
+    assert certificate.thresholds == policy.thresholds
+    assert certificate.temperatures == policy.temperatures
     assert (certificate.max_disagreement, certificate.target_speedup) == (0.05, None)
     assert certificate.confidence == 0.9
     risk = policy.risk
@@ -49,6 +51,5 @@ def test_what_is_not_certified_is_not_called_so(asked: dict[str, float]):
 def test_a_certificate_leaves_nothing_of_the_policy_out(policy: CalibratedPolicy):
     told = {field.name for field in fields(Certificate)}
     told |= {field.name for field in fields(policy.risk)}
-    # Thresholds and temperatures stand in the job's settings.
-    rest = {field.name for field in fields(policy)} - told - {"risk", "name", "thresholds", "temperatures"}
+    rest = {field.name for field in fields(policy)} - told - {"risk", "name"}
     assert rest == set()
