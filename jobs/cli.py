@@ -102,9 +102,16 @@ def _check_runner(runner: RunnerConfig, own_options: Sequence[str]) -> None:
 
 
 def execute(words: Sequence[str]) -> Any:
-    """Run the words of a command line, and return what the command's `run` returned."""
+    """Run the words of a command line, and return what the command's `run` returned.
+
+    Raises:
+        KeyboardInterrupt: if the user interrupted it.
+    """
     command: Any = typer.main.get_command(make_app())
-    return command.main(list(words), standalone_mode=False)
+    result = command.main(list(words), standalone_mode=False)
+    if result == _EXIT_INTERRUPTED:  # typer catches interrupts, and returns this
+        raise KeyboardInterrupt
+    return result
 
 
 def expand_repeated_options(args: Sequence[str]) -> list[str]:
@@ -156,9 +163,9 @@ def find_intruder() -> str | None:
     home = Path(__file__).parents[1]
     for name in ("model", "pipeline"):
         spec = find_spec(name)
-        places = [] if spec is None else [*(spec.submodule_search_locations or [str(spec.origin)])]
-        if not any(Path(place).parent == home for place in places):
-            where = f"{places[0]!r} is taken for it" if places else "it is missing"
+        locations = [] if spec is None else [*(spec.submodule_search_locations or [str(spec.origin)])]
+        if not any(Path(location).parent == home for location in locations):
+            where = f"{locations[0]!r} is taken for it" if locations else "it is missing"
             return (
                 f"the package {name!r} must lie beside {str(home / 'jobs')!r}, but {where}; "
                 "install fastbert-jobs into an environment of its own, and unset PYTHONPATH"
@@ -187,9 +194,9 @@ def in_options(message: str) -> str:
     command: Any = typer.main.get_command(make_app())
     known = {name for each in command.commands.values() for param in each.params for name in param.opts}
 
-    def as_option(found: re.Match[str]) -> str:
-        option = _OPTIONS.get(found[1], f"--{found[1].replace('_', '-')}")
-        return option if option in known else found[0]
+    def as_option(match: re.Match[str]) -> str:
+        option = _OPTIONS.get(match[1], f"--{match[1].replace('_', '-')}")
+        return option if option in known else match[0]
 
     return re.sub(r"`([a-z_]+)`", as_option, message)
 

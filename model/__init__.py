@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from model.exits.policy import ExitPolicy
     from model.exits.predictions import Predictions
+    from model.exits.teacher import Teacher
     from model.fastbert import FastBertForSequenceClassification
     from model.guarantee.calibrate import calibrate
     from model.guarantee.calibrated_policy import CalibratedPolicy
@@ -53,6 +54,7 @@ _MODULES = {
     "Precision": "model.engine.execution",
     "Predictions": "model.exits.predictions",
     "SoftLabelledTexts": "model.training.soft_labelled_texts",
+    "Teacher": "model.exits.teacher",
     "TrainingConfig": "model.training.loop",
     "TrainingError": "model.errors",
     "calibrate": "model.guarantee.calibrate",
@@ -81,6 +83,7 @@ __all__ = [
     "Precision",
     "Predictions",
     "SoftLabelledTexts",
+    "Teacher",
     "TrainingConfig",
     "TrainingError",
     "calibrate",

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -18,28 +18,27 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.hub import HUB_OPTIONS, resolve_checkpoint
+from model.checkpoints.identity import ModelIdentity
 from model.checkpoints.loading import (
     check_complete,
+    check_nothing_unexpected,
     label_names,
     load_tokenizer,
     silence_transformers,
 )
 from model.engine.engine import Engine
-from model.engine.execution import Backend, Execution, Precision, resolve_execution
+from model.engine.execution import Execution
 from model.errors import CheckpointError
-from model.exits.binding import calibrated_execution
+from model.exits.binding import execution_for
 from model.exits.layer_sweep import predict_tokenized
-from model.exits.policy import ExitPolicy
+from model.exits.policy import ExitPolicy, check_speed_or_policy
 from model.exits.predictions import Predictions
 from model.messages import first_line
 from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.registry import adapter_for
 from model.network.branch import BranchClassifier
 from model.network.config import FastBertConfig, load_fastbert_config
-from model.tokens.tokenization import TokenizedTexts, tokenize
-
-# Tokens from which on packing the weights takes less time than it saves.
-_MIN_TOKENS_TO_PACK = 4096
+from model.tokens.tokenization import tokenize
 
 
 class FastBertForSequenceClassification(PreTrainedModel):
@@ -51,13 +50,10 @@ class FastBertForSequenceClassification(PreTrainedModel):
     Attributes:
         backbone: the Hugging Face model.
         branches: one `BranchClassifier` per layer, the last excepted.
-        checkpoint_hash: of the files that the weights were loaded from, what calibrated policies are bound
-            to; empty for a model that was made in memory.
     """
 
     config_class = FastBertConfig
     base_model_prefix = "backbone"
-    checkpoint_hash: str = ""
     _tokenizer: PreTrainedTokenizerBase | None = None
 
     def __init__(self, config: FastBertConfig, *, init_backbone_weights: bool = True) -> None:
@@ -69,6 +65,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
                 who puts another in.
         """
         super().__init__(config)
+        self._identity = ModelIdentity()
         with nullcontext() if init_backbone_weights else torch.device("meta"):
             self.backbone = AutoModelForSequenceClassification.from_config(config.backbone_config)
         self.adapter: BackboneAdapter = adapter_for(self.backbone)
@@ -143,7 +140,8 @@ class FastBertForSequenceClassification(PreTrainedModel):
         """
         hub_options = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
         directory = resolve_checkpoint(str(name), **hub_options)
-        options = {"dtype": "float32", "config": load_fastbert_config(directory), **kwargs}
+        kwargs["dtype"] = kwargs.pop("torch_dtype", kwargs.get("dtype", "float32"))  # its older name
+        options = {"config": load_fastbert_config(directory), **kwargs}
         with_report = options.pop("output_loading_info", False)
         try:
             with silence_transformers():
@@ -151,20 +149,33 @@ class FastBertForSequenceClassification(PreTrainedModel):
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{str(name)!r} cannot be loaded: {first_line(error)}") from error
         check_complete(report, str(name))
-        if unexpected := report["unexpected_keys"]:
-            raise CheckpointError(
-                f"{str(name)!r} has {len(unexpected)} tensors that its config.json does not name"
-            )
+        check_nothing_unexpected(report, str(name))
         model.tokenizer = load_tokenizer(directory)
-        model.checkpoint_hash = checkpoint_hash(directory)
+        # In another number format they are no longer the weights that the files hold.
+        if model.dtype == torch.float32:
+            model._identity.set_checkpoint(model, checkpoint_hash(directory))
         return (model.eval(), report) if with_report else model.eval()
 
     def save_pretrained(self, save_directory: str | PathLike[str], **kwargs: Any) -> None:
-        """Write config.json, model.safetensors and, if there is a tokenizer, its files."""
+        """Write config.json, model.safetensors and, if there is a tokenizer, its files.
+
+        Calibrate a model that was made or changed in memory after it is saved, not before: what it is bound
+        to is then the saved checkpoint.
+        """
         with silence_transformers():
             super().save_pretrained(save_directory, **kwargs)
         if self._tokenizer is not None:
             self._tokenizer.save_pretrained(save_directory)
+        if self.dtype == torch.float32 and not self._identity.is_checkpoint(self) and not kwargs:
+            self._identity.set_checkpoint(self, checkpoint_hash(Path(save_directory)))
+
+    @property
+    def model_hash(self) -> str:
+        """What calibrated policies are bound to: the hash of the checkpoint that the weights are of.
+
+        Where they are of none, being made, trained or converted in memory, a name of their own.
+        """
+        return self._identity.of(self)
 
     @property
     def num_layers(self) -> int:
@@ -186,7 +197,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
         texts: Sequence[str],
         text_pairs: Sequence[str] | None = None,
         *,
-        speed: float = 0.0,
+        speed: float | None = None,
         policy: ExitPolicy | None = None,
         engine: Engine | None = None,
     ) -> Predictions:
@@ -195,9 +206,9 @@ class FastBertForSequenceClassification(PreTrainedModel):
         Args:
             texts: what to classify.
             text_pairs: the second text of each pair, for a model of pairs.
-            speed: a text leaves where its uncertainty is below this; 0 is full depth, the Hugging Face
-                model's answers.
-            policy: thresholds per layer, instead of `speed`.
+            speed: a text leaves where its uncertainty is below this; 0, as neither of both, is full depth,
+                the Hugging Face model's answers.
+            policy: thresholds per layer; excludes `speed`.
             engine: this model made ready before, for frequent calls. None makes an engine: for a calibrated
                 policy the one that it is calibrated for; else one in the model's own dtype, packed for a
                 long list of texts, and of the layers as they are for a short one.
@@ -206,14 +217,17 @@ class FastBertForSequenceClassification(PreTrainedModel):
             Answers in the order of `texts`.
 
         Raises:
-            ParameterError: if `speed` is outside [0, 1].
+            ParameterError: if `speed` is outside [0, 1] or given beside a policy, or the policy is of another
+                depth.
             ArtifactError: if `policy` is calibrated for another model, or for what cannot run here.
         """
         if isinstance(texts, str):
             raise TypeError("texts is a sequence of strings, not one string")
-        policy = policy or ExitPolicy.from_speed(speed, num_layers=self.num_layers)
+        check_speed_or_policy(speed, policy)
+        policy = policy or ExitPolicy.from_speed(speed or 0.0, num_layers=self.num_layers)
         tokenized = tokenize(self.tokenizer, texts, text_pairs, max_length=self.config.max_length)
-        engine = engine or self.engine(self._execution_for(policy, tokenized))
+        execution = execution_for(policy, self.dtype, self.device, num_tokens=len(tokenized.input_ids))
+        engine = engine or self.engine(execution)
         return predict_tokenized(engine, tokenized, policy)
 
     def engine(self, execution: Execution, *, num_cores: int | None = None) -> Engine:
@@ -229,16 +243,8 @@ class FastBertForSequenceClassification(PreTrainedModel):
             pad_token_id=self.tokenizer.pad_token_id,
             branches=self.branches,
             num_cores=num_cores,
-            model_hash=self.checkpoint_hash,
+            model_hash=self.model_hash,
         )
-
-    def _execution_for(self, policy: ExitPolicy, texts: TokenizedTexts) -> Execution:
-        if policy.calibrated_for is not None:
-            return calibrated_execution(policy.calibrated_for)
-        execution = resolve_execution(Precision.of(self.dtype), device=self.device.type)
-        if len(texts.input_ids) < _MIN_TOKENS_TO_PACK:
-            execution = replace(execution, backend=Backend.HUGGING_FACE)
-        return execution
 
 
 AutoModelForSequenceClassification.register(FastBertConfig, FastBertForSequenceClassification)

@@ -21,7 +21,7 @@ from pipeline.results.exit_stats import EXIT_STATS_FILE, ExitStats, LayerStats
 from pipeline.results.exit_stats_builder import TrueLabels, collect
 from pipeline.results.ground_truth import read_true_labels
 
-SPEEDUP_PLOT_FILE = "speed_up.png"
+SAVED_COMPUTE_PLOT_FILE = "saved_compute.png"
 # So unlikely must a shadow sample be under a certificate to contradict it.
 _CONTRADICTION_P = 0.001
 
@@ -41,7 +41,7 @@ def run(config: AuditConfig) -> ExitStats:
     paths = [_write(directory, EXIT_STATS_FILE, partial(pq.write_table, stats.as_table()))]
     if certificate := manifest.certificate:
         plot = _plot(certificate, stats)
-        paths.append(_write(directory, SPEEDUP_PLOT_FILE, lambda file: file.write(plot)))
+        paths.append(_write(directory, SAVED_COMPUTE_PLOT_FILE, lambda file: file.write(plot)))
     show(stats, manifest)
     stdout_console().print(f"wrote {', '.join(paths)}", markup=False, soft_wrap=True)
     return stats

@@ -17,6 +17,7 @@ from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.calibrate import calibrate
 from model.guarantee.exit_calibration import ExitCalibration
 from pipeline.contract import schema
+from pipeline.contract.storage import check_output_directory
 from pipeline.results.calibration import CALIBRATION_FILE, ROWS_FILE, Calibration
 from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.soft_labels import SoftLabels
@@ -31,6 +32,8 @@ def run(config: CalibrateConfig) -> Calibration:
     """
     if config.output is None and not Path(config.model).is_dir():
         raise ParameterError(f"{config.model!r} is no local directory; give its calibration an `output`")
+    # Before the work, which takes long.
+    check_output_directory(config.output or config.model)
     directory = resolve_checkpoint(config.model)
     labels = SoftLabels.open(config.labels)
     model = FastBertForSequenceClassification.from_pretrained(directory)

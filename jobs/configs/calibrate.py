@@ -24,7 +24,7 @@ class CalibrateConfig:
         """Check the numbers.
 
         Raises:
-            ParameterError: naming the option and the rule.
+            ParameterError: naming the parameter and the rule.
         """
         check_confidence(self.confidence)
         check_at_least("rows", self.rows, MIN_CALIBRATION_ROWS)

@@ -29,14 +29,14 @@ def command_function(
         check_runner: takes the runner, where there is one, and the command's own options; before the
             configuration is made, for an unknown option explains what else is missing.
     """
-    own, of_runner = _options(config_type), {}
+    of_command, of_runner = _options(config_type), {}
     has_runner = any(each.name == _RUNNER for each in fields(config_type))
     if has_runner:
         of_runner = _options(RunnerConfig)
 
     def command(context: typer.Context, **values: Any) -> Any:
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        settings = {name: value for name, value in values.items() if name in own}
+        settings = {name: value for name, value in values.items() if name in of_command}
         if has_runner:
             chosen = {name: value for name, value in values.items() if name in of_runner}
             settings[_RUNNER] = RunnerConfig(**chosen, beam_args=tuple(context.args))
@@ -45,7 +45,7 @@ def command_function(
 
     parameters = [
         inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
-        *own.values(),
+        *of_command.values(),
         *of_runner.values(),
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -44,7 +44,7 @@ class DistillConfig:
         """Check what the training loop does not.
 
         Raises:
-            ParameterError: naming the option and the rule.
+            ParameterError: naming the parameter and the rule.
         """
         if not 0 <= self.hard_label_weight < float("inf"):
             raise ParameterError(f"`hard_label_weight` {self.hard_label_weight} is not 0 or above")

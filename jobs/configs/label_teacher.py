@@ -49,7 +49,7 @@ class LabelTeacherConfig:
         """Check the shares.
 
         Raises:
-            ParameterError: naming the option and the rule.
+            ParameterError: naming the parameter and the rule.
         """
         check_fraction("calibration_fraction", self.calibration_fraction)
         check_fraction("max_rejected", self.max_rejected)

@@ -28,7 +28,7 @@ class RunnerConfig:
         """Check the numbers.
 
         Raises:
-            ParameterError: naming the option and the rule.
+            ParameterError: naming the parameter and the rule.
         """
         if self.workers < 1:
             raise ParameterError(f"`workers` {self.workers} is not at least 1")

@@ -72,7 +72,7 @@ class ScoreConfig:
         """Check the shares, and that there is one policy.
 
         Raises:
-            ParameterError: naming the option and the rule.
+            ParameterError: naming the parameter and the rule.
         """
         policies = {
             "max_disagreement": self.max_disagreement,
@@ -100,9 +100,14 @@ class ScoreConfig:
         """The shares of `max_missed` by label.
 
         Raises:
-            ParameterError: if one of them is not LABEL=SHARE.
+            ParameterError: if one of them is not LABEL=SHARE, or a label has two.
         """
-        return dict(map(parse_max_missed, self.max_missed))
+        shares: dict[str, float] = {}
+        for label, share in map(parse_max_missed, self.max_missed):
+            if label in shares:
+                raise ParameterError(f"`max_missed` names {label!r} twice; give one share per label")
+            shares[label] = share
+        return shares
 
 
 def parse_max_missed(text: str) -> tuple[str, float]:

@@ -45,8 +45,8 @@ class AtomicOutputDirectory:
 
     def _check_sources(self, output: str, sources: Sequence[str]) -> None:
         for source in sources:
-            place = Path(source).resolve()
-            if place.is_dir() and any(_overlap(place, own) for own in (self.final, self.partial)):
+            read = Path(source).resolve()
+            if read.is_dir() and any(_overlap(read, written) for written in (self.final, self.partial)):
                 raise OutputError(
                     f"{output!r} and {source!r}, which is read, overlap; choose another `output`"
                 )

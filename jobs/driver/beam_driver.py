@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import apache_beam as beam
@@ -96,9 +96,6 @@ def run_corpus_job(
     """
     # Made before anything is written: Beam checks the runner and its options here, and file systems get them.
     pipeline = make_pipeline(runner)
-    if not (runner.is_in_process and runner.workers == 1):
-        # Workers load their own.
-        job = replace(job, holder=None)
     finished = job.claim()
     print_settings(stdout_console(), banner)
     started = time.monotonic()
@@ -118,13 +115,30 @@ def run_corpus_job(
 def _run(
     pipeline: beam.Pipeline, job: CorpusJob[ManifestType], items: list[WorkItem]
 ) -> PipelineResult | None:
-    """Run the pipeline, and return its result; None where there was nothing to do."""
+    """Run the pipeline, and return its result; None where there was nothing to do.
+
+    Raises:
+        KeyboardInterrupt: if the user interrupted it, wherever it was.
+    """
     if not items:
         return None
     _ = pipeline | "WorkItems" >> beam.Create(items) | WriteShards(job)
-    result = pipeline.run()
-    result.wait_until_finish()
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except RuntimeError as error:
+        # Beam makes a RuntimeError of a Ctrl-C that meets a worker in this process.
+        if _was_interrupted(error):
+            raise KeyboardInterrupt from error
+        raise
     return result
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def _busy_seconds(result: PipelineResult | None) -> float:

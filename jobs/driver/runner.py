@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import apache_beam as beam
 import torch
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.portability import python_urns
+from apache_beam.portability.api import beam_provision_api_pb2, beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
@@ -17,6 +18,21 @@ from model.messages import one_line
 
 # Worker processes write to the user's terminal, at INFO unless told otherwise: some 20 lines each.
 _WORKER_LOG_LEVEL = "--default_sdk_harness_log_level"
+# A terminal sends Ctrl-C to worker processes too: they leave it to the driver, which ends them.
+_IGNORE_INTERRUPTS = b"trap '' INT; exec "
+
+
+class _InProcessRunner(fn_runner.FnApiRunner):
+    """Beam's in-process runner; its worker processes do not heed Ctrl-C."""
+
+    def run_via_runner_api(
+        self, pipeline_proto: beam_runner_api_pb2.Pipeline, options: PipelineOptions
+    ) -> fn_runner.RunnerResult:
+        """Run a pipeline."""
+        for environment in pipeline_proto.components.environments.values():
+            if environment.urn == python_urns.SUBPROCESS_SDK:
+                environment.payload = _IGNORE_INTERRUPTS + environment.payload
+        return super().run_via_runner_api(pipeline_proto, options)
 
 
 def torch_threads(config: RunnerConfig) -> int | None:
@@ -117,8 +133,8 @@ def _make_options(config: RunnerConfig) -> PipelineOptions:
     return PipelineOptions(args, save_main_session=False)
 
 
-def _in_process_runner(options: PipelineOptions) -> fn_runner.FnApiRunner:
-    """Return an FnApiRunner whose worker processes get the options, as Beam's switching runner makes it."""
+def _in_process_runner(options: PipelineOptions) -> _InProcessRunner:
+    """Return a runner whose worker processes get the options, as Beam's switching runner makes it."""
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
-    return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(provision))
+    return _InProcessRunner(provision_info=fn_runner.ExtendedProvisionInfo(provision))

@@ -84,15 +84,15 @@ def run(config: QuickstartConfig, execute: Execute) -> list[PolicyResult]:
         "--output", work_dir / "fastbert", "--epochs", config.distill_epochs, "--seed", config.seed,
     )  # fmt: skip
     _command(execute, "calibrate", "--model", work_dir / "fastbert", "--labels", work_dir / "labels")
-    found = [_score(execute, work_dir, policy, config.policies[0]) for policy in config.policies]
-    _show(found, config)
+    results = [_score(execute, work_dir, policy, config.policies[0]) for policy in config.policies]
+    _show(results, config)
     stdout_console().print(f"{time.monotonic() - started:,.0f} s in all; everything is in {work_dir}/")
     print_next_step(
         stdout_console(),
         "fastbert-jobs label-teacher --input YOUR_FILES --text-column COLUMN --teacher YOUR_MODEL "
         "--output labels",
     )
-    return found
+    return results
 
 
 def _fresh_work_dir(config: QuickstartConfig) -> Path:
@@ -182,9 +182,9 @@ def _scores(work_dir: Path, policy: str) -> Path:
     return work_dir / f"scores{policy[1:].replace(' ', '-')}"
 
 
-def _show(found: Sequence[PolicyResult], config: QuickstartConfig) -> None:
-    """Print one row a policy."""
-    full_depth = found[0].seconds
+def _show(results: Sequence[PolicyResult], config: QuickstartConfig) -> None:
+    """Print one row per policy."""
+    full_depth = results[0].seconds
     rows = [
         (
             result.policy,
@@ -195,7 +195,7 @@ def _show(found: Sequence[PolicyResult], config: QuickstartConfig) -> None:
             f"{result.agreement:.2%}",
             f"{result.accuracy:.2%}",
         )
-        for result in found
+        for result in results
     ]
     columns = ("score", "mean exit layer", "saved compute", "wall clock", "rows/s", "agreement", "accuracy")
     console = stdout_console()

@@ -71,12 +71,12 @@ def sentences(docstring: str) -> list[str]:
         >>> sentences("Adds two :class:`Tensor` objects, element by element.\n\n>>> add(x, y)")
         ['Adds two Tensor objects, element by element.']
     """
-    found = []
+    prose: list[str] = []
     for paragraph in _paragraphs(inspect.cleandoc(docstring)):
         for pattern, replacement in _MARKUP:
             paragraph = pattern.sub(replacement, paragraph)
-        found += [sentence for sentence in _SENTENCE_END.split(paragraph.strip()) if _is_prose(sentence)]
-    return found
+        prose += [sentence for sentence in _SENTENCE_END.split(paragraph.strip()) if _is_prose(sentence)]
+    return prose
 
 
 def docstrings_of(package: str, *, seed: int = 0) -> Iterator[str]:
@@ -119,8 +119,10 @@ def corpus(packages: Sequence[str], *, max_per_package: int, seed: int) -> list[
     Returns:
         `(text, package)` pairs, shuffled; the same for the same versions of the packages.
     """
-    found = {name: _distinct_sentences(name, limit=max_per_package, seed=seed) for name in packages}
-    rows = [(text, name) for name, texts in found.items() for text in texts]
+    texts_by_package = {
+        name: _distinct_sentences(name, limit=max_per_package, seed=seed) for name in packages
+    }
+    rows = [(text, name) for name, texts in texts_by_package.items() for text in texts]
     num_packages = Counter(text.casefold() for text, _ in rows)
     rows = [(text, name) for text, name in rows if num_packages[text.casefold()] == 1]
     random.Random(seed).shuffle(rows)

@@ -1,1 +1,1 @@
-"""What the user types and sees: options, progress, tables."""
+"""What the user sees: progress, tables, plots, and what Beam may log."""

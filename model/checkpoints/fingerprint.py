@@ -23,7 +23,9 @@ TOKENIZER_FILES = (
 def checkpoint_hash(directory: Path) -> str:
     """Return the SHA-256 of the files that decide a model's answers, 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    patterns = (*CONFIGURATION_FILES, *WEIGHT_FILES, *PICKLED_WEIGHT_FILES, *TOKENIZER_FILES)
+    has_safetensors = any(next(directory.glob(pattern), None) for pattern in WEIGHT_FILES)
+    weights = WEIGHT_FILES if has_safetensors else PICKLED_WEIGHT_FILES
+    patterns = (*CONFIGURATION_FILES, *weights, *TOKENIZER_FILES)
     for name in sorted({path.name for pattern in patterns for path in directory.glob(pattern)}):
         with (directory / name).open("rb") as file:
             digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())

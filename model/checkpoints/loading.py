@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 
 import torch
 from safetensors import SafetensorError
@@ -163,15 +164,34 @@ def check_complete(report: LoadingReport, name: str) -> None:
             )
 
 
+def check_nothing_unexpected(report: LoadingReport, name: str) -> None:
+    """Refuse a checkpoint that holds more than its configuration says.
+
+    Args:
+        report: see `check_complete`.
+        name: likewise.
+
+    Raises:
+        CheckpointError: saying how many tensors are too many.
+    """
+    if unexpected := _keys(report, "unexpected_keys"):
+        raise CheckpointError(f"{name!r} has {len(unexpected)} tensors that its config.json does not name")
+
+
+# What is set is the process's own, and threads that load at once overlap in any order: one at a time sets it.
+_SILENCE = RLock()
+
+
 @contextmanager
 def silence_transformers() -> Iterator[None]:
     """Keep transformers' own reports and progress bars off the screen: what is wrong is raised instead."""
-    level, had_bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if had_bars:
-            hf_logging.enable_progress_bar()
+    with _SILENCE:
+        level, had_bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+        hf_logging.set_verbosity_error()
+        hf_logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            hf_logging.set_verbosity(level)
+            if had_bars:
+                hf_logging.enable_progress_bar()

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from model.checkpoints.identity import new_identity
 from model.checkpoints.loading import label_names
 from model.engine.core_pool import CorePool
 from model.engine.embedding import embed
@@ -47,7 +48,7 @@ class Engine:
         execution: what runs where; its backend is the one that fits the model.
         memory_budget: the size of micro-batches.
         chunk_tokens: tokens of a chunk.
-        model_hash: of the checkpoint, what calibrated policies are bound to.
+        model_hash: what calibrated policies are bound to.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Engine:
         pad_token_id: int,
         branches: Iterable[nn.Module] = (),
         num_cores: int | None = None,
-        model_hash: str = "",
+        model_hash: str | None = None,
     ) -> None:
         """Make ready a frozen backbone; `for_classifier` makes one of any model.
 
@@ -70,10 +71,10 @@ class Engine:
                 for a backbone alone.
             num_cores: micro-batches that are computed side by side, each on one core; None for as many as
                 torch uses threads. Of 1, every operator uses all threads.
-            model_hash: of the checkpoint that the model was loaded from; empty for one made in memory.
+            model_hash: what calibrated policies are bound to; None for a name that no policy knows.
         """
         self.adapter = adapter
-        self.model_hash = model_hash
+        self.model_hash = model_hash or new_identity()
         self._pad_token_id = pad_token_id
         self._runner = runner_for(adapter, execution)
         self.execution = replace(execution, backend=self._runner.backend)
@@ -92,7 +93,7 @@ class Engine:
         pad_token_id: int,
         branches: Iterable[nn.Module] = (),
         num_cores: int | None = None,
-        model_hash: str = "",
+        model_hash: str | None = None,
     ) -> Engine:
         """Return the engine of a copy of `model`, a Hugging Face classifier.
 
@@ -120,10 +121,10 @@ class Engine:
     def with_branches(self, branches: Iterable[nn.Module]) -> Engine:
         """Return an engine of the same packed backbone and cores, with other branches; see `Engine`.
 
-        What it is of is no checkpoint any more, so no calibrated policy fits it.
+        It is of no checkpoint any more, so no policy that was calibrated before fits it.
         """
         engine = copy(self)
-        engine.model_hash = ""
+        engine.model_hash = new_identity()
         engine._branches = pack_branches(branches, self.execution)
         return engine
 

@@ -1,6 +1,6 @@
 """Where a model runs and in which number format."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from model.engine.fused_linear import has_onednn
-from model.errors import CheckpointError, EnvironmentMismatchError
+from model.errors import CheckpointError, EnvironmentMismatchError, ParameterError
 
 
 class Precision(StrEnum):
@@ -18,6 +18,21 @@ class Precision(StrEnum):
     FP32 = "fp32"
     BF16 = "bf16"
     FP16 = "fp16"
+
+    @classmethod
+    def parse(cls, name: str) -> "Precision":
+        """Return the precision of that name.
+
+        Raises:
+            ParameterError: naming those that there are.
+
+        >>> Precision.parse("bf16")
+        <Precision.BF16: 'bf16'>
+        """
+        try:
+            return cls(name)
+        except ValueError:
+            raise ParameterError(f"`precision` {name!r} is none of {', '.join(cls)}") from None
 
     @classmethod
     def of(cls, dtype: torch.dtype) -> "Precision":
@@ -37,6 +52,8 @@ class Backend(StrEnum):
     HUGGING_FACE = "hugging-face"  # padded micro-batches through the model's own layers
 
 
+# Tokens from which on packing the weights takes less time than it saves.
+_MIN_TOKENS_TO_PACK = 4096
 _DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 
 
@@ -107,6 +124,13 @@ def check_same_execution(worker: Execution, job: Execution) -> None:
             f"this job runs on {job.summary()}, but a worker has {worker.summary()}; "
             "workers of one job must have the same processors and libraries"
         )
+
+
+def without_packing_for_few_tokens(execution: Execution, num_tokens: int) -> Execution:
+    """Return `execution`, with the layers as they are where packing them would take longer than it saves."""
+    if num_tokens >= _MIN_TOKENS_TO_PACK:
+        return execution
+    return replace(execution, backend=Backend.HUGGING_FACE)
 
 
 def resolve_execution(precision: Precision = Precision.AUTO, *, device: str | None = None) -> Execution:

@@ -24,6 +24,7 @@ class CalibratedFor:
 
     Attributes:
         model_hash: of the checkpoint.
+        numerics_version: of what computed.
         device: "cpu" or "cuda".
         precision: number format.
         backend: whose operators run.
@@ -31,6 +32,7 @@ class CalibratedFor:
     """
 
     model_hash: str
+    numerics_version: int
     device: str
     precision: str
     backend: str
@@ -52,7 +54,7 @@ class CalibratedFor:
             )
         differing = [
             f"{name} ({getattr(running, name)}, calibrated for {getattr(self, name)})"
-            for name in ("device", "precision", "backend", "max_length")
+            for name in ("numerics_version", "device", "precision", "backend", "max_length")
             if getattr(running, name) != getattr(self, name)
         ]
         if differing:
@@ -84,9 +86,18 @@ class ExitPolicy:
     calibrated_for: CalibratedFor | None = None
 
     def __post_init__(self) -> None:
-        """Let branches without a temperature have 1."""
-        if not self.temperatures:
-            object.__setattr__(self, "temperatures", (1.0,) * len(self.thresholds))
+        """Let branches without a temperature have 1.
+
+        Raises:
+            ParameterError: if there are not as many temperatures as thresholds.
+        """
+        # Lists would do as well for the sweep, but not where a policy is part of a job's fingerprint.
+        object.__setattr__(self, "thresholds", tuple(self.thresholds))
+        object.__setattr__(self, "temperatures", tuple(self.temperatures) or (1.0,) * len(self.thresholds))
+        if len(self.temperatures) != len(self.thresholds):
+            raise ParameterError(
+                f"`temperatures` has {len(self.temperatures)} values, and `thresholds` {len(self.thresholds)}"
+            )
 
     @classmethod
     def from_speed(cls, speed: float, *, num_layers: int) -> "ExitPolicy":
@@ -130,3 +141,16 @@ class ExitPolicy:
     def temperature(self, layer: int) -> float:
         """Return what the logits of the branch after `layer`, from 1, are divided by for its uncertainty."""
         return self.temperatures[layer - 1]
+
+
+def check_speed_or_policy(speed: float | None, policy: ExitPolicy | None) -> None:
+    """Refuse a speed that is no uncertainty, or that a policy is given beside.
+
+    Raises:
+        ParameterError: naming the rule.
+    """
+    if speed is None:
+        return
+    if policy is not None:
+        raise ParameterError("`speed` and `policy` exclude each other; give one of them")
+    check_speed(speed)

@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from model.checks import MIN_CALIBRATION_ROWS
 from model.cost.flops import fastbert_flops
 from model.cost.latency import measure_cost
 from model.engine.engine import Engine
 from model.engine.execution import Execution, check_finite, resolve_execution
-from model.errors import CheckpointError
+from model.errors import CheckpointError, InputError
 from model.exits.binding import running_as
 from model.exits.exit_logits import all_exit_logits
 from model.fastbert import FastBertForSequenceClassification
@@ -50,8 +51,10 @@ def calibrate(
         on_rows: told how many rows are done.
 
     Raises:
+        InputError: if the texts are too few, one of them is there twice, or the logits are not as many.
         CheckpointError: if an answer is not finite, or `teacher_logits` are another model's.
     """
+    _check_rows(texts, text_pairs, teacher_logits, num_labels=len(model.labels))
     engine = model.engine(execution or resolve_execution())
     max_length = model.config.max_length
     tokenized = tokenize(model.tokenizer, texts, text_pairs, max_length=max_length)
@@ -75,6 +78,26 @@ def calibrate(
         cost=measure_cost(engine, tokenized.take(np.arange(0, len(tokenized), step)), flops),
         calibrated_for=running_as(engine, max_length),
     )
+
+
+def _check_rows(
+    texts: Sequence[str],
+    text_pairs: Sequence[str] | None,
+    teacher_logits: npt.NDArray[np.float32],
+    *,
+    num_labels: int,
+) -> None:
+    """Refuse what no bound can be had from."""
+    if len(texts) < MIN_CALIBRATION_ROWS:
+        raise InputError(f"{len(texts)} texts are too few to calibrate with; give {MIN_CALIBRATION_ROWS}")
+    # A text that is there twice may be searched and tested with, and counts twice.
+    if len(set(texts if text_pairs is None else zip(texts, text_pairs, strict=True))) < len(texts):
+        raise InputError("a text is there twice among those to calibrate with; give each one once")
+    if teacher_logits.shape != (len(texts), num_labels):
+        raise InputError(
+            f"`teacher_logits` is of shape {teacher_logits.shape}, and {len(texts)} texts of {num_labels} "
+            f"labels need {(len(texts), num_labels)}"
+        )
 
 
 def _run_all_exits(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.exits.policy import ALWAYS_EXIT
-from model.guarantee.error_probability import fit_error_probability
+from model.guarantee.disagreement_probability import fit_disagreement_probability
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
 
 _MAX_PASSES = 8
@@ -235,7 +235,7 @@ def _expected_disagreements(outcomes: ExitOutcomes, groups: npt.NDArray[np.int64
     for group in np.unique(groups):
         rows = groups == group
         for layer in range(outcomes.num_layers - 1):
-            expected[rows, layer] = fit_error_probability(
+            expected[rows, layer] = fit_disagreement_probability(
                 outcomes.uncertainty[rows, layer], outcomes.disagrees[rows, layer]
             )
     return expected

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.engine.engine import Engine
 from model.engine.execution import Execution, resolve_execution
-from model.errors import ParameterError
+from model.errors import InputError, ParameterError
 from model.exits.exit_logits import LayerStates
 from model.fastbert import FastBertForSequenceClassification
 from model.tokens.tokenization import TokenizedTexts, tokenize
@@ -117,31 +117,46 @@ def train_branches(
         What `on_epoch` was told; epochs that an earlier run had finished are not among them.
 
     Raises:
+        InputError: if there is nothing to train on, or the soft labels are of other labels.
+        ParameterError: if the branches are not in float32.
         TrainingError: if a branch's loss or gradient is not finite; the step is then not taken.
         ArtifactError: if `state` is another training's.
     """
     engine = engine or backbone_engine(model, resolve_execution())
+    steps_per_epoch = source.steps_per_epoch(config.training.batch_size)
+    _check(model, steps_per_epoch)
     home = next(model.branches.parameters()).device
     model.branches.to(engine.device)
     steps = training_steps(
         model.branches,
         config.training,
         batches=partial(_batches, model, engine, source, config.training),
-        steps_per_epoch=source.steps_per_epoch(config.training.batch_size),
+        steps_per_epoch=steps_per_epoch,
         backward=partial(_backward, model, engine, config),
         parts={f"branch after layer {layer}": branch for layer, branch in enumerate(model.branches, start=1)},
         state=state,
     )
     epochs: list[EpochQualities] = []
-    while (report := engine.run_on_driver_thread(lambda: next(steps, None))) is not None:
-        on_step(report)
-        if report.finished_epoch is not None and held_out is not None:
-            texts = _tokenize(model, held_out)
-            qualities = branch_qualities(engine.with_branches(model.branches), texts, held_out.logits)
-            epochs.append(EpochQualities(epoch=report.finished_epoch, branches=qualities))
-            on_epoch(epochs[-1])
-    model.branches.to(home)
+    try:
+        while (report := engine.run_on_driver_thread(lambda: next(steps, None))) is not None:
+            on_step(report)
+            if report.finished_epoch is not None and held_out is not None:
+                texts = _tokenize(model, held_out)
+                qualities = branch_qualities(engine.with_branches(model.branches), texts, held_out.logits)
+                epochs.append(EpochQualities(epoch=report.finished_epoch, branches=qualities))
+                on_epoch(epochs[-1])
+    finally:
+        model.branches.to(home)
     return epochs
+
+
+def _check(model: FastBertForSequenceClassification, steps_per_epoch: int) -> None:
+    """Refuse what cannot be trained."""
+    dtype = next(model.branches.parameters()).dtype
+    if dtype != torch.float32:
+        raise ParameterError(f"`model` has branches in {dtype}; load it in float32 to train them")
+    if not steps_per_epoch:
+        raise InputError("there are no soft-labelled texts to train on")
 
 
 def _batches(
@@ -173,12 +188,18 @@ def _backward(
     model: FastBertForSequenceClassification, engine: Engine, config: DistillationConfig, batch: _Batch
 ) -> Tensor:
     """Add the gradients of a batch to the branches', and return the loss of each, (branches,) float32."""
+    logits = batch.labels.logits
+    if logits.shape[1] != model.config.num_labels:
+        raise InputError(
+            f"the soft labels have {logits.shape[1]} logits, "
+            f"and the model has {model.config.num_labels} labels"
+        )
     return branch_gradients(
         model.branches,
         engine,
         batch.states(),
         batch.rows,
-        torch.from_numpy(batch.labels.logits).to(engine.device),
+        torch.from_numpy(logits).to(engine.device),
         direction=config.kl_direction,
         hard_label_weight=config.hard_label_weight,
     )

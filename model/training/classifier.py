@@ -91,22 +91,25 @@ def finetune(
     model.to(execution.device).train()
     losses: list[float] = []
     epochs: list[FinetuningEpoch] = []
-    for report in training_steps(
+    steps = training_steps(
         model,
         config,
         batches=partial(_batches, examples, config),
         steps_per_epoch=-(-len(rows) // config.batch_size),
         backward=partial(_backward, model, tokenizer, examples),
-    ):
-        losses.append(report.loss)
-        on_step(report)
-        if report.finished_epoch is not None:
-            epochs.append(_finish_epoch(report.finished_epoch, losses, best))
-            on_epoch(epochs[-1])
-            model.train()
-    if best is not None:
-        best.restore()
-    model.to(home).eval()
+    )
+    try:
+        for report in steps:
+            losses.append(report.loss)
+            on_step(report)
+            if report.finished_epoch is not None:
+                epochs.append(_finish_epoch(report.finished_epoch, losses, best))
+                on_epoch(epochs[-1])
+                model.train()
+    finally:
+        if best is not None:
+            best.restore()
+        model.to(home).eval()
     return FinetuningResult(epochs=epochs, accuracy=best.accuracy if best else None)
 
 
@@ -169,8 +172,9 @@ class _BestEpoch:
         return accuracy
 
     def restore(self) -> None:
-        """Give the classifier the weights that it was best with."""
-        self._model.load_state_dict(self._weights)
+        """Give the classifier the weights that it was best with, once an epoch was judged."""
+        if self._weights:
+            self._model.load_state_dict(self._weights)
 
 
 def _finish_epoch(epoch: int, losses: list[float], best: _BestEpoch | None) -> FinetuningEpoch:

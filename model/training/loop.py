@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -123,7 +124,8 @@ def training_steps(
     """Train what is trainable in `module`, a step whenever the next report is asked for.
 
     It goes on where `state` says an earlier run was killed. Every step has a seed of its own, so that a run
-    that was killed and resumed ends with the weights of one that was not.
+    that was killed and resumed ends with the weights of one that was not. The caller's own random numbers and
+    the parameters' gradients are afterwards as if nothing had been trained.
 
     Args:
         module: its trainable parameters are changed in place.
@@ -148,9 +150,9 @@ def training_steps(
         epoch, steps_done = divmod(step, steps_per_epoch)
         for batch in islice(batches(epoch), steps_done, None):
             _set_learning_rate(optimizer, config, step, total_steps)
-            torch.manual_seed(step_seed(config.seed, step))
             optimizer.zero_grad()
-            losses = backward(batch)
+            with _seeded(module, step_seed(config.seed, step)):
+                losses = backward(batch)
             _clip_gradients(parts or {"": module}, losses, config, step + 1)
             optimizer.step()
             step += 1
@@ -165,6 +167,16 @@ def training_steps(
             if state and (is_last or step % state.save_every == 0):
                 state.save(module, optimizer, step)
         assert step == (epoch + 1) * steps_per_epoch, "an epoch has as many batches as was said"
+    optimizer.zero_grad()
+
+
+@contextmanager
+def _seeded(module: nn.Module, seed: int) -> Iterator[None]:
+    """Draw random numbers from `seed`, and give the caller's generators back as they were."""
+    devices = {parameter.device for parameter in module.parameters() if parameter.is_cuda}
+    with torch.random.fork_rng(devices=sorted(devices, key=str)):
+        torch.manual_seed(seed)
+        yield
 
 
 def _set_learning_rate(

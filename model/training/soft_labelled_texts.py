@@ -14,7 +14,7 @@ from model.tokens.tokenization import tokenize
 from model.training.batching import bucketed_batches, step_seed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SoftLabelledTexts:
     """Some texts and what the teacher answers to them. A `SoftLabelSource`, for texts that fit into memory.
 

@@ -8,13 +8,20 @@
 - ``_audit/``: what `audit` found; readers of Parquet directories skip names that start with _.
 """
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
 
-from model.errors import OutputError
-from model.messages import one_line
-from pipeline.contract.storage import basename, delete_directory, delete_files, list_files
+from pipeline.contract.storage import (
+    basename,
+    check_file_system,
+    delete_directory,
+    delete_files,
+    list_files,
+    partial_path,
+)
 
 SHARD_PATTERN = "part-*-of-*.parquet"
 
@@ -35,11 +42,7 @@ class OutputLayout:
         Raises:
             OutputError: saying what is missing.
         """
-        try:
-            FileSystems.get_filesystem(self.directory)
-        except (ValueError, OSError) as error:
-            reason = one_line(error)
-            raise OutputError(f"{self.directory!r} cannot be used: {reason}") from error
+        check_file_system(self.directory)
 
     def _join(self, *names: str) -> str:
         return str(FileSystems.join(self.directory, *names))
@@ -90,14 +93,31 @@ class OutputLayout:
         """Return the names of the shards that are there, sorted."""
         return sorted(basename(path) for path in list_files(self._join(SHARD_PATTERN)))
 
+    def contains(self, path: str) -> bool:
+        """Return whether a file lies in the directory or below, however the two are spelt."""
+        if "://" in self.directory or "://" in path:
+            return path.startswith(self.directory.rstrip("/") + "/")
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.directory))
+
+    def foreign_files(self) -> list[str]:
+        """Return the paths of all files in a directory without a job description, which are not ours."""
+        # But for the description itself, where a run was killed as it wrote it.
+        return [
+            path for path in list_files(self._join("**")) if basename(path) != basename(self._job_partial)
+        ]
+
+    @property
+    def _job_partial(self) -> str:
+        return partial_path(self.job)
+
     def delete(self) -> None:
         """Remove everything that a job wrote, and nothing else."""
-        delete_files([self.manifest])
+        delete_files([self.manifest, partial_path(self.manifest)])
         for directory in (self.temporary, self.rejected_directory, self.audit_directory):
             delete_directory(directory)
         delete_files([self.shard(name) for name in self.finished_shards()])
         # The description goes last: without it the directory could not be recognised as ours.
-        delete_files([self.job])
+        delete_files([self._job_partial, self.job])
 
     def discard_shards(self, names: list[str]) -> None:
         """Remove shards that are to be made again, their rejected rows, and the manifest that lists them."""

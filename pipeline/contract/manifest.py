@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -140,6 +140,15 @@ def read_manifest(layout: OutputLayout, kind: type[AnyManifest]) -> AnyManifest:
         raise ArtifactError(f"{layout.directory!r} was written by `{command}`, not by `{kind.COMMAND}`")
     cure = f"make it again with `fastbert-jobs {kind.COMMAND}`"
     return read_typed(layout.manifest, kind, cure=cure)
+
+
+def listed_shards(layout: OutputLayout) -> set[str] | None:
+    """Return the names of the shards that a manifest of whatever kind lists, None where it cannot be read."""
+    try:
+        content: Any = read_json(layout.manifest)
+        return {shard["name"] for shard in content["shards"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _command_of(layout: OutputLayout) -> str | None:

@@ -5,7 +5,6 @@ A rerun of the same job goes on where the last one stopped; another job on the s
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -13,10 +12,17 @@ from model.errors import OutputError
 from model.version import NUMERICS_VERSION
 from pipeline.contract.job import JobDescription, differences
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.manifest import REJECTED, ROWS, AnyManifest, ShardEntry, sum_counts
+from pipeline.contract.manifest import REJECTED, ROWS, AnyManifest, ShardEntry, listed_shards, sum_counts
 from pipeline.contract.plan import Plan
 from pipeline.contract.shards import Counts, ShardFooter, read_footer
-from pipeline.contract.storage import delete_directory, list_files, make_directory, read_json, write_json
+from pipeline.contract.storage import (
+    check_output_directory,
+    delete_directory,
+    delete_files,
+    make_directory,
+    read_json,
+    write_json,
+)
 from pipeline.contract.typed_json import write_typed
 
 # Footers read at once: on an object store, most of it is waiting.
@@ -28,7 +34,8 @@ def claim_output(
 ) -> set[str]:
     """Claim an output directory, and return the names of the shards that are finished already.
 
-    Shards that were made with other library versions are removed, to be made again.
+    Shards that were made with other library versions are removed, to be made again; and a manifest that lists
+    other shards than the finished ones, for until they are made the job is not finished.
 
     Args:
         layout: the output directory.
@@ -37,20 +44,21 @@ def claim_output(
         versions: of the libraries, as the shards' metadata have them.
 
     Raises:
-        OutputError: if the directory holds another job's output, or something that is not ours.
+        OutputError: if the directory holds another job's output, something that is not ours, or an input of
+            this job that would be deleted; or if it cannot be written.
     """
-    if Path(layout.directory).is_file():
-        raise OutputError(f"{layout.directory!r} is a file; choose another `output`")
+    check_output_directory(layout.directory)
     requested = job.as_json()
     if FileSystems.exists(layout.job):
         if overwrite:
+            _check_keeps_inputs(layout, job)
             layout.delete()
         elif (stored := _stored_job(layout)) != requested:
             raise OutputError(
                 f"{layout.directory!r} holds another job, which differs in "
                 f"{differences(requested, stored)}; choose another `output`, or `overwrite` it"
             )
-    elif list_files(FileSystems.join(layout.directory, "**")):
+    elif layout.foreign_files():
         raise OutputError(
             f"{layout.directory!r} is not empty and holds no job of ours; choose another `output`"
         )
@@ -60,7 +68,19 @@ def claim_output(
         write_json(layout.job, requested)
     except OSError as error:
         raise OutputError(f"{layout.directory!r} cannot be written: {error}") from error
-    return _finished_shards(layout, job, versions)
+    finished = _finished_shards(layout, job, versions)
+    if listed_shards(layout) != finished:
+        delete_files([layout.manifest])
+    return finished
+
+
+def _check_keeps_inputs(layout: OutputLayout, job: JobDescription) -> None:
+    for entry in job.inputs:
+        if layout.contains(entry.path):
+            raise OutputError(
+                f"the input {entry.path!r} lies in {layout.directory!r}, which `overwrite` would delete; "
+                "choose another `output`, or move the input"
+            )
 
 
 def _stored_job(layout: OutputLayout) -> dict[str, object]:

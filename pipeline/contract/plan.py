@@ -34,7 +34,7 @@ class WorkItem:
         index: number of the shard, from 0.
         num_items: how many shards the job has.
         path: the input file, as Beam's FileSystems spell it.
-        format: one of `sources.FORMATS`.
+        format: one of `input_files.FORMATS`.
         rows: which of its rows.
     """
 

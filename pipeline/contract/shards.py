@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
+from model.errors import ArtifactError, OutputError
+from model.messages import one_line
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.schema import METADATA_PREFIX
-from pipeline.contract.storage import basename, make_directory
+from pipeline.contract.storage import basename, delete_files, make_directory
 
 COMPRESSION = "zstd"
 FINGERPRINT = "fingerprint"
@@ -55,11 +57,14 @@ class ParquetFileWriter:
 
     It is written to a name of its own in the job's temporary directory, then renamed. Two attempts at the
     same shard do not meet, and the later one replaces the earlier one's equal bytes.
+
+    Raises:
+        OutputError: on leaving it, if another run of the job has removed the temporary directory.
     """
 
     def __init__(self, layout: OutputLayout, path: str, schema: pa.Schema) -> None:
         """Start writing what will be at `path`, a path of `layout`."""
-        self._path = path
+        self._layout, self._path = layout, path
         make_directory(layout.temporary)
         make_directory(FileSystems.split(path)[0])
         self._partial = FileSystems.join(layout.temporary, f"{uuid4().hex}-{basename(path)}")
@@ -84,9 +89,21 @@ class ParquetFileWriter:
         self._writer.close()
         self._file.close()
         if kind is None:
-            FileSystems.rename([self._partial], [self._path])
+            self._rename()
         else:
-            FileSystems.delete([self._partial])
+            delete_files([self._partial])
+
+    def _rename(self) -> None:
+        try:
+            FileSystems.rename([self._partial], [self._path])
+        except OSError as error:
+            if FileSystems.exists(self._partial):
+                raise
+            # Nobody else removes it: the run that finishes first does, or one that overwrites.
+            raise OutputError(
+                f"{self._layout.directory!r}: another run of the same job is at work on it; "
+                "wait for it, or choose another `output`"
+            ) from error
 
 
 class ShardWriter(ParquetFileWriter):
@@ -134,7 +151,21 @@ def read_shard(
         name: its file name.
         columns: which columns; None for all.
         batch_rows: the most rows of a batch.
+
+    Raises:
+        ArtifactError: if it is missing or damaged, or lacks one of the columns.
     """
-    with FileSystems.open(layout.shard(name)) as file:
-        parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
-        yield from parquet.iter_batches(batch_size=batch_rows, columns=columns, use_threads=False)
+    try:
+        with FileSystems.open(layout.shard(name)) as file:
+            parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+            # Arrow leaves out what it does not find.
+            for column in columns or ():
+                if column not in parquet.schema_arrow.names:
+                    raise ValueError(f"it has no column {column!r}")
+            yield from parquet.iter_batches(batch_size=batch_rows, columns=columns, use_threads=False)
+    # Arrow raises any of these, and Beam the first.
+    except (OSError, ValueError, pa.ArrowNotImplementedError) as error:
+        raise ArtifactError(
+            f"{layout.shard(name)!r} is missing or damaged: {one_line(error)}; "
+            "remove what is left of it, and run its command again"
+        ) from error

@@ -1,10 +1,44 @@
 """Files on any file system that Beam knows: listed, removed, written whole or not at all."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import BinaryIO
 
 from apache_beam.io.filesystems import FileSystems
+
+from model.errors import FastBertJobsError, OutputError
+from model.messages import one_line
+
+
+def check_file_system(path: str, error_type: type[FastBertJobsError] = OutputError) -> None:
+    """Refuse a path on a file system that Beam does not know, or lacks a library for.
+
+    Args:
+        path: of any file or directory.
+        error_type: what is raised.
+
+    Raises:
+        FastBertJobsError: an `error_type`, saying what is missing.
+    """
+    try:
+        FileSystems.get_filesystem(path)
+    except (ValueError, OSError) as error:
+        raise error_type(f"{path!r} cannot be used: {one_line(error)}") from error
+
+
+def check_output_directory(path: str) -> None:
+    """Refuse what can be no output directory, before the work is done that it is for.
+
+    Raises:
+        OutputError: if it is on no file system that can be used, is a file, or lies below one.
+    """
+    check_file_system(path)
+    for place in (path, *map(str, Path(path).parents)):
+        if os.path.isfile(place):  # noqa: PTH113 - pathlib's raises where a parent may not be searched
+            where = "" if place == path else f"cannot be written: {place!r} "
+            raise OutputError(f"{path!r} {where}is a file; choose another `output`")
 
 
 def list_files(pattern: str) -> list[str]:
@@ -63,11 +97,16 @@ def write_json(path: str, content: Mapping[str, object]) -> None:
     write_atomically(path, lambda file: file.write(text.encode()), mime_type="application/json")
 
 
+def partial_path(path: str) -> str:
+    """Return where a file is until it is whole; a killed process leaves it there."""
+    return path + ".partial"
+
+
 def write_atomically(
     path: str, write: Callable[[BinaryIO], object], *, mime_type: str = "application/octet-stream"
 ) -> None:
     """Write a file whole or not at all: `write` is given it under another name, which is then changed."""
-    partial = path + ".partial"
+    partial = partial_path(path)
     with FileSystems.create(partial, mime_type=mime_type) as file:
         write(file)
     FileSystems.rename([partial], [path])

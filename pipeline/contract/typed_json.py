@@ -1,18 +1,116 @@
 """JSON files as frozen dataclasses: what is read is checked against the type that was written."""
 
-from typing import TypeVar
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
-from cattrs import BaseValidationError, transform_error
-from cattrs.preconf.json import make_converter
+from cattrs import BaseConverter, BaseValidationError, ForbiddenExtraKeysError, transform_error
+from cattrs.cols import homogenous_tuple_structure_factory, is_mapping, mapping_structure_factory
+from cattrs.gen import make_dict_structure_fn
+from cattrs.preconf.json import JsonConverter, make_converter
 
 from model.errors import ArtifactError
+from model.messages import one_line
 from pipeline.contract.schema import SCHEMA_VERSION
 from pipeline.contract.storage import read_json, write_json
 
 Content = TypeVar("Content")
+_Hook = Callable[[Any, Any], Any]
 
 _SCHEMA_VERSION = "schema_version"
-_CONVERTER = make_converter(forbid_extra_keys=True)
+# What JSON holds, in words; a bool is an int to Python.
+_WORDS = {
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+    NoneType: "null",
+}
+
+
+class _MisfitError(ValueError):
+    """A JSON value of another type than the field's."""
+
+
+def _check(value: object, *kinds: type) -> None:
+    """Refuse a value of none of `kinds`; the first of them is named."""
+    if type(value) not in kinds:
+        raise _MisfitError(f"is {_WORDS[type(value)]}, not {_WORDS[kinds[0]]}")
+
+
+def _plain_hook(kind: type) -> _Hook:
+    """Return a hook that takes nothing for a `kind` that is none; JSON may spell a float as an int."""
+    kinds = (float, int) if kind is float else (kind,)
+
+    def structure(value: Any, _: Any) -> Any:
+        _check(value, *kinds)
+        return kind(value)
+
+    return structure
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+def _tuple_hook(kind: Any, converter: BaseConverter) -> _Hook:
+    """Return a hook for a tuple of one type: of any length, or of as many as the annotation says."""
+    first, *others = get_args(kind)
+    length = None if others == [...] else 1 + len(others)
+    assert length is None or {*others} <= {first}, f"{kind} mixes types"
+    of_any_length: Any = tuple[first, ...]  # type: ignore[valid-type]
+    structure_items = homogenous_tuple_structure_factory(of_any_length, converter)
+
+    def structure(value: Any, _: Any) -> Any:
+        _check(value, list)
+        if length not in (None, len(value)):
+            raise _MisfitError(f"has {len(value)} items, not {length}")
+        return structure_items(value, kind)
+
+    return structure
+
+
+def _object_hook(kind: Any, converter: BaseConverter) -> _Hook:
+    """Return a hook for a dataclass or a mapping, which are objects in JSON."""
+    structure_items: _Hook
+    if isinstance(kind, type) and is_dataclass(kind):
+        structure_items = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
+    else:
+        structure_items = mapping_structure_factory(kind, converter)
+
+    def structure(value: Any, _: Any) -> Any:
+        _check(value, dict)
+        return structure_items(value, kind)
+
+    return structure
+
+
+def _is_optional(kind: Any) -> bool:
+    return get_origin(kind) in (Union, UnionType) and len(get_args(kind)) == 2 and NoneType in get_args(kind)
+
+
+def _optional_hook(kind: Any, converter: BaseConverter) -> _Hook:
+    (inner,) = (each for each in get_args(kind) if each is not NoneType)
+    structure_inner = converter.get_structure_hook(inner)
+    return lambda value, _: None if value is None else structure_inner(value, inner)
+
+
+def _strict_converter() -> JsonConverter:
+    """Return a converter that checks types, where cattrs' own calls them: `int("3")`, `tuple("ab")`."""
+    converter = make_converter(forbid_extra_keys=True)
+    for kind in (str, bool, int, float):
+        converter.register_structure_hook(kind, _plain_hook(kind))
+    converter.register_structure_hook_factory(_is_tuple, _tuple_hook)
+    converter.register_structure_hook_factory(is_mapping, _object_hook)
+    converter.register_structure_hook_factory(is_dataclass, _object_hook)
+    converter.register_structure_hook_factory(_is_optional, _optional_hook)
+    return converter
+
+
+_CONVERTER = _strict_converter()
 
 
 def as_plain(content: object) -> dict[str, object]:
@@ -39,16 +137,31 @@ def read_typed(path: str, kind: type[Content], *, cure: str) -> Content:
     """
     try:
         plain = read_json(path)
-        version = plain.pop(_SCHEMA_VERSION, None)
-    except (OSError, ValueError, AttributeError) as error:
-        raise ArtifactError(f"{path!r} is damaged: {' '.join(str(error).split())}; {cure}") from error
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path!r} is damaged: {one_line(error)}; {cure}") from error
+    version = plain.pop(_SCHEMA_VERSION, None)
     if version != SCHEMA_VERSION:
-        found = "an older version" if version is None else f"version {version}"
+        found = "an older version" if version is None else f"version {version!r}"
         raise ArtifactError(
             f"{path!r} is of {found} of the data contract, and this is version {SCHEMA_VERSION}; {cure}"
         )
     try:
         return _CONVERTER.structure(plain, kind)
     except BaseValidationError as error:
-        (reason, *_) = transform_error(error)
-        raise ArtifactError(f"{path!r} is damaged: {reason}; {cure}") from error
+        raise ArtifactError(f"{path!r} is damaged: {_reason(error)}; {cure}") from error
+
+
+def _reason(error: BaseValidationError) -> str:
+    """Return the first thing that is wrong, as ``'parts[0].name' is null, not a string``."""
+    message, _, place = transform_error(error, format_exception=_format)[0].rpartition(" @ $")
+    return f"{place.removeprefix('.')!r} {message}" if place else f"it {message}"
+
+
+def _format(error: BaseException, _: type | None) -> str:
+    if isinstance(error, KeyError):
+        return "is missing"
+    if isinstance(error, ForbiddenExtraKeysError):
+        return f"has what does not belong there: {', '.join(map(repr, sorted(error.extra_fields)))}"
+    if isinstance(error, _MisfitError):
+        return str(error)
+    return f"cannot be taken: {one_line(error)}"

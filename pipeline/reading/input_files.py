@@ -72,7 +72,7 @@ def find_files(patterns: Sequence[str], *, format: str | None = None) -> list[In
 
     Raises:
         ParameterError: there is no such format.
-        InputError: a pattern matches nothing, or a file's format is unknown.
+        InputError: a pattern matches nothing, a file's format is unknown, or its name is no text.
     """
     if format is not None and format not in FORMATS:
         raise ParameterError(f"`format` {format}: unknown, choose from {', '.join(FORMATS)}")
@@ -84,11 +84,20 @@ def find_files(patterns: Sequence[str], *, format: str | None = None) -> list[In
             raise InputError(f"no file matches {pattern!r}")
         # However a local file is spelt, it is read once, under its first spelling.
         for file in matches:
+            _check_is_text(file.path)
             found.setdefault(file.path if "://" in file.path else os.path.realpath(file.path), file)
     return [
         InputFile(path=file.path, format=_format_of(file.path, format), size=file.size_in_bytes)
         for file in sorted(found.values(), key=lambda file: str(file.path))
     ]
+
+
+def _check_is_text(path: str) -> None:
+    """Refuse a name of arbitrary bytes: column `source` and the manifest are UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path!r}: its name is not UTF-8: rename it") from error
 
 
 def is_compressed(path: str) -> bool:

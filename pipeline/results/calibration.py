@@ -17,7 +17,7 @@ from model.guarantee.exit_calibration import ExitCalibration
 from model.messages import first_line, one_line
 from pipeline.contract import schema
 from pipeline.contract.shards import COMPRESSION
-from pipeline.contract.storage import make_directory, write_atomically
+from pipeline.contract.storage import check_file_system, make_directory, write_atomically
 from pipeline.contract.typed_json import read_typed, write_typed
 from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.calibration_table import (
@@ -117,6 +117,7 @@ class Calibration:
         Raises:
             ArtifactError: if there is none, or it is damaged or of another version.
         """
+        check_file_system(directory, ArtifactError)
         path = _path(directory, CALIBRATION_FILE)
         if not FileSystems.exists(path):
             raise ArtifactError(
@@ -167,9 +168,10 @@ def _path(directory: str, name: str) -> str:
 
 
 def _fingerprint(exits: ExitCalibration, row_numbers: npt.NDArray[np.int64]) -> str:
-    """Return what rows and report have in common."""
+    """Return what rows and report have in common: everything that a policy is made of."""
     digest = blake2b(digest_size=16)
-    digest.update(json.dumps([asdict(exits.calibrated_for), exits.temperatures], sort_keys=True).encode())
-    for values in (row_numbers, exits.teacher_labels, exits.logits):
+    facts = asdict(exits.calibrated_for), exits.temperatures, asdict(exits.flops), asdict(exits.cost)
+    digest.update(json.dumps([exits.labels, *facts], sort_keys=True).encode())
+    for values in (row_numbers, exits.num_tokens, exits.teacher_labels, exits.logits, exits.uncertainty):
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

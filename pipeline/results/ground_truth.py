@@ -34,7 +34,7 @@ def read_true_labels(
 
     Raises:
         ParameterError: if the label column has a name that is taken.
-        InputError: if a label is none of the model's.
+        InputError: if a label is none of the model's, or an id has two labels.
     """
     check_label_name(label_column, id_column)
     columns = Columns(id=id_column, keep=(label_column,))
@@ -43,11 +43,14 @@ def read_true_labels(
     for source, rows, _ in read_rows(inputs):
         keys = _keys(rows[schema.ID]) if id_column else rows[schema.ROW].to_pylist()
         names = as_text(rows[label_column]).to_pylist()
-        label_by_key.update(
-            (key if id_column else (source, key), name)
-            for key, name in zip(keys, names, strict=True)
-            if key is not None and name is not None
-        )
+        for key, name in zip(keys, names, strict=True):
+            if key is None or name is None:
+                continue
+            known_name = label_by_key.setdefault(key if id_column else (source, key), name)
+            if known_name != name:
+                raise InputError(
+                    f"{source}: id {key!r} has the labels {known_name!r} and {name!r}; give it one of them"
+                )
     ids = _as_ids(set(label_by_key.values()), labels)
 
     def lookup(batch: pa.RecordBatch) -> LabelIds:

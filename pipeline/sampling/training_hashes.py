@@ -9,6 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.errors import ArtifactError
+from model.messages import one_line
 from pipeline.contract import schema
 from pipeline.contract.shards import COMPRESSION
 
@@ -52,9 +54,18 @@ def overlapping_rows(directory: Path, hashes: Sequence[bytes]) -> list[int] | No
     Args:
         directory: of the model.
         hashes: of the texts.
+
+    Raises:
+        ArtifactError: if what it says is damaged.
     """
     path = directory / TRAINING_HASHES_FILE
     if not path.is_file():
         return None
-    seen = set(pq.read_table(path)[schema.TEXT_HASH].to_pylist())
+    try:
+        seen = set(pq.read_table(path)[schema.TEXT_HASH].to_pylist())
+    # Arrow raises the first three, and the last where there is no such column.
+    except (OSError, ValueError, pa.ArrowNotImplementedError, KeyError) as error:
+        raise ArtifactError(
+            f"{str(path)!r} is damaged: {one_line(error)}; make the model again with `fastbert-jobs distill`"
+        ) from error
     return [row for row, text_hash in enumerate(hashes) if text_hash in seen]

@@ -1,7 +1,7 @@
 """A corpus job: a task, its input and where its shards go; claimed, run and committed by what drives it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -106,6 +106,15 @@ class CorpusJob(Generic[ManifestType]):
             build=self.task.manifest,
             max_rejected=self.max_rejected,
         )
+
+
+def as_strings(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return strings of which a user may give a single one as it is.
+
+    >>> as_strings("rows.tsv")
+    ('rows.tsv',)
+    """
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def library_versions() -> dict[str, str]:

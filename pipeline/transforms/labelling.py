@@ -12,7 +12,7 @@ from pipeline.contract import defaults
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import LabelManifest
 from pipeline.reading.inputs import inspect_inputs
-from pipeline.transforms.corpus_job import CorpusJob
+from pipeline.transforms.corpus_job import CorpusJob, as_strings
 from pipeline.transforms.label_task import LabelTask
 from pipeline.transforms.write_shards import RunCorpusJob
 
@@ -43,7 +43,7 @@ class LabelOptions(TypedDict, total=False):
 
 def label_job(
     *,
-    input: Sequence[str],
+    input: str | Sequence[str],
     columns: Columns,
     teacher: str,
     output: str,
@@ -62,13 +62,13 @@ def label_job(
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
     check_fraction("max_rejected", max_rejected)
-    inputs = inspect_inputs(input, columns, rows_per_shard=rows_per_shard, format=format)
+    inputs = inspect_inputs(as_strings(input), columns, rows_per_shard=rows_per_shard, format=format)
     task, holder = LabelTask.prepare(
         teacher,
         inputs,
         max_length=max_length,
         calibration_fraction=calibration_fraction,
-        precision=Precision(precision),
+        precision=Precision.parse(precision),
     )
     return CorpusJob(
         task=task,
@@ -91,7 +91,7 @@ class LabelWithTeacher(beam.PTransform):
     def __init__(
         self,
         *,
-        input: Sequence[str],
+        input: str | Sequence[str],
         text_column: str,
         teacher: str,
         output: str,
@@ -102,7 +102,7 @@ class LabelWithTeacher(beam.PTransform):
         """Inspect the input and load the teacher; what is wrong with them is raised here.
 
         Args:
-            input: paths, globs or directories.
+            input: paths, globs or directories; a single one may be given as it is.
             text_column: column to classify.
             teacher: directory or hub name of any sequence classifier.
             output: directory of the shards.

@@ -15,7 +15,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 from model.engine.engine import Engine
 from model.engine.execution import Execution, Precision, resolve_execution
 from model.exits.binding import calibrated_execution
-from model.exits.policy import ExitPolicy, check_speed
+from model.exits.policy import ExitPolicy, check_speed_or_policy
 from model.fastbert import FastBertForSequenceClassification
 
 Text = str | tuple[str, str]
@@ -58,7 +58,7 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
         self,
         model: str,
         *,
-        speed: float = 0.0,
+        speed: float | None = None,
         policy: ExitPolicy | None = None,
         precision: str = "auto",
         max_batch_size: int = 2048,
@@ -67,18 +67,19 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
 
         Args:
             model: directory or hub name of a FastBERT.
-            speed: a text leaves where its uncertainty is below this; 0 is full depth.
-            policy: thresholds per layer, instead of `speed`.
+            speed: a text leaves where its uncertainty is below this; 0 is full depth, as is neither.
+            policy: thresholds per layer; excludes `speed`.
             precision: `auto`, `fp32`, `bf16` or `fp16`; of a calibrated policy, `auto` is its own.
             max_batch_size: texts per batch; large ones are sorted by length and pad little.
 
         Raises:
-            ParameterError: if the speed is outside [0, 1].
+            ParameterError: if the speed is outside [0, 1] or given beside a policy, or there is no such
+                precision.
         """
         super().__init__()
-        check_speed(speed)
+        check_speed_or_policy(speed, policy)
         self._model, self._speed, self._policy = model, speed, policy
-        self._precision, self._max_batch_size = Precision(precision), max_batch_size
+        self._precision, self._max_batch_size = Precision.parse(precision), max_batch_size
 
     def load_model(self) -> LoadedFastBert:
         """Load the model onto the device and make it ready."""
@@ -100,9 +101,8 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
         """Answer a batch; all of it single texts, or all of it pairs."""
         pairs = None if isinstance(batch[0], str) else [pair[1] for pair in batch]
         texts = [text if isinstance(text, str) else text[0] for text in batch]
-        answers = model.model.predict(
-            texts, pairs, speed=self._speed, policy=self._policy, engine=model.engine
-        )
+        policy = self._policy or ExitPolicy.from_speed(self._speed or 0.0, num_layers=model.model.num_layers)
+        answers = model.model.predict(texts, pairs, policy=policy, engine=model.engine)
         return [
             PredictionResult(
                 example=text,

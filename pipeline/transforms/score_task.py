@@ -16,7 +16,7 @@ from model.engine.execution import Execution, Precision, check_same_execution, r
 from model.errors import EnvironmentMismatchError
 from model.exits.binding import calibrated_execution, check_policy
 from model.exits.layer_sweep import predict_tokenized
-from model.exits.policy import ExitPolicy
+from model.exits.policy import ExitPolicy, check_speed_or_policy
 from model.exits.predictions import Predictions, probabilities
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.calibrated_policy import CalibratedPolicy
@@ -86,7 +86,7 @@ class ScoreTask:
         inputs: Inputs,
         *,
         policy: ExitPolicy | None = None,
-        speed: float = 0.0,
+        speed: float | None = None,
         shadow_fraction: float = defaults.SHADOW_FRACTION,
         precision: Precision = Precision.AUTO,
     ) -> "tuple[ScoreTask, Holder[Scorer]]":
@@ -96,27 +96,29 @@ class ScoreTask:
             model: directory or hub name of the FastBERT.
             inputs: the files.
             policy: when a text leaves.
-            speed: instead of `policy`, one threshold for all layers; 0 is full depth.
+            speed: instead of `policy`, one threshold for all layers; 0 is full depth, as is neither.
             shadow_fraction: share of the texts that are also answered at full depth.
             precision: number format; AUTO is that of a calibrated policy, and this machine's for any other.
 
         Raises:
             CheckpointError: if the model cannot be used.
-            ParameterError: if the speed is outside [0, 1], or a kept column has a name of the shard's own.
+            ParameterError: if the speed is outside [0, 1] or given beside a policy, or a kept column has a
+                name of the shard's own.
             ArtifactError: if the policy is calibrated for something else than will run.
         """
         check_kept_names(inputs.options.columns)
         check_fraction("shadow_fraction", shadow_fraction)
+        check_speed_or_policy(speed, policy)
         directory = resolve_checkpoint(model)
         loaded = FastBertForSequenceClassification.from_pretrained(directory)
-        policy = policy or ExitPolicy.from_speed(speed, num_layers=loaded.num_layers)
+        policy = policy or ExitPolicy.from_speed(speed or 0.0, num_layers=loaded.num_layers)
         engine = loaded.engine(_execution_for(policy, precision))
         check_policy(policy, engine, loaded.config.max_length)
         task = cls(
             reading=inputs.options,
             model=model,
             directory=str(directory),
-            model_hash=loaded.checkpoint_hash,
+            model_hash=loaded.model_hash,
             labels=loaded.labels,
             max_length=loaded.config.max_length,
             flops=fastbert_flops(loaded.config),
@@ -162,7 +164,7 @@ class ScoreTask:
             EnvironmentMismatchError: if this machine has another model, or would compute differently.
         """
         model = FastBertForSequenceClassification.from_pretrained(self.directory)
-        if model.checkpoint_hash != self.model_hash:
+        if model.model_hash != self.model_hash:
             raise EnvironmentMismatchError(
                 f"{self.directory!r} holds another model on a worker than where the job was started"
             )

@@ -13,7 +13,7 @@ from pipeline.contract import defaults
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.reading.inputs import inspect_inputs
-from pipeline.transforms.corpus_job import CorpusJob
+from pipeline.transforms.corpus_job import CorpusJob, as_strings
 from pipeline.transforms.score_task import ScoreTask
 from pipeline.transforms.write_shards import RunCorpusJob
 
@@ -42,12 +42,12 @@ class ScoreOptions(TypedDict, total=False):
 
 def score_job(
     *,
-    input: Sequence[str],
+    input: str | Sequence[str],
     columns: Columns,
     model: str,
     output: str,
     policy: ExitPolicy | None = None,
-    speed: float = 0.0,
+    speed: float | None = None,
     rows_per_shard: int = defaults.ROWS_PER_SHARD,
     shadow_fraction: float = defaults.SHADOW_FRACTION,
     precision: str = "auto",
@@ -62,14 +62,14 @@ def score_job(
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
     check_fraction("max_rejected", max_rejected)
-    inputs = inspect_inputs(input, columns, rows_per_shard=rows_per_shard, format=format)
+    inputs = inspect_inputs(as_strings(input), columns, rows_per_shard=rows_per_shard, format=format)
     task, holder = ScoreTask.prepare(
         model,
         inputs,
         policy=policy,
         speed=speed,
         shadow_fraction=shadow_fraction,
-        precision=Precision(precision),
+        precision=Precision.parse(precision),
     )
     return CorpusJob(
         task=task,
@@ -92,36 +92,36 @@ class ScoreWithEarlyExit(beam.PTransform):
     def __init__(
         self,
         *,
-        input: Sequence[str],
+        input: str | Sequence[str],
         text_column: str,
         model: str,
         output: str,
         policy: ExitPolicy | None = None,
-        speed: float = 0.0,
+        speed: float | None = None,
         text_pair_column: str | None = None,
         id_column: str | None = None,
-        keep: Sequence[str] = (),
+        keep: str | Sequence[str] = (),
         **options: Unpack[ScoreOptions],
     ) -> None:
         """Inspect the input and load the model; what is wrong with them is raised here.
 
         Args:
-            input: paths, globs or directories.
+            input: paths, globs or directories; a single one may be given as it is.
             text_column: column to classify.
             model: directory or hub name of a FastBERT.
             output: directory of the shards.
             policy: when a text leaves; of `Calibration.policy`, or any other.
-            speed: instead of `policy`, one threshold for all layers; 0 is full depth.
+            speed: instead of `policy`, one threshold for all layers; 0 is full depth, as is neither.
             text_pair_column: second text of a pair.
             id_column: passed through as `id`.
-            keep: columns passed through under their own names.
+            keep: columns passed through under their own names; a single one may be given as it is.
             options: see `ScoreOptions`.
 
         Raises:
             FastBertJobsError: a mistake that the user can cure; nothing is written then.
         """
         super().__init__()
-        columns = Columns(text=text_column, text_pair=text_pair_column, id=id_column, keep=tuple(keep))
+        columns = Columns(text=text_column, text_pair=text_pair_column, id=id_column, keep=as_strings(keep))
         self._job = score_job(
             input=input, columns=columns, model=model, output=output, policy=policy, speed=speed, **options
         )

@@ -1,8 +1,8 @@
 """The Beam graph, the same for all corpus jobs, and what is done with one work item.
 
-    Create(items) | Reshuffle | ParDo(one item -> one shard, one report)
+    Create(items) | Reshuffle | ParDo(one item -> one shard, its name)
 
-Rows never cross a stage boundary, only descriptors and reports do. So memory is flat in the number of rows,
+Rows never cross a stage boundary, only descriptors and names do. So memory is flat in the number of rows,
 a retried or doubled item replaces its own shard by the same bytes, and the graph runs unchanged on every
 runner that we tried.
 """
@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import apache_beam as beam
 import torch
@@ -40,23 +39,13 @@ WINDOW_ROWS = 1 << 17
 WINDOW_BYTES = 32 << 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShardReport:
-    """What became of a work item.
-
-    Attributes:
-        name: the shard's file name.
-        counts: rows, rejected rows, and what else the job counts.
-    """
-
-    name: str
-    counts: Counts
-
-
-def write_shard(job: CorpusJob[Manifest], item: WorkItem, loaded: object) -> ShardReport:
+def write_shard(job: CorpusJob[Manifest], item: WorkItem, loaded: object) -> Counts:
     """Do one work item: read its rows, process them, write shard and rejected rows.
 
     The shard is renamed into place last, so where it is, the rejected rows are too.
+
+    Returns:
+        How many rows there are, how many were rejected, and what else the job counts.
     """
     counts: Counter[str] = Counter({ROWS: 0, REJECTED: 0})
     # Left in reverse order: the rejected rows are in place before the shard is.
@@ -75,7 +64,7 @@ def write_shard(job: CorpusJob[Manifest], item: WorkItem, loaded: object) -> Sha
                 rejected.write(window.rejected)
             counts.update({ROWS: len(window.accepted), REJECTED: len(window.rejected)})
         shard.add_counts({name: count for name, count in sorted(counts.items()) if name != ROWS})
-    return ShardReport(name=item.shard_name, counts=dict(counts))
+    return dict(counts)
 
 
 def _windows(reading: ReadOptions, item: WorkItem) -> Iterator[RowBatch]:
@@ -90,7 +79,7 @@ def _rejected_writer(layout: OutputLayout, item: WorkItem, metadata: dict[str, s
 
 
 class _WriteShard(beam.DoFn):
-    """One work item in, one shard written, one report out; none where a user's mistake was found."""
+    """One work item in, one shard written, its name out; none where a user's mistake was found."""
 
     def __init__(self, job: CorpusJob[Manifest]) -> None:
         self._job = job
@@ -107,32 +96,31 @@ class _WriteShard(beam.DoFn):
         if self._threads_before is not None:
             torch.set_num_threads(self._threads_before)
 
-    def process(self, item: WorkItem) -> Iterator[ShardReport]:
+    def process(self, item: WorkItem) -> Iterator[str]:
         layout = self._job.layout
         # The job has failed already; what is finished stays for the next run.
         if has_worker_errors(layout):
             return
         try:
-            report = self._write(item)
+            self._write(item)
         except FastBertJobsError as error:
             write_worker_error(layout, item.shard_name, error)
             return
-        yield report
+        yield item.shard_name
 
-    def _write(self, item: WorkItem) -> ShardReport:
+    def _write(self, item: WorkItem) -> None:
         # Loaded here and not in setup: a process without work then loads nothing.
         task = self._job.task
         self._holder = self._holder or acquire(task, task.load)
         started = time.monotonic()
-        report = write_shard(self._job, item, self._holder.loaded)
+        counts = write_shard(self._job, item, self._holder.loaded)
         busy = round((time.monotonic() - started) * 1000)
-        for name, count in {**report.counts, BUSY_MILLISECONDS: busy}.items():
+        for name, count in {**counts, BUSY_MILLISECONDS: busy}.items():
             Metrics.counter(METRICS_NAMESPACE, name).inc(count)
-        return report
 
 
 class WriteShards(beam.PTransform):
-    """Work items to shards; returns a PCollection of `ShardReport`.
+    """Work items to shards; returns a PCollection of the shards' names.
 
     A worker that finds a user's mistake leaves it in the output directory, where `CorpusJob.commit` raises
     it. Worker processes that Beam starts want `PYTHONSAFEPATH=1` in their environment: a module of the user's
@@ -144,12 +132,12 @@ class WriteShards(beam.PTransform):
         super().__init__()
         self._job = job
 
-    def expand(self, items: beam.PCollection[WorkItem]) -> beam.PCollection[ShardReport]:
+    def expand(self, items: beam.PCollection[WorkItem]) -> beam.PCollection[str]:
         """Spread the items over the workers and write one shard for each."""
         return (
             items
             | "SpreadItems" >> beam.Reshuffle()
-            | "WriteShard" >> beam.ParDo(_WriteShard(self._job)).with_output_types(ShardReport)
+            | "WriteShard" >> beam.ParDo(_WriteShard(self._job)).with_output_types(str)
         )
 
 

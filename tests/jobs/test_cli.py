@@ -10,7 +10,7 @@ import pytest
 import typer
 
 import jobs.cli
-from jobs.cli import expand_repeated_options, in_options, make_app
+from jobs.cli import execute, expand_repeated_options, in_options, make_app
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.configs.distill import DistillConfig
 from jobs.configs.finetune import FinetuneConfig
@@ -258,6 +258,15 @@ def test_an_interrupted_command_says_how_to_go_on(
     status, _, err = command.run(*words)
     assert status == 130
     assert err == f"fastbert-jobs: interrupted{cure}\n"
+
+
+def test_an_interrupt_of_a_command_within_another_ends_both(monkeypatch: pytest.MonkeyPatch):
+    def fail(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jobs.commands.audit.run", fail)
+    with pytest.raises(KeyboardInterrupt):
+        execute(["audit", "scores"])
 
 
 def test_the_arguments_of_the_process_are_taken_where_none_are_given(

@@ -8,6 +8,7 @@ from model.cost.latency import RunCost
 from model.exits.policy import CalibratedFor
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.exit_outcomes import ExitOutcomes
+from model.version import NUMERICS_VERSION
 
 LAYERS = 4
 NUM_LABELS = 4
@@ -43,7 +44,12 @@ def population(kind, num_rows=20_000, seed=0):
 KINDS = ("sensible", "overconfident", "useless", "perfect", "never agree")
 
 CALIBRATED_FOR = CalibratedFor(
-    model_hash="abc", device="cpu", precision="fp32", backend="onednn", max_length=40
+    model_hash="abc",
+    numerics_version=NUMERICS_VERSION,
+    device="cpu",
+    precision="fp32",
+    backend="onednn",
+    max_length=40,
 )
 LABELS = ("ham", "spam", "other")
 

@@ -8,13 +8,14 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from model.checkpoints import hub
 from model.checkpoints.fingerprint import checkpoint_hash
-from model.engine.execution import Precision, resolve_execution
+from model.engine.execution import Backend, Precision, resolve_execution
 from model.errors import ArtifactError, CheckpointError, ParameterError
 from model.exits.binding import running_as
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.network.branch import BranchClassifier
 from model.network.config import load_fastbert_config
+from model.version import NUMERICS_VERSION
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
@@ -268,7 +269,7 @@ def test_what_is_asked_of_the_hub_is_what_was_given(checkpoints, monkeypatch, op
     monkeypatch.setattr(hub, "snapshot_download", download)
     loaded = FastBertForSequenceClassification.from_pretrained("org/name", **options)
     assert asked == [("org/name", options)]
-    assert loaded.checkpoint_hash == checkpoint_hash(checkpoints["fastbert"])
+    assert loaded.model_hash == checkpoint_hash(checkpoints["fastbert"])
 
 
 def test_a_directory_has_no_revision(checkpoints):
@@ -291,10 +292,10 @@ def calibrated(model, **changes):
     return replace(policy, calibrated_for=replace(calibrated_for, **changes))
 
 
-def test_a_loaded_model_has_the_hash_of_its_files(fastbert, saved, checkpoints):
-    assert saved.checkpoint_hash == checkpoint_hash(checkpoints["fastbert"])
-    assert saved.engine(resolve_execution(Precision.FP32, device="cpu")).model_hash == saved.checkpoint_hash
-    assert fastbert.checkpoint_hash == ""
+def test_a_loaded_model_has_the_hash_of_its_files(make_fastbert, saved, checkpoints):
+    assert saved.model_hash == checkpoint_hash(checkpoints["fastbert"])
+    assert saved.engine(resolve_execution(Precision.FP32, device="cpu")).model_hash == saved.model_hash
+    assert make_fastbert("bert").model_hash != saved.model_hash
 
 
 def test_a_calibrated_policy_runs_on_what_it_is_calibrated_for(saved, texts, monkeypatch):
@@ -323,7 +324,7 @@ def test_a_calibrated_policy_runs_on_what_it_is_calibrated_for(saved, texts, mon
         ({"model_hash": "0" * 64}, "calibrated for another model"),
         ({"device": "cuda"}, r"device \(cpu, calibrated for cuda\)"),
         ({"max_length": 20}, r"max_length \(48, calibrated for 20\)"),
-        ({"backend": "hugging-face"}, r"backend \(\w+, calibrated for hugging-face\)"),
+        ({"numerics_version": 1}, rf"numerics_version \({NUMERICS_VERSION}, calibrated for 1\)"),
     ],
 )
 def test_a_policy_that_is_calibrated_for_something_else_is_refused(
@@ -332,6 +333,63 @@ def test_a_policy_that_is_calibrated_for_something_else_is_refused(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ArtifactError, match=message):
         saved.predict(texts, policy=calibrated(saved, **changes))
+
+
+@pytest.mark.parametrize("backend", [Backend.TORCH, Backend.HUGGING_FACE])
+def test_a_policy_runs_on_the_backend_that_it_is_calibrated_for(saved, texts, backend):
+    execution = replace(resolve_execution(Precision.FP32, device="cpu"), backend=backend)
+    calibrated_for = running_as(saved.engine(execution), 48)
+    assert calibrated_for.backend == backend
+    policy = replace(ExitPolicy.from_speed(0.6, num_layers=4), calibrated_for=calibrated_for)
+    assert len(saved.predict(texts, policy=policy)) == len(texts)
+
+
+def test_a_speed_beside_a_policy_is_refused(saved, texts):
+    with pytest.raises(ParameterError, match="`speed` and `policy` exclude each other"):
+        saved.predict(texts, speed=0.5, policy=ExitPolicy.from_speed(0.6, num_layers=4))
+
+
+def test_a_policy_of_another_depth_is_refused(saved, texts):
+    for num_layers in (3, 12):
+        with pytest.raises(ParameterError, match=f"a model of {num_layers} layers, and this one has 4"):
+            saved.predict(texts, policy=ExitPolicy.from_speed(0.5, num_layers=num_layers))
+
+
+def test_weights_of_another_number_format_are_not_the_checkpoints(checkpoints, saved, texts):
+    directory = checkpoints["fastbert"]
+    rounded = FastBertForSequenceClassification.from_pretrained(directory, dtype="bfloat16")
+    assert rounded.model_hash != saved.model_hash
+    with pytest.raises(ArtifactError, match="calibrated for another model"):
+        rounded.predict(texts, policy=calibrated(saved))
+    there_and_back = FastBertForSequenceClassification.from_pretrained(directory)
+    there_and_back.to(torch.bfloat16).to(torch.float32)
+    assert there_and_back.model_hash != saved.model_hash
+
+
+@pytest.mark.parametrize("word", ["dtype", "torch_dtype"])
+def test_the_number_format_may_be_asked_for_in_either_word(checkpoints, word):
+    model = FastBertForSequenceClassification.from_pretrained(
+        checkpoints["fastbert"], **{word: torch.bfloat16}
+    )
+    assert model.dtype == torch.bfloat16
+
+
+def test_a_model_that_is_saved_is_the_saved_one(make_fastbert, tmp_path):
+    model = make_fastbert("bert")
+    made = model.model_hash
+    model.save_pretrained(tmp_path)
+    assert model.model_hash == checkpoint_hash(tmp_path) != made
+    loaded = FastBertForSequenceClassification.from_pretrained(tmp_path)
+    assert loaded.model_hash == model.model_hash
+    with torch.no_grad():
+        loaded.branches[0].classifier.bias.add_(1)
+    assert loaded.model_hash != model.model_hash
+
+
+def test_a_copy_that_is_saved_elsewhere_leaves_the_model_what_it_is(checkpoints, tmp_path):
+    model = FastBertForSequenceClassification.from_pretrained(checkpoints["fastbert"])
+    model.save_pretrained(tmp_path, max_shard_size="10KB")
+    assert model.model_hash == checkpoint_hash(checkpoints["fastbert"]) != checkpoint_hash(tmp_path)
 
 
 def test_an_engine_that_does_not_fit_the_policy_is_refused(saved, texts):

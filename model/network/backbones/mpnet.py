@@ -28,6 +28,8 @@ class MPNetAdapter(RobertaAdapter):
 
     def attention_bias(self, length: int) -> Tensor:
         """See `BackboneAdapter`: what depends on how far two tokens stand apart."""
-        # Read off a text of this length; only its length counts.
-        bias: Tensor = self.base.encoder.compute_position_bias(torch.empty(1, length, 1))[0]
+        encoder = self.base.encoder
+        # Read off a text of this length; only its length and its device count.
+        text = torch.empty(1, length, 1, device=encoder.relative_attention_bias.weight.device)
+        bias: Tensor = encoder.compute_position_bias(text)[0]
         return bias

@@ -302,7 +302,7 @@ def test_a_target_speed_up_is_hit(
     )["saved_compute"]
     assert found == pytest.approx(target, rel=0.05)
     assert f"found {found:.2f}x" in out
-    assert (tmp_path / "scores" / "_audit" / "speed_up.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "scores" / "_audit" / "saved_compute.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_cannot_be_promised_is_full_depth(
@@ -381,7 +381,7 @@ def damage(path: Path, content: bytes) -> None:
         (
             "calibration.json",
             b'{"schema_version": 2}',
-            "calibration.json' is damaged: required field missing",
+            "calibration.json' is damaged: 'fingerprint' is missing",
         ),
         ("calibration.parquet", b"PAR1", "cannot be read: "),
         ("calibration.parquet", None, "cannot be read: "),
@@ -480,6 +480,18 @@ def test_pairs_are_run_as_pairs(command: CommandLine, teacher: Path, fastbert: P
     answered = model.predict(first, second)
     logits = np.stack([np.stack(each)[-1] for each in found["exit_logits"]])
     np.testing.assert_allclose(logits, answered.logits, rtol=0, atol=2e-5)
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_work(command: CommandLine, tmp_path: Path):
+    (tmp_path / "file").touch()
+    args = calibrate(tmp_path, "no labels")  # neither is looked at
+    assert command.refused(*args, "--output", "foo://x").startswith("'foo://x' cannot be used: ")
+    below = tmp_path / "file" / "below"
+    assert command.refused(*args, "--output", below) == (
+        f"'{below}' cannot be written: '{tmp_path / 'file'}' is a file; choose another --output"
+    )
+    line = command.refused(*args, "--output", tmp_path / "file")
+    assert line == f"'{tmp_path / 'file'}' is a file; choose another --output"
 
 
 def test_a_hub_name_wants_an_output(command: CommandLine, labels: Path):

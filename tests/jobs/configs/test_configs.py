@@ -58,6 +58,12 @@ def test_a_label_may_hold_an_equals_sign():
     assert config.max_missed_shares == {"a=b": 0.1}
 
 
+def test_a_label_has_one_share():
+    certified = {"speed": None, "max_disagreement": 0.1, "max_missed": ("a=0.01", "b=0.1", "a=0.9")}
+    with pytest.raises(ParameterError, match="`max_missed` names 'a' twice; give one share per label"):
+        _ = ScoreConfig(**{**SCORE, **certified}).max_missed_shares
+
+
 def test_configurations_are_light():
     heavy = "torch", "transformers", "apache_beam", "pyarrow", "pandas", "numpy", "matplotlib"
     code = (

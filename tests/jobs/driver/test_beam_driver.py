@@ -1,6 +1,7 @@
 import gzip
 import logging
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import Manifest, ScoreManifest
 from pipeline.transforms import corpus_job
 from pipeline.transforms.corpus_job import CorpusJob
-from tests.job_fixtures import WRITERS, make_texts, read_manifest_file, snapshot, write_tsv
+from pipeline.transforms.score_task import ScoreTask
+from tests.job_fixtures import WRITERS, CommandLine, make_texts, read_manifest_file, snapshot, write_tsv
 
 TEXTS = make_texts(60)
 NAMES = [f"part-0000{index}-of-00003.parquet" for index in range(3)]
@@ -145,6 +147,33 @@ def test_a_shard_that_a_worker_did_not_write_is_missed(
         OutputError, match=r"shard part-00000-of-00003.parquet .* was not written; run the same"
     ):
         score(fastbert, path, tmp_path / "out")
+
+
+def test_ctrl_c_in_a_worker_of_this_process_interrupts_the_job(
+    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+    monkeypatch.setattr(ScoreTask, "process", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        score(fastbert, path, tmp_path / "out")
+
+
+def test_ctrl_c_in_a_worker_is_one_line(
+    fastbert: Path,
+    tmp_path: Path,
+    command: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+    monkeypatch.setattr(ScoreTask, "process", lambda *_: signal.raise_signal(signal.SIGINT))
+    status, _, err = command.run(
+        "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
+        "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert status == 130
+    assert err.splitlines()[-1] == "fastbert-jobs: interrupted; run the same command again to go on"
+    assert "KeyboardInterrupt" not in err + caplog.text
 
 
 def write_broken_off(path: Path) -> Path:

@@ -1,4 +1,5 @@
 import os
+import signal
 from pathlib import Path
 
 import apache_beam as beam
@@ -34,6 +35,13 @@ def test_workers_are_processes_of_this_machine():
     assert (direct.direct_running_mode, direct.direct_num_workers) == ("multi_processing", 3)
     direct = options_of(RunnerConfig()).view_as(DirectOptions)
     assert (direct.direct_running_mode, direct.direct_num_workers) == ("in_memory", 1)
+
+
+def test_worker_processes_leave_ctrl_c_to_the_driver(tmp_path: Path):
+    with make_pipeline(RunnerConfig(workers=2)) as pipeline:
+        handler = pipeline | beam.Create([signal.SIGINT]) | beam.Map(signal.getsignal)
+        _ = handler | beam.Map(repr) | beam.Map((tmp_path / "file").write_text)
+    assert (tmp_path / "file").read_text() == repr(signal.SIG_IGN)
 
 
 def test_beams_own_options_reach_it_and_the_main_module_is_not_saved():

@@ -37,9 +37,6 @@ def test_the_hash_changes_with_any_byte_of_the_model(directory):
         "model.safetensors",
         "model-00001-of-00002.safetensors",
         "model.safetensors.index.json",
-        "pytorch_model.bin",
-        "pytorch_model-00001-of-00002.bin",
-        "pytorch_model.bin.index.json",
         "tokenizer.json",
         "tokenizer_config.json",
         "special_tokens_map.json",
@@ -60,6 +57,21 @@ def test_the_hash_changes_with_every_file_that_decides_an_answer(directory, name
     (directory / name).unlink()
     assert len({before, written, rewritten}) == 3
     assert checkpoint_hash(directory) not in {written, rewritten}
+
+
+PICKLED = ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"]
+
+
+@backbone_only
+@pytest.mark.parametrize("name", PICKLED)
+def test_pickled_weights_count_where_there_are_no_others(directory, name):
+    with_safetensors = checkpoint_hash(directory)
+    (directory / name).write_text("{}")
+    assert checkpoint_hash(directory) == with_safetensors
+    (directory / "model.safetensors").unlink()
+    pickled = checkpoint_hash(directory)
+    (directory / name).write_text("{ }")
+    assert len({with_safetensors, pickled, checkpoint_hash(directory)}) == 3
 
 
 @backbone_only

@@ -1,6 +1,8 @@
 import json
 import pickle
+import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -339,4 +341,22 @@ def test_transformers_is_quiet_no_longer_than_it_is_asked_to_be():
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
     with pytest.raises(CheckpointError), silence_transformers():
         raise CheckpointError
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+
+
+def test_threads_that_load_at_once_leave_transformers_as_it_was():
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+
+    def load_many(_):
+        for _ in range(200):
+            with silence_transformers():
+                pass
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(load_many, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before

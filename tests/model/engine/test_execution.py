@@ -6,8 +6,15 @@ import torch
 
 from model.engine.execution import Backend, Execution, Precision, check_same_execution, resolve_execution
 from model.engine.fused_linear import has_onednn
-from model.errors import EnvironmentMismatchError
+from model.errors import EnvironmentMismatchError, ParameterError
 from model.exits.policy import ExitPolicy
+
+
+def test_a_precision_is_known_by_its_name():
+    assert Precision.parse("bf16") is Precision.BF16
+    with pytest.raises(ParameterError) as error:
+        Precision.parse("bf-16")
+    assert str(error.value) == "`precision` 'bf-16' is none of auto, fp32, bf16, fp16"
 
 
 @pytest.mark.parametrize("flag", ["avx512_bf16", "amx_bf16", "bf16"])

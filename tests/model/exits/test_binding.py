@@ -11,6 +11,7 @@ from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import CalibratedFor, ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.tokens.tokenization import tokenize
+from model.version import NUMERICS_VERSION
 
 OTHERWISE = {
     "device": "cuda",
@@ -48,7 +49,8 @@ def policy_for(calibrated_for):
 def test_what_runs_is_told_by_model_execution_and_length(saved, saved_engine, calibrated_for):
     execution = saved_engine.execution
     assert calibrated_for == CalibratedFor(
-        model_hash=saved.checkpoint_hash,
+        model_hash=saved.model_hash,
+        numerics_version=NUMERICS_VERSION,
         device="cpu",
         precision="fp32",
         backend=str(execution.backend),

@@ -46,3 +46,10 @@ def test_names_say_what_was_asked_for():
 def test_the_last_layer_has_no_threshold():
     with pytest.raises(IndexError):
         ExitPolicy.from_speed(0.5, num_layers=3).threshold(3)
+
+
+def test_thresholds_and_temperatures_may_be_lists_of_one_length():
+    policy = ExitPolicy(thresholds=[0.5, 0.25], temperatures=[1.0, 2.0], name="mine")
+    assert (policy.thresholds, policy.temperatures) == ((0.5, 0.25), (1.0, 2.0))
+    with pytest.raises(ParameterError, match="`temperatures` has 1 values, and `thresholds` 2"):
+        ExitPolicy(thresholds=(0.5, 0.25), temperatures=(1.0,), name="mine")

@@ -6,7 +6,7 @@ import torch
 
 from model.cost.flops import fastbert_flops
 from model.engine.execution import Backend, Precision, resolve_execution
-from model.errors import ArtifactError, CheckpointError
+from model.errors import ArtifactError, CheckpointError, InputError
 from model.exits.binding import running_as
 from model.exits.exit_logits import all_exit_logits
 from model.exits.layer_sweep import predict_tokenized
@@ -25,7 +25,7 @@ WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "a
 @pytest.fixture(scope="module")
 def corpus():
     rng = np.random.default_rng(0)
-    return [" ".join(rng.choice(WORDS, rng.integers(1, 12))) for _ in range(130)]
+    return [" ".join(rng.choice(WORDS, rng.integers(5, 12))) for _ in range(130)]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_every_exits_answers_are_those_that_it_gives(exits, saved, corpus, make_
 
 def test_what_it_holds_for_is_what_it_was_run_with(exits, saved, checkpoints):
     assert exits.calibrated_for == running_as(saved.engine(FP32), 48)
-    assert exits.calibrated_for.model_hash == saved.checkpoint_hash
+    assert exits.calibrated_for.model_hash == saved.model_hash
     assert exits.calibrated_for.max_length == 48
 
 
@@ -132,6 +132,21 @@ def test_answers_that_are_no_numbers_are_refused(saved, corpus, teacher_logits, 
         model.branches[1].classifier.bias.fill_(torch.nan)
     with pytest.raises(CheckpointError, match="answers NaN to 130 of 130 texts"):
         calibrate(model, corpus, teacher_logits, execution=FP32)
+
+
+def test_rows_that_no_bound_can_be_had_from_are_refused(saved, corpus, teacher_logits):
+    with pytest.raises(InputError, match="99 texts are too few to calibrate with; give 100"):
+        calibrate(saved, corpus[:99], teacher_logits[:99], execution=FP32)
+    with pytest.raises(InputError, match="a text is there twice"):
+        calibrate(saved, [*corpus[:129], corpus[0]], teacher_logits, execution=FP32)
+    with pytest.raises(InputError, match=r"of shape \(20, 3\), and 130 texts of 3 labels need \(130, 3\)"):
+        calibrate(saved, corpus, teacher_logits[:20], execution=FP32)
+
+
+def test_a_text_may_stand_in_several_pairs(saved, corpus):
+    firsts = [corpus[0]] * len(corpus)
+    logits = teacher_logits_of(saved, firsts, corpus)
+    assert len(calibrate(saved, firsts, logits, text_pairs=corpus, execution=FP32)) == 130
 
 
 def test_the_same_model_is_told_by_its_spread():

@@ -2,13 +2,14 @@
 
 import math
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from model.engine.execution import Precision, resolve_execution
-from model.errors import ParameterError, TrainingError
+from model.errors import InputError, ParameterError, TrainingError
 from model.exits.teacher import Teacher
 from model.tokens.tokenization import tokenize
 from model.training.branches import DistillationConfig, backbone_engine, train_branches
@@ -60,6 +61,35 @@ def test_the_branches_learn(model, labels):
         assert after.kl < 0.5 * before.kl
         assert after.agreement >= before.agreement
     assert np.mean([b.agreement for b in last]) > np.mean([b.agreement for b in first])
+
+
+def test_a_model_that_was_trained_is_another(model, labels):
+    before = model.model_hash
+    train_branches(model, labels, config(epochs=1))
+    assert model.model_hash != before
+
+
+def test_the_callers_random_numbers_and_gradients_stay_what_they_were(model, labels):
+    before = torch.get_rng_state()
+    train_branches(model, labels, config(epochs=1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_nothing_to_train_on_is_refused(model, labels):
+    with pytest.raises(InputError, match="no soft-labelled texts"):
+        train_branches(model, labels.take([]), config())
+
+
+def test_answers_of_other_labels_are_refused(model, labels):
+    wide = replace(labels, logits=np.zeros((len(labels), 9), dtype=np.float32))
+    with pytest.raises(InputError, match="the soft labels have 9 logits, and the model has 3 labels"):
+        train_branches(model, wide, config())
+
+
+def test_a_model_in_16_bits_is_refused(model, labels):
+    with pytest.raises(ParameterError, match=r"branches in torch\.bfloat16; load it in float32"):
+        train_branches(model.to(torch.bfloat16), labels, config())
 
 
 def test_the_backbone_stays_to_the_bit_and_every_branch_is_trained(model, labels):
@@ -143,7 +173,7 @@ def test_another_models_answers_are_learnt(model, labels, texts, make_classifier
 
 
 def test_pairs_are_read_as_pairs(model, labels, texts):
-    pairs = SoftLabelledTexts(labels.texts, list(texts[::-1]), labels.logits, labels.num_tokens)
+    pairs = replace(labels, text_pairs=list(texts[::-1]))
     of_pairs = deepcopy(model)
     train_branches(model, labels, config(epochs=1))
     train_branches(of_pairs, pairs, config(epochs=1))

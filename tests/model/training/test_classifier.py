@@ -95,6 +95,33 @@ def test_the_seed_decides_the_weights_whatever_the_callers_is(model, tokenizer):
     assert not all(torch.equal(value, expected[name]) for name, value in other.state_dict().items())
 
 
+def test_the_callers_random_numbers_and_gradients_stay_what_they_were(model, tokenizer):
+    before = torch.get_rng_state()
+    finetune(model, tokenizer, ROWS, config(epochs=1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_who_is_interrupted_has_a_model_to_answer_with(model, tokenizer):
+    def interrupt(report):
+        if report.step == 20:  # in the second epoch
+            raise KeyboardInterrupt
+
+    once = deepcopy(model)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(model, tokenizer, ROWS, config(), evaluation=EVALUATION, on_step=interrupt)
+    assert not model.training
+    # The best epoch's weights are the first's: it is the only one that was finished.
+    after_first = {}
+
+    def keep(epoch):
+        if epoch.epoch == 1:
+            after_first.update({name: value.clone() for name, value in once.state_dict().items()})
+
+    finetune(once, tokenizer, ROWS, config(), evaluation=EVALUATION, on_epoch=keep)
+    assert all(torch.equal(value, after_first[name]) for name, value in model.state_dict().items())
+
+
 def test_pairs_are_read_as_pairs(model, tokenizer):
     of_pairs = deepcopy(model)
     pairs = LabelledTexts(texts=ROWS.texts, text_pairs=ROWS.texts[::-1], labels=ROWS.labels)

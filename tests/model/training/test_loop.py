@@ -149,6 +149,22 @@ def test_a_gradient_that_is_not_finite_names_its_part():
     assert torch.equal(module.first.weight, before)
 
 
+def test_the_callers_random_numbers_are_given_back_at_every_step():
+    module = nn.Linear(3, 2)
+    before, drawn = torch.get_rng_state(), []
+
+    def backward(_):
+        drawn.append(float(torch.rand(())))
+        loss = module.weight.sum()
+        loss.backward()
+        return loss.detach()
+
+    for _ in training_steps(module, config(epochs=1), batches=shuffled, steps_per_epoch=6, backward=backward):
+        assert torch.equal(torch.get_rng_state(), before)
+    assert len(set(drawn)) == 6
+    assert module.weight.grad is None
+
+
 def test_training_learns():
     module, targets = nn.Linear(3, 1), INPUTS @ torch.tensor([1.0, -2.0, 0.5])
     losses = []

@@ -23,6 +23,7 @@ def fill(layout: OutputLayout) -> None:
         (Path(directory) / "file").write_bytes(b"")
     for path in (layout.job, layout.manifest):
         write_json(path, {})
+        Path(path + ".partial").write_bytes(b"")
 
 
 def test_delete_removes_what_a_job_wrote_and_nothing_else(layout: OutputLayout):

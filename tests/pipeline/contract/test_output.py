@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,66 @@ def test_a_directory_that_is_not_ours_is_refused_and_left_alone(
     with pytest.raises(OutputError, match="is not empty and holds no job of ours; choose another `output`"):
         claim_output(layout, job(), overwrite=overwrite)
     assert snapshot(Path(layout.directory)) == {foreign: b"mine"}
+
+
+@pytest.mark.parametrize("name", [NAMES[0], f"rejected/{NAMES[0]}", "notes.csv"])
+@pytest.mark.parametrize("spelling", ["plain", "relative", "link"])
+def test_overwriting_does_not_delete_its_own_input(
+    layout: OutputLayout, name: str, spelling: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    path = Path(layout.directory) / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("rows")
+    (tmp_path / "link").symlink_to(layout.directory)
+    monkeypatch.chdir(tmp_path)
+    source = {"plain": str(path), "relative": f"out/{name}", "link": f"link/{name}"}[spelling]
+    again = replace(job(policy="speed 0.1"), inputs=(INPUT, replace(INPUT, path=source)))
+    before = snapshot(Path(layout.directory))
+    with pytest.raises(OutputError) as error:
+        claim_output(layout, again, overwrite=True)
+    assert str(error.value) == (
+        f"the input {source!r} lies in {layout.directory!r}, which `overwrite` would delete; "
+        "choose another `output`, or move the input"
+    )
+    assert snapshot(Path(layout.directory)) == before
+
+
+def test_an_input_beside_the_output_may_stay(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    beside = replace(job(), inputs=(replace(INPUT, path=f"{layout.directory}2/a.csv"),))
+    assert claim_output(layout, beside, overwrite=True) == set()
+
+
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_a_job_that_lacks_a_shard_is_not_finished_any_more(layout: OutputLayout, is_missing: bool):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    finished(layout, job())
+    shard = Path(layout.shard(NAMES[1]))
+    shard.unlink() if is_missing else shard.write_bytes(b"broken")
+    assert claim_output(layout, job(), overwrite=False) == {NAMES[0]}
+    with pytest.raises(ArtifactError, match="is not finished"):
+        read_manifest(layout, ScoreManifest)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"shards": [7]}'])
+def test_a_damaged_manifest_is_made_again(layout: OutputLayout, content: str):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    finished(layout, job())
+    Path(layout.manifest).write_text(content)
+    assert claim_output(layout, job(), overwrite=False) == set(NAMES)
+    assert not Path(layout.manifest).exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_that_was_killed_as_it_claimed_is_run_again(layout: OutputLayout, overwrite: bool):
+    Path(layout.directory).mkdir()
+    (Path(layout.directory) / "_JOB.json.partial").write_text('{"comm')
+    assert claim_output(layout, job(), overwrite=overwrite) == set()
+    assert snapshot(Path(layout.directory)).keys() == {"_JOB.json"}
 
 
 def test_the_manifest_lists_every_shard(layout: OutputLayout):
@@ -290,6 +351,19 @@ def test_a_job_on_an_object_store_leaves_nothing_temporary(store: dict[str, byte
     assert store.keys() == {layout.job, layout.manifest, *map(layout.shard, NAMES)}
     assert claim_output(layout, job(), overwrite=False) == set(NAMES)
     assert read_manifest(layout, ScoreManifest) == manifest
+
+
+def test_overwriting_on_an_object_store_does_not_delete_its_own_input(store: dict[str, bytes]):
+    layout = OutputLayout("teststore://bucket/out")
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    before = dict(store)
+    again = replace(job(), inputs=(replace(INPUT, path=layout.shard(NAMES[0])),))
+    with pytest.raises(OutputError, match="which `overwrite` would delete"):
+        claim_output(layout, again, overwrite=True)
+    assert store == before
+    beside = replace(job(), inputs=(replace(INPUT, path="teststore://bucket/out2/a.csv"),))
+    assert claim_output(layout, beside, overwrite=True) == set()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

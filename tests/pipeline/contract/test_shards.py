@@ -4,10 +4,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.filesystems import FileSystems
 
+from model.errors import ArtifactError, OutputError
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.shards import ParquetFileWriter, ShardWriter, read_footer, read_shard, with_metadata
-from pipeline.contract.storage import make_directory
+from pipeline.contract.storage import delete_directory, make_directory
 
 NAME = "part-00000-of-00001.parquet"
 ROWS = pa.table({"a": list(range(10)), "b": list("abcdefghij")})
@@ -110,6 +112,86 @@ def test_a_shard_is_streamed_in_small_batches(layout: OutputLayout):
     batches = list(read_shard(layout, NAME, columns=["b"], batch_rows=3))
     assert max(map(len, batches)) <= 3
     assert pa.Table.from_batches(batches).equals(ROWS.select(["b"]))
+
+
+def refusal(layout: OutputLayout, columns: list[str] | None = None) -> str:
+    """The one line by which a shard is refused."""
+    with pytest.raises(ArtifactError) as error:
+        list(read_shard(layout, NAME, columns=columns))
+    line = str(error.value)
+    assert line.startswith(f"{layout.shard(NAME)!r} is missing or damaged: ")
+    assert line.endswith("; remove what is left of it, and run its command again")
+    assert "\n" not in line
+    return line
+
+
+def test_a_shard_that_is_missing_is_told(layout: OutputLayout):
+    refusal(layout)
+
+
+def test_a_shard_that_lacks_a_column_is_told(layout: OutputLayout):
+    write(layout)
+    assert "it has no column 'c'" in refusal(layout, ["a", "c"])
+
+
+def test_a_shard_that_is_cut_short_is_told(layout: OutputLayout):
+    path = write(layout)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 97):
+        path.write_bytes(whole[:length])
+        refusal(layout)
+
+
+def test_a_shard_whose_pages_are_damaged_is_told(layout: OutputLayout):
+    path = write(layout)
+    whole = path.read_bytes()
+    path.write_bytes(b"PAR1" + bytes(200) + whole[204:])
+    assert read_footer(layout, NAME) is not None
+    refusal(layout)
+
+
+def test_what_goes_wrong_with_the_rows_of_a_shard_is_not_the_shards(layout: OutputLayout):
+    def fail_to_use() -> None:
+        for _ in read_shard(layout, NAME):
+            raise ValueError("mine")
+
+    write(layout)
+    with pytest.raises(ValueError, match=r"^mine$"):
+        fail_to_use()
+
+
+def test_two_runs_of_a_job_at_once_are_told(layout: OutputLayout):
+    def finish_second() -> None:
+        with ShardWriter(layout, NAME, ROWS.schema) as shard:
+            shard.write(ROWS)
+            delete_directory(layout.temporary)
+
+    with pytest.raises(
+        OutputError, match="another run of the same job is at work on it; wait for it, or choose another"
+    ):
+        finish_second()
+    assert files_of(layout) == []
+
+
+def test_a_failure_is_told_where_another_run_has_removed_the_file_too(layout: OutputLayout):
+    def fail_second() -> None:
+        with ShardWriter(layout, NAME, ROWS.schema):
+            delete_directory(layout.temporary)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        fail_second()
+
+
+def test_a_rename_that_fails_for_another_reason_is_not_taken_for_that(
+    layout: OutputLayout, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(FileSystems, "rename", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        write(layout)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not a parquet file at all", b"PAR1" * 9])

@@ -85,7 +85,7 @@ def test_a_dataclass_is_plain_json():
 
 @pytest.mark.parametrize(
     ("version", "found"),
-    [(1, "version 1"), (SCHEMA_VERSION + 1, f"version {SCHEMA_VERSION + 1}"), ("x", "version x")],
+    [(1, "version 1"), (SCHEMA_VERSION + 1, f"version {SCHEMA_VERSION + 1}"), ("x", "version 'x'")],
 )
 def test_another_version_is_refused_before_anything_else_is_looked_at(
     path: Path, version: object, found: str
@@ -136,6 +136,81 @@ def test_content_of_another_type_is_damaged_and_named(path: Path, change: dict[s
     line = refusal(path)
     assert "is damaged: " in line
     assert named in line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    label: str
+    labels: tuple[str, ...]
+    pair: tuple[float, float]
+    count: int
+    share: float
+    is_done: bool
+    limit: float | None
+    by_name: dict[str, int]
+    part: Part
+
+
+PLAIN = Plain(
+    label="a",
+    labels=("a", "b"),
+    pair=(0.5, 1.0),
+    count=3,
+    share=0.5,
+    is_done=True,
+    limit=None,
+    by_name={"a": 1},
+    part=Part(name="a", share=1.0),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"labels": "abcde"}, "'labels' is a string, not a list"),
+        ({"labels": {"a": 1}}, "'labels' is an object, not a list"),
+        ({"labels": None}, "'labels' is null, not a list"),
+        ({"labels": ["a", 1]}, "'labels[1]' is a whole number, not a string"),
+        ({"pair": [1.0]}, "'pair' has 1 items, not 2"),
+        ({"pair": [1.0, 2.0, 3.0]}, "'pair' has 3 items, not 2"),
+        ({"pair": [1.0, "2"]}, "'pair[1]' is a string, not a number"),
+        ({"label": None}, "'label' is null, not a string"),
+        ({"label": 7}, "'label' is a whole number, not a string"),
+        ({"count": "3"}, "'count' is a string, not a whole number"),
+        ({"count": 3.0}, "'count' is a number, not a whole number"),
+        ({"count": True}, "'count' is true or false, not a whole number"),
+        ({"share": "0.5"}, "'share' is a string, not a number"),
+        ({"share": False}, "'share' is true or false, not a number"),
+        ({"is_done": "false"}, "'is_done' is a string, not true or false"),
+        ({"is_done": 1}, "'is_done' is a whole number, not true or false"),
+        ({"limit": "1"}, "'limit' is a string, not a number"),
+        ({"limit": True}, "'limit' is true or false, not a number"),
+        ({"by_name": [1]}, "'by_name' is a list, not an object"),
+        ({"by_name": {"a": "1"}}, """"by_name['a']" is a string, not a whole number"""),
+        ({"part": []}, "'part' is a list, not an object"),
+        ({"part": {"name": "a"}}, "'part.share' is missing"),
+        ({"part": {"name": "a", "share": 1, "b": 1}}, "'part' has what does not belong there: 'b'"),
+        ({"extra": 1}, "it has what does not belong there: 'extra'"),
+    ],
+)
+def test_nothing_is_made_of_what_is_of_another_type(path: Path, change: dict[str, object], reason: str):
+    write_typed(str(path), PLAIN)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert refusal(path, Plain) == f"{str(path)!r} is damaged: {reason}; make it again"
+
+
+def test_a_whole_number_may_stand_for_a_float(path: Path):
+    write_typed(str(path), PLAIN)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "share": 1, "limit": 2, "pair": [1, 2]}))
+    read = read_typed(str(path), Plain, cure="")
+    assert (read.share, read.limit, read.pair) == (1.0, 2.0, (1.0, 2.0))
+    assert {type(number) for number in (read.share, read.limit, *read.pair)} == {float}
+
+
+@pytest.mark.parametrize("content", ["[]", "7", "null", '"a"'])
+def test_what_is_no_object_is_told_in_words(path: Path, content: str):
+    path.write_text(content)
+    assert refusal(path) == f"{str(path)!r} is damaged: it holds no JSON object; make it again"
 
 
 @pytest.mark.parametrize("name", ["parts", "pairs", "by_name", "number"])

@@ -225,3 +225,11 @@ def test_a_file_under_two_spellings_is_read_once(tmp_path: Path, monkeypatch: py
     (tmp_path / "a.tsv").write_text("text\nhello\n")
     monkeypatch.chdir(tmp_path)
     assert len(find_files(["a.tsv", "./a.tsv", str(tmp_path / "a.tsv")])) == 1
+
+
+@pytest.mark.parametrize("pattern", ["", "*.csv", os.fsdecode(b"\xff.csv")])
+def test_a_file_whose_name_is_no_text_is_refused(tmp_path: Path, pattern: str):
+    (tmp_path / os.fsdecode(b"\xff.csv")).write_text("a\n1\n")
+    with pytest.raises(InputError) as error:
+        find_files([str(tmp_path / pattern)])
+    assert str(error.value) == rf"'{tmp_path}/\udcff.csv': its name is not UTF-8: rename it"

@@ -105,6 +105,11 @@ def test_where_there_is_none(tmp_path: Path):
     assert "has no calibration.json; make it with `fastbert-jobs calibrate`" in refusal(tmp_path)
 
 
+def test_a_file_system_that_cannot_be_used():
+    with pytest.raises(ArtifactError, match=r"^'foo://x' cannot be used: .*foo"):
+        Calibration.load("foo://x")
+
+
 def test_a_report_without_its_rows(saved: Path):
     (saved / "calibration.parquet").unlink()
     assert "cannot be read" in refusal(saved)
@@ -181,6 +186,18 @@ def test_rows_that_were_left_out_in_pairs(saved: Path):
     assert "do not belong together" in refusal(saved)
 
 
+@pytest.mark.parametrize("name", ["exit_uncertainty", "num_tokens"])
+def test_rows_with_other_values_in_a_column_that_thresholds_are_made_of(saved: Path, name: str):
+    path = saved / "calibration.parquet"
+    table = pq.read_table(path)
+    column = table[name].to_pylist()
+    others = pa.array([column[-1], *column[1:-1], column[0]], type=table.schema.field(name).type)
+    changed = table.set_column(table.schema.get_field_index(name), table.schema.field(name), others)
+    assert not changed.equals(table)
+    pq.write_table(changed, path)
+    assert "do not belong together" in refusal(saved)
+
+
 def test_rows_without_a_column(saved: Path):
     path = saved / "calibration.parquet"
     pq.write_table(pq.read_table(path).drop_columns("exit_logits"), path)
@@ -197,7 +214,8 @@ def test_a_label_that_is_none_of_the_reports(saved: Path):
 @pytest.mark.parametrize("name", CalibratedFor.__dataclass_fields__)
 def test_a_report_that_says_it_holds_for_something_else(saved: Path, name: str):
     report = json.loads((saved / "calibration.json").read_text())
-    report["calibrated_for"][name] = 7 if name == "max_length" else "another"
+    stored = report["calibrated_for"][name]
+    report["calibrated_for"][name] = stored + 1 if isinstance(stored, int) else "another"
     (saved / "calibration.json").write_text(json.dumps(report))
     assert "do not belong together" in refusal(saved)
 

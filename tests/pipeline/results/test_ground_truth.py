@@ -39,6 +39,15 @@ def test_labels_are_joined_on_the_id(tmp_path: Path):
     assert find(scored("any.csv", [0, 1, 2, 3], ["y", "x", "z", None])).tolist() == [0, 1, NO_LABEL, NO_LABEL]
 
 
+def test_an_id_with_two_labels_is_an_error(tmp_path: Path):
+    path = write_csv(tmp_path / "a.csv", {"key": ["x", "y", "x"], "y": ["good", "bad", "bad"]})
+    with pytest.raises(InputError) as error:
+        read(path, id_column="key")
+    assert str(error.value) == f"{path}: id 'x' has the labels 'good' and 'bad'; give it one of them"
+    path = write_csv(tmp_path / "b.csv", {"key": ["x", "y", "x"], "y": ["good", "bad", "good"]})
+    assert read(path, id_column="key")(scored("a", [0, 1], ["x", "y"])).tolist() == [1, 0]
+
+
 def test_ids_are_joined_whatever_type_the_files_give_them(tmp_path: Path):
     path = write_csv(tmp_path / "a.csv", {"key": [7, 8], "y": ["good", "bad"]})
     assert read(path, id_column="key")(scored("a", [0, 1], pa.array([8, 7], pa.int32()))).tolist() == [0, 1]

@@ -1,5 +1,10 @@
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from model.errors import ArtifactError
 from pipeline.sampling import training_hashes
 from pipeline.sampling.hash_sampling import text_hashes
 from pipeline.sampling.training_hashes import bottom_k_sample, overlapping_rows, write_training_hashes
@@ -24,3 +29,28 @@ def test_of_a_large_one_a_share_that_does_not_depend_on_the_order(tmp_path: Path
 
 def test_a_model_that_does_not_say(tmp_path: Path):
     assert overlapping_rows(tmp_path, HASHES) is None
+
+
+def refusal(directory: Path) -> str:
+    """The one line by which a model's memory is refused."""
+    with pytest.raises(ArtifactError) as error:
+        overlapping_rows(directory, HASHES)
+    line = str(error.value)
+    assert line.startswith(f"{str(directory / 'seen_texts.parquet')!r} is damaged: ")
+    assert line.endswith("; make the model again with `fastbert-jobs distill`")
+    assert "\n" not in line
+    return line
+
+
+def test_a_damaged_memory_is_told(tmp_path: Path):
+    write_training_hashes(tmp_path, HASHES)
+    path = tmp_path / "seen_texts.parquet"
+    whole = path.read_bytes()
+    for content in (b"", b"PAR1", whole[:-9], b"PAR1" + bytes(200) + whole[204:]):
+        path.write_bytes(content)
+        refusal(tmp_path)
+
+
+def test_a_memory_of_something_else_is_told(tmp_path: Path):
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "seen_texts.parquet")
+    assert "text_hash" in refusal(tmp_path)

@@ -34,7 +34,10 @@ def run(job: CorpusJob[ScoreManifest]) -> list[str]:
     """Write what is not finished, as a runner does; return its shards' names."""
     assert job.holder is not None
     scorer: Scorer = job.holder.loaded
-    return [write_shard(job, item, scorer).name for item in job.pending(job.claim())]
+    items = job.pending(job.claim())
+    for item in items:
+        write_shard(job, item, scorer)
+    return [item.shard_name for item in items]
 
 
 def test_a_job_is_claimed_run_and_committed(job: CorpusJob[ScoreManifest], tmp_path: Path):

@@ -54,12 +54,18 @@ def test_a_pipeline_of_the_users_own_leaves_what_the_command_leaves(
     assert labels.manifest.counts["train"] + labels.num_calibration_rows == 80
 
 
+def test_a_single_input_may_be_given_as_it_is(arguments: dict[str, Any], rows: Path, tmp_path: Path):
+    transform = LabelWithTeacher(**{**arguments, "input": str(rows)}, output=str(tmp_path / "out"))
+    assert [source.path for source in transform._job.inputs.sources] == [str(rows)]
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
         ({"input": ["nowhere.tsv"]}, InputError),
         ({"text_column": "other"}, InputError),
         ({"max_length": 1000}, ParameterError),
+        ({"precision": "bf-16"}, ParameterError),
         ({"calibration_fraction": 2}, ParameterError),
         ({"max_rejected": -1}, ParameterError),
     ],

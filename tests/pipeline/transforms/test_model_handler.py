@@ -53,10 +53,21 @@ def test_sure_texts_leave_early(fastbert: Path):
     assert all(isinstance(result.inference, Answer) for result in results)
 
 
-def test_a_policy_goes_before_the_speed(fastbert: Path):
+def test_texts_leave_by_a_policy(fastbert: Path):
     policy = ExitPolicy.from_exit_layer(2, num_layers=3)
     results = answers(FastBertModelHandler(str(fastbert), policy=policy), [*TEXTS])
     assert {result.inference.exit_layer for result in results} == {2}
+
+
+def test_speed_and_policy_exclude_each_other():
+    policy = ExitPolicy.from_exit_layer(2, num_layers=3)
+    with pytest.raises(ParameterError, match="`speed` and `policy` exclude each other"):
+        FastBertModelHandler("model", speed=0.0, policy=policy)
+
+
+def test_a_precision_that_there_is_not_is_refused():
+    with pytest.raises(ParameterError, match="`precision` 'bf-16' is none of auto, fp32, bf16, fp16"):
+        FastBertModelHandler("model", precision="bf-16")
 
 
 def test_pairs_are_answered_as_pairs(fastbert: Path, teacher: Path):

@@ -14,6 +14,7 @@ from model.errors import ArtifactError, EnvironmentMismatchError, ParameterError
 from model.exits.policy import CalibratedFor, ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.network.config import load_fastbert_config
+from model.version import NUMERICS_VERSION
 from pipeline.contract import schema
 from pipeline.contract.job import JobDescription
 from pipeline.reading.inputs import Columns, ReadOptions, inspect_inputs
@@ -145,7 +146,12 @@ def test_a_policy_that_is_calibrated_for_something_else_is_refused_before_anythi
     path = write_parquet(tmp_path / "rows.parquet", {"t": TEXTS})
     inputs = inspect_inputs([str(path)], task.reading.columns, rows_per_shard=25)
     calibrated_for = CalibratedFor(
-        model_hash=task.model_hash, device="cpu", precision="bf16", backend="onednn", max_length=MAX_LENGTH
+        model_hash=task.model_hash,
+        numerics_version=NUMERICS_VERSION,
+        device="cpu",
+        precision="bf16",
+        backend="onednn",
+        max_length=MAX_LENGTH,
     )
     policy = replace(task.policy, calibrated_for=calibrated_for)
     with pytest.raises(ArtifactError, match=r"in precision \(fp32, calibrated for bf16\)"):

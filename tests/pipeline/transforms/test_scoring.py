@@ -11,6 +11,7 @@ from jobs.commands.score import run as score
 from jobs.configs.audit import AuditConfig
 from jobs.configs.score import ScoreConfig
 from model.errors import InputError, OutputError, ParameterError
+from model.exits.policy import ExitPolicy
 from pipeline import ScoreWithEarlyExit
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest, read_manifest
@@ -91,6 +92,8 @@ def test_another_job_on_the_same_directory_is_refused(arguments: dict[str, Any],
         ({"input": ["nowhere.tsv"]}, InputError),
         ({"text_column": "other"}, InputError),
         ({"speed": 2}, ParameterError),
+        ({"policy": ExitPolicy.from_exit_layer(2, num_layers=3)}, ParameterError),
+        ({"precision": "bf-16"}, ParameterError),
         ({"shadow_fraction": 2}, ParameterError),
         ({"max_rejected": -1}, ParameterError),
         ({"keep": ["prediction"]}, InputError),
@@ -121,6 +124,23 @@ def test_kept_columns_and_ids_come_through(arguments: dict[str, Any], tmp_path: 
     scores: pa.Table = read_output(tmp_path / "out")
     assert scores["id"].to_pylist() == [str(number) for number in range(80)]
     assert set(scores["tag"].to_pylist()) == {"a"}
+
+
+def test_a_single_input_and_a_single_kept_column_may_be_given_as_they_are(
+    arguments: dict[str, Any], tmp_path: Path
+):
+    path = write_tsv(tmp_path / "tags.tsv", {"text": TEXTS, "tag": ["a"] * 80})
+    transform = ScoreWithEarlyExit(
+        **{**arguments, "input": str(path)}, keep="tag", output=str(tmp_path / "out")
+    )
+    inputs = transform._job.inputs
+    assert [source.path for source in inputs.sources] == [str(path)]
+    assert inputs.options.columns.keep == ("tag",)
+
+
+def test_neither_speed_nor_policy_is_full_depth(arguments: dict[str, Any], tmp_path: Path):
+    transform = ScoreWithEarlyExit(**{**arguments, "speed": None}, output=str(tmp_path / "out"))
+    assert transform._job.task.settings.policy == "speed 0"
 
 
 def test_the_model_is_loaded_once_where_driver_and_worker_are_one_process(

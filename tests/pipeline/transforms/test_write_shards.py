@@ -26,7 +26,7 @@ from pipeline.reading.inputs import ReadOptions, inspect_inputs
 from pipeline.transforms import write_shards
 from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.loaded_models import hold
-from pipeline.transforms.write_shards import RunCorpusJob, ShardReport, WriteShards, write_shard
+from pipeline.transforms.write_shards import RunCorpusJob, WriteShards, write_shard
 from tests.job_fixtures import make_texts, read_rejected, snapshot, write_tsv
 
 TEXTS = ["one", "", "three", "four", " ", "six", "seven"]
@@ -85,7 +85,10 @@ def items_of(job: CorpusJob[LabelManifest]) -> list[WorkItem]:
     return list(job.plan.items)
 
 
-def done(job: CorpusJob[LabelManifest], loaded: str = "!") -> ShardReport:
+ONLY_SHARD = "part-00000-of-00001.parquet"
+
+
+def done(job: CorpusJob[LabelManifest], loaded: str = "!") -> Counts:
     """Do the only item of a job."""
     (item,) = job.plan.items
     return write_shard(job, item, loaded)
@@ -99,9 +102,9 @@ def rows(tmp_path: Path) -> Path:
 def test_every_row_is_in_the_shard_or_rejected(tmp_path: Path, rows: Path):
     job = shard_job(tmp_path / "out")
     (item,) = items_of(job)
-    report = done(job)
-    assert report.name == item.shard_name
-    assert report.counts == {"rows": 5, "rejected": 2, "letters": 20, "windows": 1}
+    counts = done(job)
+    assert item.shard_name == ONLY_SHARD
+    assert counts == {"rows": 5, "rejected": 2, "letters": 20, "windows": 1}
     shard = pq.read_table(tmp_path / "out" / item.shard_name)
     assert shard["row"].to_pylist() == [0, 2, 3, 5, 6]
     assert shard["shout"].to_pylist() == ["ONE!", "THREE!", "FOUR!", "SIX!", "SEVEN!"]
@@ -116,15 +119,15 @@ def test_a_huge_item_is_done_a_window_at_a_time(tmp_path: Path, rows: Path, monk
     whole = done(shard_job(tmp_path / "whole"))
     monkeypatch.setattr(write_shards, "WINDOW_ROWS", 2)
     windowed = done(shard_job(tmp_path / "windows"))
-    assert windowed.counts == {**whole.counts, "windows": 4}
-    one, two = (tmp_path / name / whole.name for name in ("whole", "windows"))
+    assert windowed == {**whole, "windows": 4}
+    one, two = (tmp_path / name / ONLY_SHARD for name in ("whole", "windows"))
     assert pq.read_table(one).equals(pq.read_table(two))
     assert read_rejected(tmp_path / "whole") == read_rejected(tmp_path / "windows")
 
 
 def test_without_rejected_rows_there_is_no_file_of_them(tmp_path: Path):
-    report = done(shard_job(tmp_path / "out", write_tsv(tmp_path / "good.tsv", {"text": ["a", "b"]})))
-    assert snapshot(tmp_path / "out").keys() == {report.name}
+    done(shard_job(tmp_path / "out", write_tsv(tmp_path / "good.tsv", {"text": ["a", "b"]})))
+    assert snapshot(tmp_path / "out").keys() == {ONLY_SHARD}
 
 
 def test_rejected_rows_are_in_place_before_the_shard_is(
@@ -138,8 +141,8 @@ def test_rejected_rows_are_in_place_before_the_shard_is(
         rename(sources, targets)
 
     monkeypatch.setattr(FileSystems, "rename", staticmethod(spy))
-    report = done(shard_job(tmp_path / "out"))
-    assert renamed == [f"rejected/{report.name}", report.name]
+    done(shard_job(tmp_path / "out"))
+    assert renamed == [f"rejected/{ONLY_SHARD}", ONLY_SHARD]
 
 
 def test_an_item_that_fails_leaves_nothing(tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch):
@@ -158,9 +161,9 @@ def test_a_doubled_item_replaces_its_shard_by_equal_bytes(tmp_path: Path, rows: 
 
 
 def test_no_rows_make_an_empty_shard(tmp_path: Path):
-    report = done(shard_job(tmp_path / "out", write_tsv(tmp_path / "none.tsv", {"text": []})))
-    assert report.counts == {"rows": 0, "rejected": 0}
-    assert pq.read_table(tmp_path / "out" / report.name).schema.names == ["row", "shout"]
+    counts = done(shard_job(tmp_path / "out", write_tsv(tmp_path / "none.tsv", {"text": []})))
+    assert counts == {"rows": 0, "rejected": 0}
+    assert pq.read_table(tmp_path / "out" / ONLY_SHARD).schema.names == ["row", "shout"]
 
 
 @contextmanager
@@ -169,13 +172,13 @@ def running() -> Iterator[beam.Pipeline]:
         yield pipeline
 
 
-def test_the_graph_reports_every_item(tmp_path: Path):
+def test_the_graph_names_every_shard(tmp_path: Path):
     texts = make_texts(50)
     job = shard_job(tmp_path / "out", write_tsv(tmp_path / "many.tsv", {"text": texts}), rows_per_shard=7)
     items = items_of(job)
     with running() as pipeline:
-        reports = pipeline | beam.Create(items) | WriteShards(job)
-        assert_that(reports | beam.Map(lambda r: r.name), equal_to([item.shard_name for item in items]))
+        names = pipeline | beam.Create(items) | WriteShards(job)
+        assert_that(names, equal_to([item.shard_name for item in items]))
     shards = pa.concat_tables(pq.read_table(path) for path in sorted((tmp_path / "out").glob("part-*")))
     assert shards["row"].to_pylist() == list(range(50))
     assert shards["shout"].to_pylist() == [text.upper() + "!" for text in texts]
@@ -227,9 +230,9 @@ def test_a_users_mistake_is_left_for_the_driver_and_nothing_else_is_begun(tmp_pa
     job = shard_job(tmp_path / "out", path, ShoutTask(mistake_at="text 5"), rows_per_shard=1)
     job.claim()
     with running() as pipeline:
-        reports = pipeline | beam.Create(items_of(job)) | WriteShards(job)
+        names = pipeline | beam.Create(items_of(job)) | WriteShards(job)
         # One bundle after another, in order: those before the mistake are done, those after it are not.
-        assert_that(reports | beam.Map(lambda r: r.counts["rows"]) | beam.CombineGlobally(sum), equal_to([5]))
+        assert_that(names, equal_to([item.shard_name for item in items_of(job)[:5]]))
     assert len(job.layout.finished_shards()) == 5
     with pytest.raises(CheckpointError) as error:
         job.commit()

@@ -27,6 +27,12 @@ def test_a_shorter_texts_bias_is_a_block_of_the_longests(adapter, lengths):
         assert torch.equal(bias(length), adapter.attention_bias(length))
 
 
+def test_a_bias_is_computed_where_the_weights_are(make_fastbert):
+    adapter = make_fastbert("mpnet").adapter
+    adapter.base.encoder.relative_attention_bias.to("meta")
+    assert adapter.attention_bias(5).device.type == "meta"
+
+
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=20))
 def test_only_the_longest_is_computed_and_held(lengths):
     computed = []

@@ -14,7 +14,7 @@ _MISSING_ROWS = 0.5
 _EPSILON = 1e-6
 
 
-def fit_error_probability(
+def fit_disagreement_probability(
     uncertainty: npt.NDArray[np.float32], disagrees: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
     """Return how likely each answer disagrees, by logistic regression on the logarithm of its uncertainty.
