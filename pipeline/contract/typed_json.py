@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from cattrs import BaseConverter, BaseValidationError, ForbiddenExtraKeysError, transform_error
 from cattrs.cols import homogenous_tuple_structure_factory, is_mapping, mapping_structure_factory
@@ -16,7 +16,11 @@ from pipeline.contract.schema import SCHEMA_VERSION
 from pipeline.contract.storage import read_json, write_json
 
 Content = TypeVar("Content")
-_Hook = Callable[[Any, Any], Any]
+# A type as it is annotated, `int | None` too, which Python has no type for.
+_Annotation: TypeAlias = Any
+# What JSON holds, not checked yet.
+_Json: TypeAlias = Any
+_Hook = Callable[[_Json, _Annotation], object]
 
 _SCHEMA_VERSION = "schema_version"
 # What JSON holds, in words; a bool is an int to Python.
@@ -45,26 +49,27 @@ def _plain_hook(kind: type) -> _Hook:
     """Return a hook that takes nothing for a `kind` that is none; JSON may spell a float as an int."""
     kinds = (float, int) if kind is float else (kind,)
 
-    def structure(value: Any, _: Any) -> Any:
+    def structure(value: _Json, _: _Annotation) -> object:
         _check(value, *kinds)
         return kind(value)
 
     return structure
 
 
-def _is_tuple(kind: Any) -> bool:
-    return get_origin(kind) is tuple
+def _is_tuple(kind: _Annotation) -> bool:
+    origin: object = get_origin(kind)
+    return origin is tuple
 
 
-def _tuple_hook(kind: Any, converter: BaseConverter) -> _Hook:
+def _tuple_hook(kind: _Annotation, converter: BaseConverter) -> _Hook:
     """Return a hook for a tuple of one type: of any length, or of as many as the annotation says."""
     first, *others = get_args(kind)
     length = None if others == [...] else 1 + len(others)
     assert length is None or {*others} <= {first}, f"{kind} mixes types"
-    of_any_length: Any = tuple[first, ...]  # type: ignore[valid-type]
+    of_any_length: _Annotation = tuple[first, ...]  # type: ignore[valid-type]
     structure_items = homogenous_tuple_structure_factory(of_any_length, converter)
 
-    def structure(value: Any, _: Any) -> Any:
+    def structure(value: _Json, _: _Annotation) -> object:
         _check(value, list)
         if length not in (None, len(value)):
             raise _MisfitError(f"has {len(value)} items, not {length}")
@@ -73,7 +78,7 @@ def _tuple_hook(kind: Any, converter: BaseConverter) -> _Hook:
     return structure
 
 
-def _object_hook(kind: Any, converter: BaseConverter) -> _Hook:
+def _object_hook(kind: _Annotation, converter: BaseConverter) -> _Hook:
     """Return a hook for a dataclass or a mapping, which are objects in JSON."""
     structure_items: _Hook
     if isinstance(kind, type) and is_dataclass(kind):
@@ -81,18 +86,19 @@ def _object_hook(kind: Any, converter: BaseConverter) -> _Hook:
     else:
         structure_items = mapping_structure_factory(kind, converter)
 
-    def structure(value: Any, _: Any) -> Any:
+    def structure(value: _Json, _: _Annotation) -> object:
         _check(value, dict)
         return structure_items(value, kind)
 
     return structure
 
 
-def _is_optional(kind: Any) -> bool:
-    return get_origin(kind) in (Union, UnionType) and len(get_args(kind)) == 2 and NoneType in get_args(kind)
+def _is_optional(kind: _Annotation) -> bool:
+    origin: object = get_origin(kind)
+    return origin in (Union, UnionType) and len(get_args(kind)) == 2 and NoneType in get_args(kind)
 
 
-def _optional_hook(kind: Any, converter: BaseConverter) -> _Hook:
+def _optional_hook(kind: _Annotation, converter: BaseConverter) -> _Hook:
     (inner,) = (each for each in get_args(kind) if each is not NoneType)
     structure_inner = converter.get_structure_hook(inner)
     return lambda value, _: None if value is None else structure_inner(value, inner)
