@@ -108,8 +108,8 @@ def execute(words: Sequence[str]) -> Any:
         KeyboardInterrupt: if the user interrupted it.
     """
     command: Any = typer.main.get_command(make_app())
-    result = command.main(list(words), standalone_mode=False)
-    if result == _EXIT_INTERRUPTED:  # typer catches interrupts, and returns this
+    result = command.main(list(words), prog_name=_PROGRAM, standalone_mode=False)
+    if result == _EXIT_INTERRUPTED:  # typer catches some interrupts itself, and returns this
         raise KeyboardInterrupt
     return result
 
@@ -140,11 +140,10 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         _fail(intruder, _EXIT_USAGE)
     _prepare_process()
     args = expand_repeated_options(sys.argv[1:] if args is None else args) or ["--help"]
-    command: Any = typer.main.get_command(make_app())
     try:
-        status = command.main(args, prog_name=_PROGRAM, standalone_mode=False)
+        status = execute(args)
     except (typer.Abort, KeyboardInterrupt):
-        status = _EXIT_INTERRUPTED
+        _fail("interrupted" + _RESUME_HINTS.get(args[0], ""), _EXIT_INTERRUPTED)
     except _UsageError as error:
         _fail(error.format_message(), _EXIT_USAGE)
     except ValueError as error:
@@ -153,8 +152,6 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         if not isinstance(error, FastBertJobsError):
             raise
         _fail(in_options(str(error)), _EXIT_USAGE)
-    if status == _EXIT_INTERRUPTED:  # typer catches some interrupts itself, and returns this
-        _fail("interrupted" + _RESUME_HINTS.get(args[0], ""), _EXIT_INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -29,9 +29,9 @@ from model.checkpoints.loading import (
 from model.engine.engine import Engine
 from model.engine.execution import Execution
 from model.errors import CheckpointError
-from model.exits.binding import execution_for
+from model.exits.binding import own_execution
 from model.exits.layer_sweep import predict_tokenized
-from model.exits.policy import ExitPolicy, check_speed_or_policy
+from model.exits.policy import ExitPolicy, policy_of
 from model.exits.predictions import Predictions
 from model.messages import first_line
 from model.network.backbones.adapter import BackboneAdapter
@@ -223,11 +223,11 @@ class FastBertForSequenceClassification(PreTrainedModel):
         """
         if isinstance(texts, str):
             raise TypeError("texts is a sequence of strings, not one string")
-        check_speed_or_policy(speed, policy)
-        policy = policy or ExitPolicy.from_speed(speed or 0.0, num_layers=self.num_layers)
+        policy = policy_of(speed, policy, num_layers=self.num_layers)
         tokenized = tokenize(self.tokenizer, texts, text_pairs, max_length=self.config.max_length)
-        execution = execution_for(policy, self.dtype, self.device, num_tokens=len(tokenized.input_ids))
-        engine = engine or self.engine(execution)
+        if engine is None:
+            num_tokens = len(tokenized.input_ids)
+            engine = self.engine(own_execution(policy, self.dtype, self.device, num_tokens=num_tokens))
         return predict_tokenized(engine, tokenized, policy)
 
     def engine(self, execution: Execution, *, num_cores: int | None = None) -> Engine:

@@ -16,7 +16,7 @@ from model.messages import one_line
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest, read_manifest
-from pipeline.contract.storage import make_directory, write_atomically
+from pipeline.contract.storage import check_file_system, make_directory, write_atomically
 from pipeline.results.exit_stats import EXIT_STATS_FILE, ExitStats, LayerStats
 from pipeline.results.exit_stats_builder import TrueLabels, collect
 from pipeline.results.ground_truth import read_true_labels
@@ -33,8 +33,9 @@ def run(config: AuditConfig) -> ExitStats:
         FastBertJobsError: a mistake that the user can cure.
     """
     layout = OutputLayout(config.scores)
-    # Before the work: a place that cannot be written is told at once where Beam does not know it.
-    directory = OutputLayout(config.output or layout.audit_directory).directory
+    directory = config.output or layout.audit_directory
+    # Before the work.
+    check_file_system(directory)
     manifest = read_manifest(layout, ScoreManifest)
     stats = collect(layout, manifest, _true_labels(config, manifest))
     _check_joined(config, stats)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.driver.compatibility import check_labels_match_model
 from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
-from model.checkpoints.hub import resolve_checkpoint
+from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE, resolve_checkpoint
 from model.checks import MIN_CALIBRATION_ROWS
 from model.engine.execution import Execution, Precision, resolve_execution
 from model.errors import CheckpointError, InputError, ParameterError
@@ -18,7 +18,7 @@ from model.guarantee.calibrate import calibrate
 from model.guarantee.exit_calibration import ExitCalibration
 from pipeline.contract import schema
 from pipeline.contract.storage import check_output_directory
-from pipeline.results.calibration import CALIBRATION_FILE, ROWS_FILE, Calibration
+from pipeline.results.calibration import Calibration
 from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.training_hashes import TRAINING_HASHES_FILE, overlapping_rows
@@ -162,7 +162,9 @@ def _show(report: CalibrationReport) -> None:
 
 def _say_what_is_next(config: CalibrateConfig, output: str) -> None:
     console = stdout_console()
-    console.print(f"wrote {output}/{CALIBRATION_FILE} and {ROWS_FILE}", markup=False, soft_wrap=True)
+    console.print(
+        f"wrote {output}/{CALIBRATION_FILE} and {CALIBRATION_ROWS_FILE}", markup=False, soft_wrap=True
+    )
     elsewhere = f" --calibration {config.output}" if config.output else ""
     print_next_step(
         console,

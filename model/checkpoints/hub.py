@@ -12,7 +12,7 @@ from model.messages import first_line
 # What says which copy of a hub name is meant, and how it is got.
 HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only")
 # What `calibrate` leaves beside a model.
-_CALIBRATION_FILES = ("calibration.json", "calibration.parquet")
+CALIBRATION_FILE, CALIBRATION_ROWS_FILE = "calibration.json", "calibration.parquet"
 
 
 def resolve_checkpoint(name: str, **hub_options: str | bool | None) -> Path:
@@ -36,7 +36,8 @@ def resolve_checkpoint(name: str, **hub_options: str | bool | None) -> Path:
     if path.exists() or path.is_absolute() or name.startswith(".") or name.count("/") > 1:
         raise CheckpointError(f"there is no model directory {name!r}")
     try:
-        patterns = [*CONFIGURATION_FILES, *WEIGHT_FILES, *TOKENIZER_FILES, *_CALIBRATION_FILES]
+        model_files = [*CONFIGURATION_FILES, *WEIGHT_FILES, *TOKENIZER_FILES]
+        patterns = [*model_files, CALIBRATION_FILE, CALIBRATION_ROWS_FILE]
         return Path(snapshot_download(name, allow_patterns=patterns, **hub_options))
     # Most of the hub's own errors are OSErrors; those of its HTTP library, a proxy's among them, are not.
     except (OSError, HTTPError, HFValidationError) as error:

@@ -62,10 +62,22 @@ def calibrated_execution(calibrated_for: CalibratedFor) -> Execution:
     return execution if backend is Backend.ONEDNN else replace(execution, backend=backend)
 
 
-def execution_for(
+def execution_for(policy: ExitPolicy | None, precision: Precision) -> Execution:
+    """Return what a model is to answer on this machine with.
+
+    Args:
+        policy: when a text leaves; None for one that promises nothing.
+        precision: number format; AUTO is that of a calibrated policy, and this machine's for any other.
+    """
+    if policy is not None and policy.calibrated_for is not None and precision is Precision.AUTO:
+        return calibrated_execution(policy.calibrated_for)
+    return resolve_execution(precision)
+
+
+def own_execution(
     policy: ExitPolicy, dtype: torch.dtype, device: torch.device, *, num_tokens: int
 ) -> Execution:
-    """Return what a model is to answer with, where nobody said.
+    """Return what a model that is in memory is to answer with, where nobody said.
 
     Args:
         policy: a calibrated one says it itself.

@@ -154,3 +154,13 @@ def check_speed_or_policy(speed: float | None, policy: ExitPolicy | None) -> Non
     if policy is not None:
         raise ParameterError("`speed` and `policy` exclude each other; give one of them")
     check_speed(speed)
+
+
+def policy_of(speed: float | None, policy: ExitPolicy | None, *, num_layers: int) -> ExitPolicy:
+    """Return the policy of a caller who gives a speed, a policy, or neither for full depth.
+
+    Raises:
+        ParameterError: if both are given, or the speed is outside [0, 1].
+    """
+    check_speed_or_policy(speed, policy)
+    return policy or ExitPolicy.from_speed(speed or 0.0, num_layers=num_layers)

@@ -1,6 +1,6 @@
 """The fine-tuning of a Hugging Face classifier on labelled texts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -89,8 +89,6 @@ def finetune(
         best = _BestEpoch(model, tokenizer, held_out, execution.token_budget)
     home = model.device
     model.to(execution.device).train()
-    losses: list[float] = []
-    epochs: list[FinetuningEpoch] = []
     steps = training_steps(
         model,
         config,
@@ -98,14 +96,12 @@ def finetune(
         steps_per_epoch=-(-len(rows) // config.batch_size),
         backward=partial(_backward, model, tokenizer, examples),
     )
+    epochs: list[FinetuningEpoch] = []
     try:
-        for report in steps:
-            losses.append(report.loss)
-            on_step(report)
-            if report.finished_epoch is not None:
-                epochs.append(_finish_epoch(report.finished_epoch, losses, best))
-                on_epoch(epochs[-1])
-                model.train()
+        for epoch in _epochs(steps, best, on_step):
+            epochs.append(epoch)
+            on_epoch(epoch)
+            model.train()
     finally:
         if best is not None:
             best.restore()
@@ -177,11 +173,19 @@ class _BestEpoch:
             self._model.load_state_dict(self._weights)
 
 
-def _finish_epoch(epoch: int, losses: list[float], best: _BestEpoch | None) -> FinetuningEpoch:
-    """Return how the classifier does after `epoch`, and empty the list of its steps' losses."""
-    loss, accuracy = sum(losses) / len(losses), best.evaluate() if best else None
-    losses.clear()
-    return FinetuningEpoch(epoch=epoch, loss=loss, accuracy=accuracy)
+def _epochs(
+    steps: Iterable[StepReport], best: _BestEpoch | None, on_step: Callable[[StepReport], None]
+) -> Iterator[FinetuningEpoch]:
+    """Take the steps, tell of each, and yield how the classifier does after every epoch."""
+    losses: list[float] = []
+    for report in steps:
+        losses.append(report.loss)
+        on_step(report)
+        if report.finished_epoch is not None:
+            accuracy = best.evaluate() if best else None
+            loss = sum(losses) / len(losses)
+            yield FinetuningEpoch(epoch=report.finished_epoch, loss=loss, accuracy=accuracy)
+            losses.clear()
 
 
 def _batches(examples: _Examples, config: TrainingConfig, epoch: int) -> Iterator[list[int]]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
+from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE
 from model.checks import DEFAULT_CONFIDENCE
 from model.errors import ArtifactError, OutputError
 from model.guarantee.calibrated_policy import CalibratedPolicy
@@ -26,9 +27,6 @@ from pipeline.results.calibration_table import (
     halves_alternate,
     teacher_label_ids,
 )
-
-CALIBRATION_FILE = "calibration.json"
-ROWS_FILE = "calibration.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +98,7 @@ class Calibration:
         try:
             make_directory(directory)
             write_atomically(
-                _path(directory, ROWS_FILE),
+                _path(directory, CALIBRATION_ROWS_FILE),
                 lambda file: pq.write_table(table, file, compression=COMPRESSION),
             )
             write_typed(_path(directory, CALIBRATION_FILE), self.report)
@@ -134,17 +132,17 @@ class Calibration:
             ) from error
         if _fingerprint(calibration.exits, calibration.row_numbers) != report.fingerprint:
             raise ArtifactError(
-                f"{CALIBRATION_FILE} and {ROWS_FILE} in {directory!r} do not belong together; "
+                f"{CALIBRATION_FILE} and {CALIBRATION_ROWS_FILE} in {directory!r} do not belong together; "
                 "run `fastbert-jobs calibrate` again"
             )
         return calibration
 
     @classmethod
     def _with_rows(cls, directory: str, report: CalibrationReport) -> "Calibration":
-        with FileSystems.open(_path(directory, ROWS_FILE)) as file:
+        with FileSystems.open(_path(directory, CALIBRATION_ROWS_FILE)) as file:
             table = pq.read_table(file)
         if not halves_alternate(table):
-            raise ValueError(f"the rows of {ROWS_FILE} were filtered or sorted")
+            raise ValueError(f"the rows of {CALIBRATION_ROWS_FILE} were filtered or sorted")
         num_rows, num_labels = len(table), len(report.labels)
         exits = ExitCalibration(
             labels=report.labels,

@@ -1,12 +1,16 @@
 """A corpus job: a task, its input and where its shards go; claimed, run and committed by what drives it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
 
+from model.checks import check_fraction
+from model.engine.execution import Precision
+from pipeline.contract import defaults
+from pipeline.contract.columns import Columns
 from pipeline.contract.job import JobDescription
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import Manifest
@@ -16,7 +20,7 @@ from pipeline.contract.schema import SCHEMA_VERSION
 from pipeline.contract.shards import FINGERPRINT, VERSIONS
 from pipeline.contract.typed_json import as_plain
 from pipeline.contract.worker_errors import raise_worker_error
-from pipeline.reading.inputs import Inputs
+from pipeline.reading.inputs import Inputs, inspect_inputs
 from pipeline.transforms.loaded_models import Holder
 from pipeline.transforms.row_task import RowTask
 
@@ -106,6 +110,71 @@ class CorpusJob(Generic[ManifestType]):
             build=self.task.manifest,
             max_rejected=self.max_rejected,
         )
+
+
+class JobOptions(TypedDict, total=False):
+    """What every corpus job takes besides its input and its model; the defaults are those of the commands.
+
+    Attributes:
+        rows_per_shard: most rows of a shard.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        format: of the input; None to go by the extensions.
+        max_rejected: largest share of rows that may be rejected.
+        overwrite: whether another job's output may be deleted.
+        torch_threads: threads of a process; None leaves torch's own choice.
+    """
+
+    rows_per_shard: int
+    precision: str
+    format: str | None
+    max_rejected: float
+    overwrite: bool
+    torch_threads: int | None
+
+
+def prepare_job(
+    prepare: Callable[[Inputs, Precision], tuple[RowTask[Any, ManifestType], Holder[Any]]],
+    *,
+    input: str | Sequence[str],
+    columns: Columns,
+    output: str,
+    rows_per_shard: int = defaults.ROWS_PER_SHARD,
+    precision: str = "auto",
+    format: str | None = None,
+    max_rejected: float = 1.0,
+    overwrite: bool = False,
+    torch_threads: int | None = None,
+) -> CorpusJob[ManifestType]:
+    """Return a job over some files; nothing is written yet.
+
+    Args:
+        prepare: takes the inspected files and the number format; returns what is done with their rows, and
+            the model, loaded.
+        input: paths, globs or directories; a single one may be given as it is.
+        columns: what is read of the input.
+        output: directory of the shards.
+        rows_per_shard: see `JobOptions`, as for all that follow.
+        precision: likewise.
+        format: likewise.
+        max_rejected: likewise.
+        overwrite: likewise.
+        torch_threads: likewise.
+
+    Raises:
+        FastBertJobsError: a mistake that the user can cure.
+    """
+    check_fraction("max_rejected", max_rejected)
+    inputs = inspect_inputs(as_strings(input), columns, rows_per_shard=rows_per_shard, format=format)
+    task, holder = prepare(inputs, Precision.parse(precision))
+    return CorpusJob(
+        task=task,
+        inputs=inputs,
+        output=output,
+        overwrite=overwrite,
+        max_rejected=max_rejected,
+        torch_threads=torch_threads,
+        holder=holder,
+    )
 
 
 def as_strings(given: str | Sequence[str]) -> tuple[str, ...]:

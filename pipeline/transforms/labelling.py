@@ -1,44 +1,30 @@
 """The transform and the job that label a corpus."""
 
 from collections.abc import Sequence
-from typing import TypedDict, Unpack
+from functools import partial
+from typing import Unpack
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin
 
-from model.checks import check_fraction
-from model.engine.execution import Precision
 from pipeline.contract import defaults
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import LabelManifest
-from pipeline.reading.inputs import inspect_inputs
-from pipeline.transforms.corpus_job import CorpusJob, as_strings
+from pipeline.transforms.corpus_job import CorpusJob, JobOptions, prepare_job
 from pipeline.transforms.label_task import LabelTask
 from pipeline.transforms.write_shards import RunCorpusJob
 
 
-class LabelOptions(TypedDict, total=False):
+class LabelOptions(JobOptions, total=False):
     """What else labelling takes; the defaults are those of the command.
 
     Attributes:
-        rows_per_shard: most rows of a shard.
         max_length: tokens that a text is cut to; None for what the teacher takes, at most 512.
         calibration_fraction: share of the texts, drawn by hash, that training never sees.
-        precision: `auto`, `fp32`, `bf16` or `fp16`.
-        format: of the input; None to go by the extensions.
-        max_rejected: largest share of rows that may be rejected.
-        overwrite: whether another job's output may be deleted.
-        torch_threads: threads of a process; None leaves torch's own choice.
     """
 
-    rows_per_shard: int
     max_length: int | None
     calibration_fraction: float
-    precision: str
-    format: str | None
-    max_rejected: float
-    overwrite: bool
-    torch_threads: int | None
 
 
 def label_job(
@@ -47,37 +33,24 @@ def label_job(
     columns: Columns,
     teacher: str,
     output: str,
-    rows_per_shard: int = defaults.ROWS_PER_SHARD,
     max_length: int | None = None,
     calibration_fraction: float = defaults.CALIBRATION_FRACTION,
-    precision: str = "auto",
-    format: str | None = None,
-    max_rejected: float = 1.0,
-    overwrite: bool = False,
-    torch_threads: int | None = None,
+    **options: Unpack[JobOptions],
 ) -> CorpusJob[LabelManifest]:
     """Return the job of labelling a corpus; see `LabelWithTeacher` for the arguments.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
-    check_fraction("max_rejected", max_rejected)
-    inputs = inspect_inputs(as_strings(input), columns, rows_per_shard=rows_per_shard, format=format)
-    task, holder = LabelTask.prepare(
-        teacher,
-        inputs,
-        max_length=max_length,
-        calibration_fraction=calibration_fraction,
-        precision=Precision.parse(precision),
+    prepare = partial(
+        LabelTask.prepare, teacher, max_length=max_length, calibration_fraction=calibration_fraction
     )
-    return CorpusJob(
-        task=task,
-        inputs=inputs,
+    return prepare_job(
+        lambda inputs, precision: prepare(inputs, precision=precision),
+        input=input,
+        columns=columns,
         output=output,
-        overwrite=overwrite,
-        max_rejected=max_rejected,
-        torch_threads=torch_threads,
-        holder=holder,
+        **options,
     )
 
 
@@ -108,7 +81,7 @@ class LabelWithTeacher(beam.PTransform):
             output: directory of the shards.
             text_pair_column: second text of a pair.
             id_column: passed through as `id`.
-            options: see `LabelOptions`.
+            options: see `LabelOptions` and `JobOptions`.
 
         Raises:
             FastBertJobsError: a mistake that the user can cure; nothing is written then.

@@ -13,8 +13,8 @@ from typing import Any
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from model.engine.engine import Engine
-from model.engine.execution import Execution, Precision, resolve_execution
-from model.exits.binding import calibrated_execution
+from model.engine.execution import Precision
+from model.exits.binding import execution_for
 from model.exits.policy import ExitPolicy, check_speed_or_policy
 from model.fastbert import FastBertForSequenceClassification
 
@@ -84,13 +84,7 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
     def load_model(self) -> LoadedFastBert:
         """Load the model onto the device and make it ready."""
         model = FastBertForSequenceClassification.from_pretrained(self._model)
-        return LoadedFastBert(model=model, engine=model.engine(self._execution()))
-
-    def _execution(self) -> Execution:
-        calibrated_for = None if self._policy is None else self._policy.calibrated_for
-        if calibrated_for is not None and self._precision is Precision.AUTO:
-            return calibrated_execution(calibrated_for)
-        return resolve_execution(self._precision)
+        return LoadedFastBert(model=model, engine=model.engine(execution_for(self._policy, self._precision)))
 
     def run_inference(
         self,
@@ -101,8 +95,9 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
         """Answer a batch; all of it single texts, or all of it pairs."""
         pairs = None if isinstance(batch[0], str) else [pair[1] for pair in batch]
         texts = [text if isinstance(text, str) else text[0] for text in batch]
-        policy = self._policy or ExitPolicy.from_speed(self._speed or 0.0, num_layers=model.model.num_layers)
-        answers = model.model.predict(texts, pairs, policy=policy, engine=model.engine)
+        answers = model.model.predict(
+            texts, pairs, speed=self._speed, policy=self._policy, engine=model.engine
+        )
         return [
             PredictionResult(
                 example=text,

@@ -12,11 +12,11 @@ from model.checkpoints.hub import resolve_checkpoint
 from model.checks import check_fraction
 from model.cost.flops import FlopsModel, fastbert_flops
 from model.engine.engine import Engine
-from model.engine.execution import Execution, Precision, check_same_execution, resolve_execution
+from model.engine.execution import Execution, Precision, check_same_execution
 from model.errors import EnvironmentMismatchError
-from model.exits.binding import calibrated_execution, check_policy
+from model.exits.binding import check_policy, execution_for
 from model.exits.layer_sweep import predict_tokenized
-from model.exits.policy import ExitPolicy, check_speed_or_policy
+from model.exits.policy import ExitPolicy, check_speed_or_policy, policy_of
 from model.exits.predictions import Predictions, probabilities
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.calibrated_policy import CalibratedPolicy
@@ -108,17 +108,17 @@ class ScoreTask:
         """
         check_kept_names(inputs.options.columns)
         check_fraction("shadow_fraction", shadow_fraction)
-        check_speed_or_policy(speed, policy)
+        check_speed_or_policy(speed, policy)  # before the model is loaded
         directory = resolve_checkpoint(model)
         loaded = FastBertForSequenceClassification.from_pretrained(directory)
-        policy = policy or ExitPolicy.from_speed(speed or 0.0, num_layers=loaded.num_layers)
-        engine = loaded.engine(_execution_for(policy, precision))
+        policy = policy_of(speed, policy, num_layers=loaded.num_layers)
+        engine = loaded.engine(execution_for(policy, precision))
         check_policy(policy, engine, loaded.config.max_length)
         task = cls(
             reading=inputs.options,
             model=model,
             directory=str(directory),
-            model_hash=loaded.model_hash,
+            model_hash=engine.model_hash,
             labels=loaded.labels,
             max_length=loaded.config.max_length,
             flops=fastbert_flops(loaded.config),
@@ -215,9 +215,3 @@ class ScoreTask:
             REAL_TOKENS: answers.num_real_tokens,
             **{EXIT_COUNT.format(layer): int(exits[layer]) for layer in range(1, self.policy.num_layers + 1)},
         }
-
-
-def _execution_for(policy: ExitPolicy, precision: Precision) -> Execution:
-    if policy.calibrated_for is not None and precision is Precision.AUTO:
-        return calibrated_execution(policy.calibrated_for)
-    return resolve_execution(precision)

@@ -1,43 +1,29 @@
 """The transform and the job that score a corpus."""
 
 from collections.abc import Sequence
-from typing import TypedDict, Unpack
+from functools import partial
+from typing import Unpack
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin
 
-from model.checks import check_fraction
-from model.engine.execution import Precision
 from model.exits.policy import ExitPolicy
 from pipeline.contract import defaults
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest
-from pipeline.reading.inputs import inspect_inputs
-from pipeline.transforms.corpus_job import CorpusJob, as_strings
+from pipeline.transforms.corpus_job import CorpusJob, JobOptions, as_strings, prepare_job
 from pipeline.transforms.score_task import ScoreTask
 from pipeline.transforms.write_shards import RunCorpusJob
 
 
-class ScoreOptions(TypedDict, total=False):
+class ScoreOptions(JobOptions, total=False):
     """What else scoring takes; the defaults are those of the command.
 
     Attributes:
-        rows_per_shard: most rows of a shard.
         shadow_fraction: share of the texts that are also answered at full depth.
-        precision: `auto`, `fp32`, `bf16` or `fp16`.
-        format: of the input; None to go by the extensions.
-        max_rejected: largest share of rows that may be rejected.
-        overwrite: whether another job's output may be deleted.
-        torch_threads: threads of a process; None leaves torch's own choice.
     """
 
-    rows_per_shard: int
     shadow_fraction: float
-    precision: str
-    format: str | None
-    max_rejected: float
-    overwrite: bool
-    torch_threads: int | None
 
 
 def score_job(
@@ -48,37 +34,21 @@ def score_job(
     output: str,
     policy: ExitPolicy | None = None,
     speed: float | None = None,
-    rows_per_shard: int = defaults.ROWS_PER_SHARD,
     shadow_fraction: float = defaults.SHADOW_FRACTION,
-    precision: str = "auto",
-    format: str | None = None,
-    max_rejected: float = 1.0,
-    overwrite: bool = False,
-    torch_threads: int | None = None,
+    **options: Unpack[JobOptions],
 ) -> CorpusJob[ScoreManifest]:
     """Return the job of scoring a corpus; see `ScoreWithEarlyExit` for the arguments.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
-    check_fraction("max_rejected", max_rejected)
-    inputs = inspect_inputs(as_strings(input), columns, rows_per_shard=rows_per_shard, format=format)
-    task, holder = ScoreTask.prepare(
-        model,
-        inputs,
-        policy=policy,
-        speed=speed,
-        shadow_fraction=shadow_fraction,
-        precision=Precision.parse(precision),
-    )
-    return CorpusJob(
-        task=task,
-        inputs=inputs,
+    prepare = partial(ScoreTask.prepare, model, policy=policy, speed=speed, shadow_fraction=shadow_fraction)
+    return prepare_job(
+        lambda inputs, precision: prepare(inputs, precision=precision),
+        input=input,
+        columns=columns,
         output=output,
-        overwrite=overwrite,
-        max_rejected=max_rejected,
-        torch_threads=torch_threads,
-        holder=holder,
+        **options,
     )
 
 
@@ -115,7 +85,7 @@ class ScoreWithEarlyExit(beam.PTransform):
             text_pair_column: second text of a pair.
             id_column: passed through as `id`.
             keep: columns passed through under their own names; a single one may be given as it is.
-            options: see `ScoreOptions`.
+            options: see `ScoreOptions` and `JobOptions`.
 
         Raises:
             FastBertJobsError: a mistake that the user can cure; nothing is written then.
