@@ -80,6 +80,13 @@ class FastBertForSequenceClassification(PreTrainedModel):
         )
         self.post_init()
 
+    def _init_weights(self, module: nn.Module) -> None:
+        """Leave the branches' first weights as torch draws them; the backbone's own class draws its own.
+
+        A backbone's `initializer_range` is for wide layers that are trained for long. Branches drawn from it
+        begin with signals that shrink by a factor of four a layer, and learn next to nothing for epochs.
+        """
+
     @classmethod
     def from_backbone(
         cls, backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_length: int, seed: int = 0

@@ -20,6 +20,7 @@ from pipeline.contract import schema
 from pipeline.contract.storage import check_output_directory
 from pipeline.results.calibration import Calibration
 from pipeline.results.calibration_report import CalibrationReport
+from pipeline.results.calibration_texts import calibration_texts
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.training_hashes import TRAINING_HASHES_FILE, overlapping_rows
 
@@ -38,14 +39,14 @@ def run(config: CalibrateConfig) -> Calibration:
     labels = SoftLabels.open(config.labels)
     model = FastBertForSequenceClassification.from_pretrained(directory)
     _check_labels(config, model, labels)
-    rows, num_texts = labels.calibration(config.rows)
-    overlap = _check_rows(config, directory, rows)
+    rows, num_texts = calibration_texts(labels, config.rows)
+    overlap = _check_rows(config, directory, labels, rows)
     execution = resolve_execution(Precision(config.precision))
     print_settings(
         stdout_console(),
         {
             "model": f"{config.model}, {model.num_layers} layers, {len(model.labels)} labels",
-            "labels": f"{config.labels}, {labels.num_calibration_rows:,} rows for calibration, "
+            "labels": f"{labels.name}, {labels.num_calibration_rows:,} rows for calibration, "
             f"{num_texts:,} distinct texts",
             "rows": f"{len(rows):,} of these texts, half to find thresholds with and half to test them",
             "training": overlap,
@@ -92,19 +93,19 @@ def _teacher_logits(rows: pa.Table) -> npt.NDArray[np.float32]:
 def _check_labels(
     config: CalibrateConfig, model: FastBertForSequenceClassification, labels: SoftLabels
 ) -> None:
-    check_labels_match_model(model, config.model, labels, config.labels)
+    check_labels_match_model(model, config.model, labels)
     if labels.max_length != model.config.max_length:
         raise CheckpointError(
-            f"{config.model!r} cuts texts to {model.config.max_length} tokens, but {config.labels!r} to "
+            f"{config.model!r} cuts texts to {model.config.max_length} tokens, but {labels.name!r} to "
             f"{labels.max_length}; label again with `max_length` {model.config.max_length}"
         )
 
 
-def _check_rows(config: CalibrateConfig, directory: Path, rows: pa.Table) -> str:
+def _check_rows(config: CalibrateConfig, directory: Path, labels: SoftLabels, rows: pa.Table) -> str:
     """Refuse too few rows, and rows that training has seen; say in a line what could be told of that."""
     if len(rows) < MIN_CALIBRATION_ROWS:
         raise InputError(
-            f"{config.labels!r} holds {len(rows)} distinct texts for calibration, and at least "
+            f"{labels.name!r} holds {len(rows)} distinct texts for calibration, and at least "
             f"{MIN_CALIBRATION_ROWS} are needed (1 % at 95 % takes 598); label more, or with a larger "
             "`calibration_fraction`"
         )
@@ -117,7 +118,7 @@ def _check_rows(config: CalibrateConfig, directory: Path, rows: pa.Table) -> str
     if seen:
         source, row = rows[schema.SOURCE][seen[0]].as_py(), rows[schema.ROW][seen[0]].as_py()
         raise InputError(
-            f"{config.labels!r} holds for calibration what {config.model!r} was trained on, "
+            f"{labels.name!r} holds for calibration what {config.model!r} was trained on, "
             f"{len(seen):,} of {len(rows):,} texts, such as row {row} of {source!r}; calibrate with the soft "
             "labels that it was distilled from, or label other texts"
         )

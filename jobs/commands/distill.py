@@ -30,7 +30,7 @@ class DistillationJob:
     """All that the branches' weights depend on.
 
     Attributes:
-        labels: fingerprint of the soft labels.
+        labels: fingerprints of the soft labels.
         backbone: hash of the backbone's checkpoint.
         epochs: passes over the soft labels.
         learning_rate: highest learning rate.
@@ -43,7 +43,7 @@ class DistillationJob:
         numerics_version: of what computes.
     """
 
-    labels: str
+    labels: tuple[str, ...]
     backbone: str
     epochs: int
     learning_rate: float
@@ -103,13 +103,13 @@ def run(config: DistillConfig) -> DistillSummary:
         FastBertJobsError: a mistake that the user can cure.
     """
     distillation = _distillation(config)
+    labels = SoftLabels.open(config.labels)
     working = AtomicOutputDirectory(
         config.output,
         overwrite=config.overwrite,
         resume=config.resume,
-        sources=(config.backbone, config.labels),
+        sources=(config.backbone, *labels.directories),
     )
-    labels = SoftLabels.open(config.labels)
     labels.check_trainable()
     model = _load(config, labels)
     execution = resolve_execution(Precision(config.precision))
@@ -122,9 +122,10 @@ def run(config: DistillConfig) -> DistillSummary:
     working.finish()
     console = stdout_console()
     console.print(f"{labels.num_train_rows:,} rows, {config.epochs} epochs; wrote {config.output}")
+    labels_option = " ".join(f"--labels {directory}" for directory in labels.directories)
     print_next_step(
         console,
-        f"fastbert-jobs calibrate --model {config.output} --labels {config.labels}",
+        f"fastbert-jobs calibrate --model {config.output} {labels_option}",
     )
     return DistillSummary(output=config.output, num_train_rows=labels.num_train_rows, epochs=metrics.epochs)
 
@@ -150,7 +151,7 @@ def _load(config: DistillConfig, labels: SoftLabels) -> FastBertForSequenceClass
     model = FastBertForSequenceClassification.from_backbone(
         backbone, tokenizer, max_length=labels.max_length, seed=config.seed
     )
-    check_labels_match_model(model, config.backbone, labels, config.labels)
+    check_labels_match_model(model, config.backbone, labels)
     return model
 
 
@@ -218,7 +219,7 @@ def _show_epoch(qualities: EpochQualities, num_epochs: int, num_held_out: int) -
 def _describe(config: DistillConfig, labels: SoftLabels, execution: Execution) -> DistillationJob:
     """Return all that the weights depend on."""
     return DistillationJob(
-        labels=labels.manifest.fingerprint,
+        labels=labels.fingerprints,
         backbone=checkpoint_hash(resolve_checkpoint(config.backbone)),
         epochs=config.epochs,
         learning_rate=config.learning_rate,

@@ -5,6 +5,7 @@ from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
 from jobs.driver.runner import torch_threads
 from jobs.terminal.console import print_next_step, stdout_console
 from pipeline.contract.columns import Columns
+from pipeline.contract.job import LabelSettings
 from pipeline.contract.manifest import LabelManifest
 from pipeline.contract.schema import CALIBRATION_SPLIT, TRAIN_SPLIT
 from pipeline.transforms.labelling import label_job
@@ -31,14 +32,16 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
         overwrite=config.overwrite,
         torch_threads=torch_threads(config.runner),
     )
+    settings = job.task.settings
+    assert isinstance(settings, LabelSettings)
     outcome = run_corpus_job(
         job,
         config.runner,
         {
             "teacher": f"{config.teacher}, {len(job.task.labels)} labels",
             "input": describe_input(job.inputs),
-            "texts": f"cut to {job.task.settings.max_length} tokens, "
-            f"{config.calibration_fraction:.0%} for calibration",
+            "texts": f"cut to {settings.max_length} tokens, "
+            f"{settings.calibration_fraction:.2%} for calibration",
             "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
         },
     )

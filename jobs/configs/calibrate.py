@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.configs.options import FastBert, Precision
+from jobs.configs.options import FastBert, Precision, SoftLabelDirectories
 from model.checks import DEFAULT_CONFIDENCE, MIN_CALIBRATION_ROWS, check_at_least, check_confidence
 
 
@@ -14,7 +14,7 @@ class CalibrateConfig:
     """Find out how many answers disagree at which speed, for what score is to promise."""
 
     model: FastBert
-    labels: Annotated[str, typer.Option(help="Finished output of label-teacher by its own backbone.")]
+    labels: SoftLabelDirectories
     confidence: Annotated[float, typer.Option(help="Of the table of targets.")] = DEFAULT_CONFIDENCE
     output: Annotated[str | None, typer.Option(help="Directory to write; by default the model's.")] = None
     rows: Annotated[int, typer.Option(help="Most rows of the calibration split.")] = 20_000

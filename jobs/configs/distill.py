@@ -14,6 +14,7 @@ from jobs.configs.options import (
     Overwrite,
     Precision,
     Seed,
+    SoftLabelDirectories,
 )
 from model.errors import ParameterError
 
@@ -22,7 +23,7 @@ from model.errors import ParameterError
 class DistillConfig:
     """Train a branch after every layer from soft labels: a FastBERT checkpoint."""
 
-    labels: Annotated[str, typer.Option(help="Finished output of label-teacher.")]
+    labels: SoftLabelDirectories
     backbone: Annotated[str, typer.Option(help="Classifier that gets the branches: directory or hub name.")]
     output: Output
     epochs: Epochs = 3

@@ -37,8 +37,9 @@ class LabelTeacherConfig:
         int | None, typer.Option(help="Tokens a text is cut to; by default the teacher's, at most 512.")
     ] = None
     calibration_fraction: Annotated[
-        float, typer.Option(help="Share of the texts that training never sees.")
-    ] = defaults.CALIBRATION_FRACTION
+        float | None,
+        typer.Option(help="Share of the texts that training never sees; by default 25,000, a third at most."),
+    ] = None
     precision: Precision = "auto"
     format: InputFormat = None
     max_rejected: MaxRejected = 1.0
@@ -51,5 +52,6 @@ class LabelTeacherConfig:
         Raises:
             ParameterError: naming the parameter and the rule.
         """
-        check_fraction("calibration_fraction", self.calibration_fraction)
+        if self.calibration_fraction is not None:
+            check_fraction("calibration_fraction", self.calibration_fraction)
         check_fraction("max_rejected", self.max_rejected)

@@ -28,4 +28,7 @@ Epochs = Annotated[int, typer.Option(help="Passes over the rows.")]
 LearningRate = Annotated[float, typer.Option(help="Highest learning rate.")]
 BatchSize = Annotated[int, typer.Option(help="Texts per step.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same weights.")]
+SoftLabelDirectories = Annotated[
+    tuple[str, ...], typer.Option(help="Finished output of label-teacher; may be repeated.")
+]
 FastBert = Annotated[str, typer.Option(help="FastBERT checkpoint: a directory or a hub name.")]

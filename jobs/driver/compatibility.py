@@ -7,16 +7,13 @@ from model.tokens.tokenization import position_limit
 from pipeline.results.soft_labels import SoftLabels
 
 
-def check_labels_match_model(
-    model: FastBertForSequenceClassification, name: str, labels: SoftLabels, labels_name: str
-) -> None:
+def check_labels_match_model(model: FastBertForSequenceClassification, name: str, labels: SoftLabels) -> None:
     """Refuse soft labels that do not fit a model.
 
     Args:
         model: the model.
         name: what the user calls it.
         labels: the soft labels.
-        labels_name: what the user calls them.
 
     Raises:
         CheckpointError: if the labels, their order or the texts' length differ.
@@ -26,12 +23,12 @@ def check_labels_match_model(
             "the same labels in another order" if set(model.labels) == set(labels.labels) else "other labels"
         )
         raise CheckpointError(
-            f"{name!r} has {same} than {labels_name!r}: "
+            f"{name!r} has {same} than {labels.name!r}: "
             f"{format_labels(model.labels)} against {format_labels(labels.labels)}"
         )
     limit = position_limit(model.backbone, model.tokenizer)
     if labels.max_length > limit:
         raise CheckpointError(
-            f"{name!r} takes {limit} tokens, but {labels_name!r} was made with "
+            f"{name!r} takes {limit} tokens, but {labels.name!r} was made with "
             f"{labels.max_length}; label again with `max_length` {limit}"
         )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
-from model.errors import InputError
+from model.errors import ArtifactError, InputError
 from model.training.batching import bucketed_batches, step_seed
 from model.training.soft_labelled_texts import SoftLabelledTexts, concatenate
 from pipeline.contract import schema
@@ -29,63 +27,79 @@ MAX_HELD_OUT_ROWS = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class SoftLabels:
-    """A finished output of `label-teacher`. A `SoftLabelSource`, read shard by shard at each epoch.
+    """Finished outputs of `label-teacher`. A `SoftLabelSource`, read shard by shard at each epoch.
 
     Attributes:
-        layout: its directory.
-        manifest: its manifest.
+        outputs: the directories and their manifests: of one teacher, and cut to one length.
         num_train_rows: rows to train on.
         held_out_share: share of the train split's texts, drawn by hash, that branches are judged by.
     """
 
-    layout: OutputLayout
-    manifest: LabelManifest
+    outputs: tuple[tuple[OutputLayout, LabelManifest], ...]
     num_train_rows: int
     held_out_share: float
 
     @classmethod
-    def open(cls, directory: str) -> SoftLabels:
-        """Open a directory, counting its rows.
+    def open(cls, directories: str | Sequence[str]) -> SoftLabels:
+        """Open one directory or several, counting their rows.
 
         Raises:
-            ArtifactError: if it is no finished output of `label-teacher`.
+            ArtifactError: if one is no finished output of `label-teacher`, or they are of different teachers
+                or kinds of text.
         """
-        layout = OutputLayout(directory)
-        manifest = read_manifest(layout, LabelManifest)
-        num_rows = manifest.counts.get(schema.TRAIN_SPLIT, 0)
+        names = [directories] if isinstance(directories, str) else directories
+        layouts = [OutputLayout(name) for name in dict.fromkeys(names)]
+        outputs = tuple((layout, read_manifest(layout, LabelManifest)) for layout in layouts)
+        _check_alike(outputs)
+        opened = cls(outputs=outputs, num_train_rows=0, held_out_share=0.0)
+        num_rows = opened._count_train_rows()
         share = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / num_rows) if num_rows else 0.0
-        num_held_out = sum(
-            int(held_out.sum())
-            for name in manifest.shard_names
-            for batch in read_shard(layout, name, columns=[schema.SPLIT, schema.TEXT_HASH])
-            for _, held_out in [_split_masks(batch, share)]
-        )
-        return cls(
-            layout=layout,
-            manifest=manifest,
-            num_train_rows=num_rows - num_held_out,
-            held_out_share=share,
-        )
+        judged = replace(opened, held_out_share=share)
+        return replace(judged, num_train_rows=judged._count_train_rows())
+
+    def _count_train_rows(self) -> int:
+        batches = self.read_shards(columns=[schema.SPLIT, schema.TEXT_HASH])
+        return sum(int(self._split_masks(batch)[0].sum()) for batch in batches)
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """Where they are."""
+        return tuple(layout.directory for layout, _ in self.outputs)
+
+    @property
+    def name(self) -> str:
+        """What the user calls them."""
+        return ", ".join(self.directories)
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of the jobs that made them."""
+        return tuple(manifest.fingerprint for _, manifest in self.outputs)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Label names in the order of the logits."""
-        return self.manifest.labels
+        return self._manifest.labels
 
     @property
     def num_calibration_rows(self) -> int:
         """Rows of the calibration split, equal texts counted each time."""
-        return self.manifest.counts.get(schema.CALIBRATION_SPLIT, 0)
+        return sum(manifest.counts.get(schema.CALIBRATION_SPLIT, 0) for _, manifest in self.outputs)
 
     @property
     def max_length(self) -> int:
         """Tokens that the teacher's texts were cut to."""
-        return self.manifest.settings.max_length
+        return self._manifest.settings.max_length
 
     @property
     def has_pairs(self) -> bool:
         """Whether the texts are pairs."""
-        return self.manifest.settings.columns.text_pair is not None
+        return self._manifest.settings.columns.text_pair is not None
+
+    @property
+    def _manifest(self) -> LabelManifest:
+        """What is alike in all manifests."""
+        return self.outputs[0][1]
 
     def check_trainable(self) -> None:
         """Refuse to train on nothing.
@@ -95,7 +109,7 @@ class SoftLabels:
         """
         if not self.num_train_rows:
             raise InputError(
-                f"{self.layout.directory!r} has no rows to train on: all of its train split are held out; "
+                f"{self.name!r} has no rows to train on: all of its train split are held out; "
                 "label more rows, or with a smaller `calibration_fraction`"
             )
 
@@ -126,48 +140,38 @@ class SoftLabels:
 
     def held_out(self) -> SoftLabelledTexts | None:
         """Return the rows that branches are judged by, None where the corpus is too small to have any."""
-        parts = [part for name in self.manifest.shard_names for part in self._read(name, held_out=True)]
+        parts = [part for shard in self._shards for part in self._read(shard, held_out=True)]
         return concatenate(parts) if parts else None
 
     def train_hashes(self) -> Iterator[bytes]:
         """Yield the hash of every text to train on."""
-        for name in self.manifest.shard_names:
-            for batch in read_shard(self.layout, name, columns=[schema.SPLIT, schema.TEXT_HASH]):
-                train_rows, _ = _split_masks(batch, self.held_out_share)
-                yield from batch[schema.TEXT_HASH].filter(pa.array(train_rows)).to_pylist()
+        for batch in self.read_shards(columns=[schema.SPLIT, schema.TEXT_HASH]):
+            train_rows, _ = self._split_masks(batch)
+            yield from batch[schema.TEXT_HASH].filter(pa.array(train_rows)).to_pylist()
 
-    def calibration(self, max_rows: int) -> tuple[pa.Table, int]:
-        """Return the calibration split's distinct texts in the order of their hashes, and how many there are.
+    @property
+    def _shards(self) -> list[tuple[OutputLayout, str]]:
+        """Every shard: the directory that it is in, and its file name."""
+        return [(layout, name) for layout, manifest in self.outputs for name in manifest.shard_names]
 
-        Args:
-            max_rows: most texts to return; those with the smallest hashes.
+    @property
+    def text_columns(self) -> list[str]:
+        """What is read of each text."""
+        pair = [schema.TEXT_PAIR] if self.has_pairs else []
+        return [
+            schema.TEXT, *pair, schema.TEXT_HASH, schema.SPLIT, schema.TEACHER_LOGITS, schema.NUM_TOKENS
+        ]  # fmt: skip
 
-        Returns:
-            A table with the columns of a soft-label shard; of equal texts the first row of the first shard.
-        """
-        in_calibration = pc.field(schema.SPLIT) == schema.CALIBRATION_SPLIT
-        hashes: set[bytes] = set()
-        for name in self.manifest.shard_names:
-            for batch in read_shard(self.layout, name, columns=[schema.SPLIT, schema.TEXT_HASH]):
-                hashes.update(batch.filter(in_calibration)[schema.TEXT_HASH].to_pylist())
-        parts, missing = [], set(heapq.nsmallest(max_rows, hashes))
-        for name in self.manifest.shard_names:
-            for batch in read_shard(self.layout, name):
-                rows = []
-                for row, text_hash in enumerate(batch[schema.TEXT_HASH].to_pylist()):
-                    if text_hash in missing:
-                        missing.remove(text_hash)
-                        rows.append(row)
-                parts.append(batch.take(pa.array(rows, pa.int64())))
-        table = pa.Table.from_batches(parts)
-        order = np.argsort(np.array(table[schema.TEXT_HASH].to_pylist(), dtype=object), kind="stable")
-        return table.take(pa.array(order)), len(hashes)
+    def read_shards(self, *, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of all shards, in order."""
+        for layout, name in self._shards:
+            yield from read_shard(layout, name, columns=columns)
 
     def _shuffle_buffers(self, generator: torch.Generator) -> Iterator[SoftLabelledTexts]:
-        names = self.manifest.shard_names
+        shards = self._shards
         parts: list[SoftLabelledTexts] = []
-        for index in torch.randperm(len(names), generator=generator).tolist():
-            for part in self._read(names[index], held_out=False):
+        for index in torch.randperm(len(shards), generator=generator).tolist():
+            for part in self._read(shards[index], held_out=False):
                 parts.append(part)
                 if sum(map(len, parts)) >= SHUFFLE_BUFFER_ROWS:
                     yield concatenate(parts)
@@ -175,17 +179,10 @@ class SoftLabels:
         if parts:
             yield concatenate(parts)
 
-    def _read(self, name: str, *, held_out: bool) -> Iterator[SoftLabelledTexts]:
-        columns = [
-            schema.TEXT,
-            *([schema.TEXT_PAIR] if self.has_pairs else []),
-            schema.TEXT_HASH,
-            schema.SPLIT,
-            schema.TEACHER_LOGITS,
-            schema.NUM_TOKENS,
-        ]
-        for batch in read_shard(self.layout, name, columns=columns):
-            train_rows, held_out_rows = _split_masks(batch, self.held_out_share)
+    def _read(self, shard: tuple[OutputLayout, str], *, held_out: bool) -> Iterator[SoftLabelledTexts]:
+        layout, name = shard
+        for batch in read_shard(layout, name, columns=self.text_columns):
+            train_rows, held_out_rows = self._split_masks(batch)
             rows = batch.filter(pa.array(held_out_rows if held_out else train_rows))
             if len(rows):
                 yield SoftLabelledTexts(
@@ -195,14 +192,40 @@ class SoftLabels:
                     num_tokens=rows[schema.NUM_TOKENS].to_numpy().astype(np.int64),
                 )
 
+    def _split_masks(self, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Return which rows are to train on and which are held out; what may calibrate is neither.
 
-def _split_masks(
-    batch: pa.RecordBatch, held_out_share: float
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return which rows are to train on and which are held out; the calibration split is neither."""
-    is_train = np.asarray(batch[schema.SPLIT].to_pylist(), dtype=object) == schema.TRAIN_SPLIT
-    is_held_out = in_hash_sample(batch[schema.TEXT_HASH].to_pylist(), held_out_share, HashStream.HELD_OUT)
-    return is_train & ~is_held_out, is_train & is_held_out
+        A text that stands in two directories may be of the train split in one of them alone, where the shares
+        differ.
+        """
+        hashes = batch[schema.TEXT_HASH].to_pylist()
+        is_train = np.asarray(batch[schema.SPLIT].to_pylist(), dtype=object) == schema.TRAIN_SPLIT
+        largest_share = max(manifest.settings.calibration_fraction for _, manifest in self.outputs)
+        is_train &= ~in_hash_sample(hashes, largest_share, HashStream.CALIBRATION)
+        is_held_out = in_hash_sample(hashes, self.held_out_share, HashStream.HELD_OUT)
+        return is_train & ~is_held_out, is_train & is_held_out
+
+
+def _check_alike(outputs: Sequence[tuple[OutputLayout, LabelManifest]]) -> None:
+    """Refuse outputs that do not go together.
+
+    Raises:
+        ArtifactError: naming two of them and what differs.
+    """
+    first_layout, first = outputs[0]
+    for layout, manifest in outputs[1:]:
+        differing = {
+            "labels": manifest.labels != first.labels,
+            "teachers": manifest.settings.model_hash != first.settings.model_hash,
+            "`max_length`": manifest.settings.max_length != first.settings.max_length,
+            "kinds of text, single and pairs": (manifest.settings.columns.text_pair is None)
+            != (first.settings.columns.text_pair is None),
+        }
+        if named := [name for name, differs in differing.items() if differs]:
+            raise ArtifactError(
+                f"{layout.directory!r} and {first_layout.directory!r} do not go together: they are of "
+                f"different {', '.join(named)}"
+            )
 
 
 def _mark_last(buffers: Iterator[SoftLabelledTexts]) -> Iterator[tuple[SoftLabelledTexts, bool]]:

@@ -13,8 +13,9 @@ from model.checks import check_fraction
 from model.engine.execution import Execution, Precision, check_same_execution, resolve_execution
 from model.exits.teacher import Teacher
 from model.tokens.tokenization import choose_max_length, position_limit
-from pipeline.contract import defaults, schema
+from pipeline.contract import schema
 from pipeline.contract.arrays import fixed_size_list, source_column
+from pipeline.contract.defaults import default_calibration_fraction
 from pipeline.contract.job import LabelSettings
 from pipeline.contract.manifest import LabelManifest
 from pipeline.contract.shards import Counts
@@ -58,7 +59,7 @@ class LabelTask:
         inputs: Inputs,
         *,
         max_length: int | None = None,
-        calibration_fraction: float = defaults.CALIBRATION_FRACTION,
+        calibration_fraction: float | None = None,
         precision: Precision = Precision.AUTO,
     ) -> "tuple[LabelTask, Holder[Teacher]]":
         """Return the task of labelling some files, and the teacher, loaded to see that it is whole.
@@ -67,13 +68,16 @@ class LabelTask:
             teacher: directory or hub name of any sequence classifier.
             inputs: the files.
             max_length: tokens that a text is cut to; None for what the teacher takes, at most 512.
-            calibration_fraction: share of the texts that training never sees.
+            calibration_fraction: share of the texts that training never sees; None for
+                `default_calibration_fraction` of the files' rows.
             precision: number format.
 
         Raises:
             CheckpointError: if the teacher cannot be used.
             ParameterError: if `max_length` is more than the teacher takes.
         """
+        if calibration_fraction is None:
+            calibration_fraction = default_calibration_fraction(inputs.plan().num_rows)
         check_fraction("calibration_fraction", calibration_fraction)
         directory = resolve_checkpoint(teacher)
         model, tokenizer = load_classifier(directory), load_tokenizer(directory)

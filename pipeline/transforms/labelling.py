@@ -7,7 +7,6 @@ from typing import Unpack
 import apache_beam as beam
 from apache_beam.pvalue import PBegin
 
-from pipeline.contract import defaults
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import LabelManifest
 from pipeline.transforms.corpus_job import CorpusJob, JobOptions, prepare_job
@@ -20,11 +19,12 @@ class LabelOptions(JobOptions, total=False):
 
     Attributes:
         max_length: tokens that a text is cut to; None for what the teacher takes, at most 512.
-        calibration_fraction: share of the texts, drawn by hash, that training never sees.
+        calibration_fraction: share of the texts, drawn by hash, that training never sees; None for
+            `default_calibration_fraction` of the corpus.
     """
 
     max_length: int | None
-    calibration_fraction: float
+    calibration_fraction: float | None
 
 
 def label_job(
@@ -34,7 +34,7 @@ def label_job(
     teacher: str,
     output: str,
     max_length: int | None = None,
-    calibration_fraction: float = defaults.CALIBRATION_FRACTION,
+    calibration_fraction: float | None = None,
     **options: Unpack[JobOptions],
 ) -> CorpusJob[LabelManifest]:
     """Return the job of labelling a corpus; see `LabelWithTeacher` for the arguments.

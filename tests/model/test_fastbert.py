@@ -45,6 +45,16 @@ def test_there_is_a_branch_after_every_layer_but_the_last(fastbert):
         assert branch.classifier.out_features == 3
 
 
+def test_fresh_branches_let_signals_through(fastbert):
+    fresh = FastBertForSequenceClassification.from_backbone(
+        fastbert.backbone, fastbert.tokenizer, max_length=48, seed=3
+    )
+    hidden = torch.randn(200, 7, 32, generator=torch.Generator().manual_seed(0))
+    for branch in fresh.branches:
+        # Drawn from the backbone's initializer_range of 0.02 it is below 0.001.
+        assert branch(hidden).std(dim=0).mean() > 0.01
+
+
 def test_no_texts_are_no_answers(fastbert):
     result = fastbert.predict([], speed=0.5)
     assert len(result) == 0

@@ -265,6 +265,19 @@ def test_the_calibration_split_is_never_seen(
     assert len(set(frame.loc[frame["split"] == "calibration", "text"])) > 20
 
 
+def test_soft_labels_of_several_jobs_are_learnt_from_together(
+    command: CommandLine, soft_labels: Path, label: Label, teacher: Path, tmp_path: Path
+):
+    again = label(teacher)
+    out = command(*distill(soft_labels, teacher, tmp_path / "out", "--labels", again))
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    command(*distill(soft_labels, teacher, tmp_path / "once"))
+    once = json.loads((tmp_path / "once" / "metrics.json").read_text())
+    assert metrics["num_train_rows"] == 2 * once["num_train_rows"]
+    assert len(metrics["config"]["labels"]) == 2
+    assert f"--labels {soft_labels} --labels {again}" in out
+
+
 def test_the_teacher_may_be_bigger_than_the_backbone(
     command: CommandLine, label: Label, tmp_path: Path, teacher: Path
 ):

@@ -213,7 +213,7 @@ def test_a_change_of_what_matters_is_another_job(command: CommandLine, teacher: 
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
     command(*label(path, teacher, tmp_path / "out"))
     for options, name in (
-        ({"calibration_fraction": 0.5}, "calibration_fraction (0.1 there, 0.5 asked for)"),
+        ({"calibration_fraction": 0.5}, "calibration_fraction (0.3333 there, 0.5 asked for)"),
         ({"max_length": 7}, f"max_length ({MAX_LENGTH} there, 7 asked for)"),
         ({"precision": "bf16"}, "precision (fp32 there, bf16 asked for)"),
     ):

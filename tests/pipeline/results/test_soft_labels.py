@@ -1,8 +1,10 @@
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -30,18 +32,28 @@ Splits = Sequence[Sequence[str]]
 
 
 def write_labels(
-    directory: str, splits: Splits, *, with_pair: bool = False, distinct: int | None = None
+    directory: str,
+    splits: Splits,
+    *,
+    with_pair: bool = False,
+    distinct: int | None = None,
+    first: int = 0,
+    names: tuple[str, ...] = ("a", "b"),
+    # That all texts may be trained on which `splits` says so of.
+    calibration_fraction: float = 0.0,
+    **settings: object,
 ) -> list[str]:
     """Write a finished output of label-teacher, a shard for each entry; return all texts, row by row."""
     layout = OutputLayout(directory)
     columns = Columns(text="t", text_pair="p" if with_pair else None)
-    job = JobDescription(settings=replace(LABEL, max_length=9, columns=columns), inputs=())
+    options = {"max_length": 9, "columns": columns, "calibration_fraction": calibration_fraction, **settings}
+    job = JobDescription(settings=replace(LABEL, **options), inputs=())
     plan = make_plan([("a.csv", "csv", [RowRange(first_row=0, num_rows=len(split)) for split in splits])])
     claim_output(layout, job, overwrite=False)
     label_schema = schema.label_schema(num_labels=2, with_pair=with_pair)
     texts: list[str] = []
     for item, split in zip(plan.items, splits, strict=True):
-        numbers = range(len(texts), len(texts) + len(split))
+        numbers = range(first + len(texts), first + len(texts) + len(split))
         mine = [f"text {number if distinct is None else number % distinct}" for number in numbers]
         pairs = [f"pair of {text}" for text in mine]
         values = {
@@ -66,7 +78,7 @@ def write_labels(
             counts = Counter(split)
             shard.add_counts({"rejected": 0, "train": counts["train"], "calibration": counts["calibration"]})
         texts += mine
-    commit(layout, job, plan, labels=("a", "b"), versions={}, build=label_manifest)
+    commit(layout, job, plan, labels=names, versions={}, build=label_manifest)
     return texts
 
 
@@ -215,3 +227,56 @@ def test_labels_on_disk_are_a_source_of_batches(tmp_path: Path):
     source: SoftLabelSource = SoftLabels.open(str(tmp_path))
     batches = list(source.batches(0, batch_size=4, seed=0))
     assert len(batches) == source.steps_per_epoch(4)
+
+
+def test_several_directories_are_one_source(tmp_path: Path):
+    splits = [["train", "calibration"] * 15, ["train"] * 10]
+    first = write_labels(str(tmp_path / "one"), splits)
+    second = write_labels(str(tmp_path / "two"), splits, first=len(first))
+    both = SoftLabels.open([str(tmp_path / "one"), str(tmp_path / "two")])
+    held_out = both.held_out()
+    assert held_out is not None
+    trained = texts_of(batches_of(both))
+    is_train = [split == "train" for split in [split for part in splits for split in part] * 2]
+    expected = {text for text, train in zip([*first, *second], is_train, strict=True) if train}
+    assert {*trained, *held_out.texts} == expected
+    assert len(trained) == both.num_train_rows == len(list(both.train_hashes()))
+    assert both.num_calibration_rows == 30
+    assert both.fingerprints == tuple(
+        SoftLabels.open(str(tmp_path / name)).fingerprints[0] for name in ("one", "two")
+    )
+
+
+def test_a_directory_that_is_given_twice_counts_once(tmp_path: Path):
+    write_labels(str(tmp_path), train_shards(30))
+    assert SoftLabels.open([str(tmp_path)] * 2) == SoftLabels.open(str(tmp_path))
+
+
+def test_what_another_directory_may_calibrate_with_is_not_trained_on(tmp_path: Path):
+    texts = write_labels(str(tmp_path / "one"), train_shards(200))
+    hashes = text_hashes(texts)
+    split = np.where(in_hash_sample(hashes, 0.5, HashStream.CALIBRATION), "calibration", "train")
+    write_labels(str(tmp_path / "two"), [split.tolist()], calibration_fraction=0.5)
+    labels = SoftLabels.open([str(tmp_path / "one"), str(tmp_path / "two")])
+    held_out = labels.held_out()
+    seen = {*texts_of(batches_of(labels)), *([] if held_out is None else held_out.texts)}
+    assert seen == {text for text, part in zip(texts, split, strict=True) if part == "train"}
+
+
+@pytest.mark.parametrize(
+    ("other", "differing"),
+    [
+        ({"names": ("b", "a")}, "labels"),
+        ({"model_hash": "another"}, "teachers"),
+        ({"max_length": 8}, "`max_length`"),
+        ({"with_pair": True}, "kinds of text, single and pairs"),
+    ],
+)
+def test_directories_that_do_not_go_together_are_refused(
+    tmp_path: Path, other: dict[str, Any], differing: str
+):
+    write_labels(str(tmp_path / "one"), train_shards(30))
+    write_labels(str(tmp_path / "two"), train_shards(30), **other)
+    message = f"'{tmp_path}/two' and '{tmp_path}/one' do not go together: they are of different {differing}"
+    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+        SoftLabels.open([str(tmp_path / "one"), str(tmp_path / "two")])

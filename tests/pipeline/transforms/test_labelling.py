@@ -51,7 +51,7 @@ def test_a_pipeline_of_the_users_own_leaves_what_the_command_leaves(
     assert snapshot(tmp_path / "own") == snapshot(tmp_path / "command")
     assert _manifests == [read_manifest(OutputLayout(str(tmp_path / "own")), LabelManifest)]
     labels = SoftLabels.open(str(tmp_path / "own"))
-    assert labels.manifest.counts["train"] + labels.num_calibration_rows == 80
+    assert _manifests[0].counts["train"] + labels.num_calibration_rows == 80
 
 
 def test_a_single_input_may_be_given_as_it_is(arguments: dict[str, Any], rows: Path, tmp_path: Path):
