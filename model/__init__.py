@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from model.guarantee.calibrated_policy import CalibratedPolicy
     from model.guarantee.exit_calibration import ExitCalibration
     from model.network.config import FastBertConfig
-    from model.training.branches import DistillationConfig, train_branches
+    from model.training.branches import train_branches
     from model.training.classifier import finetune
+    from model.training.distillation_config import DistillationConfig
     from model.training.labelled_texts import LabelledTexts
     from model.training.loop import TrainingConfig
     from model.training.soft_labelled_texts import SoftLabelledTexts
@@ -38,7 +39,7 @@ _MODULES = {
     "ArtifactError": "model.errors",
     "CalibratedPolicy": "model.guarantee.calibrated_policy",
     "CheckpointError": "model.errors",
-    "DistillationConfig": "model.training.branches",
+    "DistillationConfig": "model.training.distillation_config",
     "Engine": "model.engine.engine",
     "EnvironmentMismatchError": "model.errors",
     "Execution": "model.engine.execution",

@@ -36,7 +36,8 @@ from model.exits.predictions import Predictions
 from model.messages import first_line
 from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.registry import adapter_for
-from model.network.branch import BranchClassifier
+from model.network.branch_design import BranchDesign
+from model.network.branches.registry import make_branch
 from model.network.config import FastBertConfig, load_fastbert_config
 from model.tokens.tokenization import tokenize
 
@@ -49,7 +50,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
 
     Attributes:
         backbone: the Hugging Face model.
-        branches: one `BranchClassifier` per layer, the last excepted.
+        branches: one `Branch` per layer, the last excepted.
     """
 
     config_class = FastBertConfig
@@ -69,15 +70,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
         with nullcontext() if init_backbone_weights else torch.device("meta"):
             self.backbone = AutoModelForSequenceClassification.from_config(config.backbone_config)
         self.adapter: BackboneAdapter = adapter_for(self.backbone)
-        self.branches = nn.ModuleList(
-            BranchClassifier(
-                hidden_size=config.backbone_config.hidden_size,
-                width=config.branch_size,
-                num_heads=config.branch_heads,
-                num_labels=config.num_labels,
-            )
-            for _ in range(self.num_layers - 1)
-        )
+        self.branches = nn.ModuleList(make_branch(config) for _ in range(self.num_layers - 1))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -89,7 +82,13 @@ class FastBertForSequenceClassification(PreTrainedModel):
 
     @classmethod
     def from_backbone(
-        cls, backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_length: int, seed: int = 0
+        cls,
+        backbone: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_length: int,
+        branch_design: BranchDesign = BranchDesign.POOLING,
+        seed: int = 0,
     ) -> "FastBertForSequenceClassification":
         """Put fresh branches around a fine-tuned classifier, whose weights are shared, not copied.
 
@@ -97,6 +96,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
             backbone: a sequence classifier of a supported family.
             tokenizer: its own.
             max_length: tokens that a text is cut to.
+            branch_design: how branches read the states.
             seed: of the branches' first weights.
 
         Raises:
@@ -105,7 +105,9 @@ class FastBertForSequenceClassification(PreTrainedModel):
         num_layers = len(adapter_for(backbone).layers)
         if num_layers < 2:
             raise CheckpointError("a model of one layer has no earlier layer to exit at")
-        config = FastBertConfig.from_backbone(backbone.config, max_length=max_length)
+        config = FastBertConfig.from_backbone(
+            backbone.config, max_length=max_length, branch_design=branch_design
+        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = cls(config, init_backbone_weights=False)

@@ -14,7 +14,10 @@ from jobs.quickstart.tiny_bert import train_wordpiece
 from model.engine.engine import Engine
 from model.engine.execution import Backend, Precision, resolve_execution
 from model.engine.fused_linear import has_onednn
+from model.exits.exit_logits import all_exit_logits
 from model.fastbert import FastBertForSequenceClassification
+from model.network.branch_design import BranchDesign
+from model.tokens.tokenization import tokenize
 
 # Running a model takes what it takes on a machine that others use too.
 settings.register_profile("fastbert-jobs", deadline=None)
@@ -161,17 +164,32 @@ def make_classifier(tokenizer_of) -> Callable[..., torch.nn.Module]:
 def make_fastbert(make_classifier, tokenizer_of) -> Callable[..., FastBertForSequenceClassification]:
     """Return a maker of FastBERTs, `make_fastbert(family, num_labels=3, ...)`, whose branches disagree."""
 
-    def make(family: str = "bert", **config) -> FastBertForSequenceClassification:
+    def make(
+        family: str = "bert", *, branch_design: BranchDesign = BranchDesign.POOLING, **config
+    ) -> FastBertForSequenceClassification:
         model = FastBertForSequenceClassification.from_backbone(
-            make_classifier(family, **config), tokenizer_of(family), max_length=MAX_LENGTH
+            make_classifier(family, **config),
+            tokenizer_of(family),
+            max_length=MAX_LENGTH,
+            branch_design=branch_design,
         )
         _shake(model.branches, torch.Generator().manual_seed(1))
-        with torch.no_grad():
-            for branch in model.branches:
-                branch.classifier.weight.mul_(4)  # some answers sure, some not
+        _spread_answers(model)
         return model
 
     return make
+
+
+@torch.no_grad()
+def _spread_answers(model: FastBertForSequenceClassification) -> None:
+    """Let every branch give different labels to different texts, of some sure, of some not."""
+    tokenized = tokenize(model.tokenizer, _TEXTS, max_length=MAX_LENGTH)
+    engine = model.engine(resolve_execution(Precision.FP32, device="cpu"))
+    exits = torch.from_numpy(all_exit_logits(engine, tokenized))
+    for branch, logits in zip(model.branches, exits.unbind(1), strict=False):
+        scale = 1.2 / logits.std(dim=0).mean()
+        branch.classifier.weight.mul_(scale)
+        branch.classifier.bias.sub_(logits.mean(dim=0)).mul_(scale)
 
 
 @pytest.fixture(scope="session")
@@ -274,6 +292,19 @@ def plain_exits() -> Callable[..., np.ndarray]:
 
 def _plain_branch(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
     """Return a branch's logits, (num_labels,), from one text's states, (length, hidden_size)."""
+    return (
+        _plain_paper_branch(branch, states) if hasattr(branch, "narrow") else _plain_pooling(branch, states)
+    )
+
+
+def _plain_pooling(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
+    weights = (states @ branch.queries.weight.T).softmax(dim=0)
+    seen = [(weight[:, None] * states).sum(dim=0) for weight in weights.T]
+    joined = torch.cat([branch.norm(each) for each in (*seen, states.mean(dim=0), states[0])])
+    return branch.classifier(torch.nn.functional.gelu(branch.dense(joined)))
+
+
+def _plain_paper_branch(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
     narrow = branch.narrow(states).tanh()
     query, key, value = branch.query(narrow), branch.key(narrow), branch.value(narrow)
     size = narrow.shape[1] // branch.num_heads

@@ -36,8 +36,8 @@ from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.tokens.tokenization import tokenize
-from model.training.branches import DistillationConfig, backbone_engine, train_branches
-from model.training.loop import TrainingConfig
+from model.training.branches import backbone_engine, train_branches
+from model.training.distillation_config import DistillationConfig
 from model.training.soft_labelled_texts import SoftLabelledTexts
 from pipeline.contract.manifest import LabelManifest, ScoreManifest
 
@@ -141,7 +141,7 @@ def training(args: argparse.Namespace, texts: list[str]) -> Sides:
     tokenized = tokenize(model.tokenizer, texts, max_length=model.config.max_length)
     logits = torch.randn(len(texts), model.config.num_labels, generator=torch.Generator().manual_seed(0))
     labels = SoftLabelledTexts(texts, None, logits.numpy(), tokenized.lengths)
-    config = DistillationConfig(training=TrainingConfig(epochs=1, learning_rate=1e-4, batch_size=BATCH_SIZE))
+    config = DistillationConfig(epochs=1, batch_size=BATCH_SIZE)
     before_last = ExitPolicy.from_exit_layer(model.num_layers - 1, num_layers=model.num_layers)
 
     def distill(precision: PrecisionName) -> float:

@@ -6,79 +6,24 @@ from dataclasses import dataclass, replace
 from jobs.configs.distill import DistillConfig
 from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
 from jobs.driver.compatibility import check_labels_match_model
+from jobs.driver.distill_metrics import DistillationJob, DistillMetrics
 from jobs.terminal.console import print_next_step, print_settings, stdout_console, table, training_progress
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import load_classifier, load_tokenizer
 from model.engine.engine import Engine
-from model.engine.execution import Backend, Execution, Precision, resolve_execution
+from model.engine.execution import Execution, Precision, resolve_execution
 from model.errors import OutputError
 from model.fastbert import FastBertForSequenceClassification
-from model.training.branches import DistillationConfig, EpochQualities, backbone_engine, train_branches
-from model.training.loop import TrainingConfig
+from model.network.branch_design import BranchDesign
+from model.training.branches import backbone_engine, train_branches
+from model.training.distillation_config import DistillationConfig, KlDirection
+from model.training.distillation_result import RoundQualities
 from model.training.resume import TrainingState
-from model.training.self_distillation import BranchQuality, KlDirection
-from model.version import NUMERICS_VERSION
 from pipeline.contract.job import differences
 from pipeline.contract.typed_json import as_plain, read_typed, write_typed
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.training_hashes import write_training_hashes
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillationJob:
-    """All that the branches' weights depend on.
-
-    Attributes:
-        labels: fingerprints of the soft labels.
-        backbone: hash of the backbone's checkpoint.
-        epochs: passes over the soft labels.
-        learning_rate: highest learning rate.
-        batch_size: texts per step.
-        seed: of the branches' first weights and of the order.
-        kl_direction: which way the divergence from the teacher is taken.
-        hard_label_weight: weight of the cross-entropy with the teacher's answers.
-        precision: number format of the frozen backbone.
-        backend: whose operators run it.
-        numerics_version: of what computes.
-    """
-
-    labels: tuple[str, ...]
-    backbone: str
-    epochs: int
-    learning_rate: float
-    batch_size: int
-    seed: int
-    kl_direction: KlDirection
-    hard_label_weight: float
-    precision: Precision
-    backend: Backend
-    numerics_version: int = NUMERICS_VERSION
-
-    @property
-    def as_text(self) -> str:
-        """The job as the training state keeps it: equal jobs are equal text."""
-        return json.dumps(as_plain(self), sort_keys=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillMetrics:
-    """What was asked for and how every branch did, epoch by epoch; `metrics.json` holds it.
-
-    Attributes:
-        config: what was asked for.
-        num_train_rows: rows per epoch.
-        epochs: every branch's quality after each epoch; empty where nothing is held out.
-    """
-
-    config: DistillationJob
-    num_train_rows: int
-    epochs: tuple[tuple[BranchQuality, ...], ...] = ()
-
-    def with_epoch(self, qualities: EpochQualities) -> "DistillMetrics":
-        """Return these with an epoch, in place of an earlier run's that was not saved."""
-        epochs = (*self.epochs[: qualities.epoch - 1], tuple(qualities.branches))
-        return replace(self, epochs=epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +32,11 @@ class DistillSummary:
 
     Attributes:
         output: the FastBERT's directory.
-        num_train_rows: rows per epoch.
-        epochs: every branch's quality after each epoch; empty where nothing is held out.
+        metrics: how the branches did.
     """
 
     output: str
-    num_train_rows: int
-    epochs: tuple[tuple[BranchQuality, ...], ...]
+    metrics: DistillMetrics
 
 
 def run(config: DistillConfig) -> DistillSummary:
@@ -121,24 +64,25 @@ def run(config: DistillConfig) -> DistillSummary:
     write_typed(str(working.partial / METRICS_FILE), metrics)
     working.finish()
     console = stdout_console()
-    console.print(f"{labels.num_train_rows:,} rows, {config.epochs} epochs; wrote {config.output}")
+    rows = f"{labels.num_train_rows:,} rows, {metrics.epochs:.3g} epochs"
+    console.print(f"{rows}; wrote {config.output}", markup=False, soft_wrap=True)
+    if summary := metrics.describe():
+        console.print(summary, markup=False, soft_wrap=True)
     labels_option = " ".join(f"--labels {directory}" for directory in labels.directories)
     print_next_step(
         console,
         f"fastbert-jobs calibrate --model {config.output} {labels_option}",
     )
-    return DistillSummary(output=config.output, num_train_rows=labels.num_train_rows, epochs=metrics.epochs)
+    return DistillSummary(output=config.output, metrics=metrics)
 
 
 def _distillation(config: DistillConfig) -> DistillationConfig:
     """Return how to train the branches."""
     return DistillationConfig(
-        training=TrainingConfig(
-            epochs=config.epochs,
-            learning_rate=config.learning_rate,
-            batch_size=config.batch_size,
-            seed=config.seed,
-        ),
+        epochs=config.num_epochs,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        seed=config.seed,
         kl_direction=KlDirection(config.kl_direction),
         hard_label_weight=config.hard_label_weight,
     )
@@ -149,7 +93,11 @@ def _load(config: DistillConfig, labels: SoftLabels) -> FastBertForSequenceClass
     directory = resolve_checkpoint(config.backbone)
     backbone, tokenizer = load_classifier(directory), load_tokenizer(directory)
     model = FastBertForSequenceClassification.from_backbone(
-        backbone, tokenizer, max_length=labels.max_length, seed=config.seed
+        backbone,
+        tokenizer,
+        max_length=labels.max_length,
+        branch_design=BranchDesign(config.branch),
+        seed=config.seed,
     )
     check_labels_match_model(model, config.backbone, labels)
     return model
@@ -164,7 +112,7 @@ def _show(
         {
             "backbone": f"{config.backbone}, {model.num_layers} layers, frozen",
             "labels": f"{labels.num_train_rows:,} rows to train on, cut to {labels.max_length} tokens",
-            "branches": f"{len(model.branches)}, KL {config.kl_direction}",
+            "branches": f"{len(model.branches)}, {config.branch}, KL {config.kl_direction}",
             "runs on": execution.summary(),
         },
     )
@@ -182,21 +130,24 @@ def _train(
     job = _describe(config, labels, engine.execution)
     state = _resumable_state(working, job)
     path = str(working.partial / METRICS_FILE)
-    metrics = DistillMetrics(config=job, num_train_rows=labels.num_train_rows)
-    if working.partial.joinpath(METRICS_FILE).is_file():
-        # Of the epochs that a killed run had finished, too.
-        metrics = replace(metrics, epochs=read_typed(path, DistillMetrics, cure="`overwrite` it").epochs)
-    _show(config, model, labels, engine.execution)
     held_out = labels.held_out()
+    metrics = DistillMetrics(
+        config=job,
+        num_train_rows=labels.num_train_rows,
+        num_held_out_rows=0 if held_out is None else len(held_out),
+    )
+    if working.partial.joinpath(METRICS_FILE).is_file():
+        # Of the rounds that a killed run had finished, too.
+        metrics = replace(metrics, rounds=read_typed(path, DistillMetrics, cure="`overwrite` it").rounds)
+    _show(config, model, labels, engine.execution)
 
-    def on_epoch(qualities: EpochQualities) -> None:
+    def on_round(qualities: RoundQualities) -> None:
         nonlocal metrics
-        metrics = metrics.with_epoch(qualities)
+        metrics = metrics.with_round(qualities)
         write_typed(path, metrics)
-        _show_epoch(qualities, config.epochs, 0 if held_out is None else len(held_out))
 
-    with training_progress("distill") as on_step:
-        train_branches(
+    with training_progress("distill", is_length_known=config.num_epochs is not None) as on_step:
+        result = train_branches(
             model,
             labels,
             distillation,
@@ -204,16 +155,24 @@ def _train(
             held_out=held_out,
             state=state,
             on_step=on_step,
-            on_epoch=on_epoch,
+            on_round=on_round,
         )
+    metrics = replace(metrics, epochs=result.epochs, branches=result.branches)
+    _show_branches(metrics)
     return metrics
 
 
-def _show_epoch(qualities: EpochQualities, num_epochs: int, num_held_out: int) -> None:
-    """Print how the branches do after an epoch."""
-    rows = [(f"{q.layer}", f"{q.kl:.4f}", f"{q.agreement:.2%}") for q in qualities.branches]
-    title = f"epoch {qualities.epoch} of {num_epochs}, {num_held_out:,} held-out rows"
-    stdout_console().print(table(title, ("branch after layer", "KL to teacher", "agreement"), rows))
+def _show_branches(metrics: DistillMetrics) -> None:
+    """Print how the branches do."""
+    if not metrics.branches:
+        return
+    rows = [
+        (f"{branch.layer}", f"{branch.kl:.4f}", f"{branch.train_kl:.4f}", f"{branch.agreement:.2%}")
+        for branch in metrics.branches
+    ]
+    title = f"after {metrics.epochs:.3g} epochs, {metrics.num_held_out_rows:,} held-out rows"
+    columns = ("branch after layer", "KL to teacher", "on its own texts", "agreement")
+    stdout_console().print(table(title, columns, rows))
 
 
 def _describe(config: DistillConfig, labels: SoftLabels, execution: Execution) -> DistillationJob:
@@ -221,9 +180,10 @@ def _describe(config: DistillConfig, labels: SoftLabels, execution: Execution) -
     return DistillationJob(
         labels=labels.fingerprints,
         backbone=checkpoint_hash(resolve_checkpoint(config.backbone)),
-        epochs=config.epochs,
+        epochs=config.num_epochs,
         learning_rate=config.learning_rate,
         batch_size=config.batch_size,
+        branch=BranchDesign(config.branch),
         seed=config.seed,
         kl_direction=KlDirection(config.kl_direction),
         hard_label_weight=config.hard_label_weight,

@@ -7,7 +7,7 @@ import typer
 
 from jobs.configs.options import (
     BatchSize,
-    Epochs,
+    BranchName,
     KlDirectionName,
     LearningRate,
     Output,
@@ -17,6 +17,9 @@ from jobs.configs.options import (
     SoftLabelDirectories,
 )
 from model.errors import ParameterError
+from model.training.distillation_config import DistillationConfig
+
+_AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +29,14 @@ class DistillConfig:
     labels: SoftLabelDirectories
     backbone: Annotated[str, typer.Option(help="Classifier that gets the branches: directory or hub name.")]
     output: Output
-    epochs: Epochs = 3
-    learning_rate: LearningRate = 1e-3
-    batch_size: BatchSize = 32
+    epochs: Annotated[
+        str, typer.Option(help="Passes over the rows; auto: until every branch has converged.")
+    ] = "auto"
+    learning_rate: LearningRate = DistillationConfig.learning_rate
+    batch_size: BatchSize = DistillationConfig.batch_size
+    branch: Annotated[
+        BranchName, typer.Option(help="How branches read a layer: by learned queries, or as in the paper.")
+    ] = "pooling"
     seed: Seed = 0
     kl_direction: Annotated[
         KlDirectionName,
@@ -49,5 +57,12 @@ class DistillConfig:
         """
         if not 0 <= self.hard_label_weight < float("inf"):
             raise ParameterError(f"`hard_label_weight` {self.hard_label_weight} is not 0 or above")
+        if str(self.epochs) != _AUTO and not str(self.epochs).isdecimal():
+            raise ParameterError(f"`epochs` {self.epochs} is neither a number of passes nor {_AUTO}")
         if self.resume and self.overwrite:
             raise ParameterError("`resume` and `overwrite` exclude each other")
+
+    @property
+    def num_epochs(self) -> int | None:
+        """Passes over the rows; None until every branch has converged."""
+        return None if self.epochs == _AUTO else int(self.epochs)

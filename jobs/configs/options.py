@@ -6,6 +6,7 @@ import typer
 
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 FormatName = Literal["parquet", "jsonl", "csv", "tsv"]
+BranchName = Literal["paper", "pooling"]
 KlDirectionName = Literal["teacher-student", "student-teacher"]
 
 Input = Annotated[

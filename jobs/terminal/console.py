@@ -73,15 +73,21 @@ def progress_bar(*, rate: str) -> Progress:
 
 
 @contextmanager
-def training_progress(description: str) -> Iterator[Callable[[StepReport], None]]:
-    """Show the progress of a training while the context lasts, and yield what to tell of every step."""
+def training_progress(
+    description: str, *, is_length_known: bool = True
+) -> Iterator[Callable[[StepReport], None]]:
+    """Show the progress of a training while the context lasts, and yield what to tell of every step.
+
+    Args:
+        description: of what is trained.
+        is_length_known: whether training goes on for all the steps that it may take.
+    """
     with progress_bar(rate="loss") as progress:
         bar = progress.add_task(description, total=None, loss="")
 
         def on_step(report: StepReport) -> None:
-            progress.update(
-                bar, total=report.total_steps, completed=report.step, loss=f"loss {report.loss:.3f}"
-            )
+            total = report.total_steps if is_length_known else None
+            progress.update(bar, total=total, completed=report.step, loss=f"loss {report.loss:.3f}")
 
         yield on_step
 

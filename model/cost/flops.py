@@ -3,12 +3,11 @@
 Both count 2 FLOPs per multiply-add. The paper (Liu et al. 2020, Tables 1 and 2) counts the linear layers of a
 text padded to 128 tokens, with a teacher of the branch's shape, and leaves out the attention products and
 the last N-way layer. The actual count adds both, takes each text's real length and the model's own head, and
-all of it as it is run here: of the last layer only what its first token needs; of a branch one query per
-text, key and value layer folded into it, and nothing where nothing may leave.
+all of it as it is run here: of the last layer only what its first token needs; of a branch what its design
+says, and nothing where nothing may leave.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,11 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
 from model.exits.policy import ExitPolicy
 from model.network.backbones.registry import adapter_for
-from model.network.config import BRANCH_HEADS, BRANCH_SIZE, FastBertConfig
+from model.network.branch_design import BRANCH_SIZES, BranchDesign
+from model.network.branches.branch import Branch, BranchFlops
+from model.network.branches.paper import PaperBranch
+from model.network.branches.registry import make_branch
+from model.network.config import FastBertConfig
 from model.tokens.packing import Lengths
 
 PAPER_LENGTH = 128
@@ -38,8 +41,8 @@ class FlopsModel:
         embedding_linears: FLOPs of linear layers before the first layer, per token.
         head_linears: FLOPs of the model's own classifier, per text.
         num_labels: width of the logits.
-        branch_size: width of a branch.
-        branch_heads: its attention heads.
+        branch: of one branch, as it is run.
+        paper_branch: of one branch, as the paper counts.
     """
 
     hidden_size: int
@@ -50,8 +53,8 @@ class FlopsModel:
     embedding_linears: int
     head_linears: int
     num_labels: int
-    branch_size: int
-    branch_heads: int
+    branch: BranchFlops
+    paper_branch: BranchFlops
 
     @property
     def num_layers(self) -> int:
@@ -64,14 +67,10 @@ class FlopsModel:
         """Return the FLOPs of one layer (1,811.94 M in a BERT-base at 128 tokens)."""
         return self.layer_linears[0] * num_tokens
 
-    def paper_branch(self, num_tokens: int = PAPER_LENGTH) -> int:
-        """Return the FLOPs of one branch: narrowing, self-attention's four projections, one dense layer."""
-        width = self.branch_size
-        return num_tokens * 2 * (self.hidden_size * width + 4 * width**2) + 2 * width**2
-
     def paper_full_depth(self, num_tokens: int = PAPER_LENGTH) -> int:
-        """Return the FLOPs of all layers and a teacher of the branch's shape."""
-        return self.num_layers * self.paper_layer(num_tokens) + self.paper_branch(num_tokens)
+        """Return the FLOPs of all layers and a teacher of the paper's branch's shape."""
+        teacher = paper_branch(self.hidden_size, self.num_labels).paper_flops
+        return self.num_layers * self.paper_layer(num_tokens) + _of_text(teacher, num_tokens)
 
     def paper_saved_compute(self, mean_exit_layer: float, mean_classifiers: float | None = None) -> float:
         """Return full depth over FastBERT.
@@ -82,20 +81,10 @@ class FlopsModel:
                 paper's rule, one after every layer.
         """
         classifiers = mean_exit_layer if mean_classifiers is None else mean_classifiers
-        run = mean_exit_layer * self.paper_layer() + classifiers * self.paper_branch()
+        run = mean_exit_layer * self.paper_layer() + classifiers * _of_text(self.paper_branch, PAPER_LENGTH)
         return self.paper_full_depth() / run
 
     # -- the actual count ----------------------------------------------------------------------------
-
-    @cached_property
-    def _branch_flops_per_token(self) -> int:
-        # narrow; then every head's query against the token, and the sum that it enters
-        return 2 * self.branch_size * self.hidden_size + 4 * self.branch_heads * self.branch_size
-
-    @cached_property
-    def _branch_flops_per_text(self) -> int:
-        # query and key, value and attention output, each a matrix per head; dense; then the labels
-        return 2 * self.branch_size * ((2 * self.branch_heads + 1) * self.branch_size + self.num_labels)
 
     def _skipped_in_last_layer(self, num_tokens: Lengths) -> Flops:
         """Return what the last layer does not do for the tokens after the first, (rows,)."""
@@ -128,9 +117,9 @@ class FlopsModel:
         flops[:, -1] += self.head_linears - self._skipped_in_last_layer(num_tokens)
         return flops
 
-    def branch(self, num_tokens: Lengths) -> Flops:
+    def one_branch(self, num_tokens: Lengths) -> Flops:
         """Return the FLOPs of one branch, (rows,)."""
-        flops: Flops = self._branch_flops_per_token * num_tokens + self._branch_flops_per_text
+        flops: Flops = self.branch.per_token * num_tokens + self.branch.per_text
         return flops
 
     def with_exits(self, num_tokens: Lengths, exit_layer: npt.NDArray[np.int16], policy: ExitPolicy) -> Flops:
@@ -144,28 +133,28 @@ class FlopsModel:
         is_run = np.array([*policy.thresholds, 0.0]) > 0
         branches = np.cumsum(is_run)[exit_layer - 1]
         to_exit = self.to_layers(num_tokens)[np.arange(len(num_tokens)), exit_layer - 1]
-        total: Flops = to_exit + branches * self.branch(num_tokens)
+        total: Flops = to_exit + branches * self.one_branch(num_tokens)
         return total
 
 
-def flops_model(
-    config: PretrainedConfig, *, branch_size: int = BRANCH_SIZE, branch_heads: int = BRANCH_HEADS
-) -> FlopsModel:
+def flops_model(config: PretrainedConfig, branch: Branch | None = None) -> FlopsModel:
     """Read off a sequence classifier's configuration what its parts cost; no weights are made.
 
     Args:
         config: of a supported family; not a FastBERT's, but its backbone's.
-        branch_size: width of a branch.
-        branch_heads: its attention heads.
+        branch: of the kind that follows its layers; None for the paper's.
 
     Raises:
         CheckpointError: if the family is not supported.
 
     >>> from transformers import BertConfig
     >>> base = flops_model(BertConfig())
-    >>> base.paper_layer(), base.paper_layer() + base.paper_branch(), base.paper_full_depth()
-    (1811939328, 1853915136, 21785247744)
+    >>> base.paper_layer(), base.paper_branch.per_token * 128 + base.paper_branch.per_text
+    (1811939328, 41975808)
+    >>> base.paper_full_depth()
+    21785247744
     """
+    branch = branch or paper_branch(config.hidden_size, config.num_labels)
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(config)
     backbone = adapter_for(model)
@@ -186,16 +175,28 @@ def flops_model(
         embedding_linears=embedding,
         head_linears=_linear_flops(model) - distinct_layers - embedding,
         num_labels=config.num_labels,
-        branch_size=branch_size,
-        branch_heads=branch_heads,
+        branch=branch.flops,
+        paper_branch=branch.paper_flops,
     )
 
 
 def fastbert_flops(config: FastBertConfig) -> FlopsModel:
     """Return the same of a FastBERT, its branches as it has them."""
-    return flops_model(
-        config.backbone_config, branch_size=config.branch_size, branch_heads=config.branch_heads
-    )
+    with torch.device("meta"):
+        branch = make_branch(config)
+    return flops_model(config.backbone_config, branch)
+
+
+def paper_branch(hidden_size: int, num_labels: int) -> PaperBranch:
+    """Return a branch of the sizes in Liu et al. 2020, Table 1, without weights."""
+    width, num_heads = BRANCH_SIZES[BranchDesign.PAPER]
+    with torch.device("meta"):
+        return PaperBranch(hidden_size=hidden_size, width=width, num_heads=num_heads, num_labels=num_labels)
+
+
+def _of_text(flops: BranchFlops, num_tokens: int) -> int:
+    """Return the FLOPs of a branch on one text."""
+    return flops.per_token * num_tokens + flops.per_text
 
 
 def _linear_flops(module: nn.Module) -> int:

@@ -27,7 +27,7 @@ from model.engine.frozen_copy import frozen_copy
 from model.engine.fused_linear import ROW_MULTIPLE
 from model.engine.layer_runner import runner_for
 from model.engine.memory_budget import MemoryBudget
-from model.engine.packed.branch import pack_branches
+from model.engine.packed.branches import pack_branches
 from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.registry import adapter_for
 from model.tokens.packing import Lengths, MicroBatch
@@ -67,7 +67,7 @@ class Engine:
             adapter: of a backbone on the device and in the dtype of `execution`, in eval mode.
             execution: what to run on; a backend that does not fit the model is replaced.
             pad_token_id: what texts are padded with.
-            branches: `BranchClassifier`s, one per layer but the last, on any device and in any dtype; none
+            branches: `Branch`es, one per layer but the last, on any device and in any dtype; none
                 for a backbone alone.
             num_cores: micro-batches that are computed side by side, each on one core; None for as many as
                 torch uses threads. Of 1, every operator uses all threads.

@@ -21,6 +21,7 @@ _FUSED_ACTIVATIONS: dict[type, tuple[str, str]] = {
     GELUActivation: ("gelu", "none"),
     NewGELUActivation: ("gelu", "tanh"),
     GELUTanh: ("gelu", "tanh"),
+    nn.GELU: ("gelu", "none"),
     nn.ReLU: ("relu", ""),
     nn.Tanh: ("tanh", ""),
 }

@@ -33,7 +33,7 @@ class LayerStates:
         batches = engine.micro_batches(ordered.lengths)
         engine.run_on_driver_thread(lambda: engine.for_each_micro_batch(run, batches))
 
-    def batch_indices(self, rows: slice) -> tuple[Tensor, Tensor | None]:
+    def batch_indices(self, rows: slice | npt.NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
         """Return how some texts are padded to one batch.
 
         Returns:

@@ -9,9 +9,7 @@ from transformers.configuration_utils import SubConfigSpec
 
 from model.checkpoints.loading import load_config
 from model.errors import CheckpointError
-
-BRANCH_SIZE = 128
-BRANCH_HEADS = 2
+from model.network.branch_design import BRANCH_SIZES, BranchDesign
 
 
 @strict
@@ -20,8 +18,9 @@ class FastBertConfig(PretrainedConfig):
 
     Attributes:
         backbone_config: configuration of the Hugging Face sequence classifier inside.
-        branch_size: width of a branch (128 in Liu et al. 2020, Table 1).
-        branch_heads: attention heads of a branch (2 in the authors' code; the paper does not say).
+        branch_design: one of `BranchDesign`; the paper's where a checkpoint does not say.
+        branch_size: width of a branch.
+        branch_heads: attention heads of the paper's branch, learned queries of the pooling one.
         max_length: tokens that a text is cut to, special tokens included.
     """
 
@@ -31,15 +30,26 @@ class FastBertConfig(PretrainedConfig):
     }
 
     backbone_config: Any = None
-    branch_size: int = BRANCH_SIZE
-    branch_heads: int = BRANCH_HEADS
+    branch_design: str = BranchDesign.PAPER.value
+    branch_size: int = BRANCH_SIZES[BranchDesign.PAPER][0]
+    branch_heads: int = BRANCH_SIZES[BranchDesign.PAPER][1]
     max_length: int = 512
 
     @classmethod
-    def from_backbone(cls, backbone: PretrainedConfig, *, max_length: int) -> "FastBertConfig":
+    def from_backbone(
+        cls,
+        backbone: PretrainedConfig,
+        *,
+        max_length: int,
+        branch_design: BranchDesign = BranchDesign.POOLING,
+    ) -> "FastBertConfig":
         """Return the configuration of a FastBERT over `backbone`, with the backbone's labels."""
+        size, heads = BRANCH_SIZES[branch_design]
         return cls(
             backbone_config=backbone,
+            branch_design=branch_design.value,
+            branch_size=size,
+            branch_heads=heads,
             max_length=max_length,
             id2label=dict(backbone.id2label),
             label2id=dict(backbone.label2id),

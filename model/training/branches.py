@@ -1,84 +1,38 @@
 """The training of a FastBERT's branches around its frozen backbone."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache, partial
-from itertools import accumulate
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.engine.engine import Engine
 from model.engine.execution import Execution, resolve_execution
 from model.errors import InputError, ParameterError
-from model.exits.exit_logits import LayerStates
 from model.fastbert import FastBertForSequenceClassification
-from model.tokens.tokenization import TokenizedTexts, tokenize
+from model.training.branch_batches import BranchBatch, BranchBatches, tokenize_labelled
+from model.training.branch_learners import BranchLearners, steps_per_round
+from model.training.distillation_config import DistillationConfig, max_epochs
+from model.training.distillation_result import (
+    Advice,
+    DistillationResult,
+    RoundQualities,
+    TrainedBranch,
+)
 from model.training.loop import StepReport, TrainingConfig, ignore, training_steps
 from model.training.resume import TrainingState
-from model.training.self_distillation import (
-    BranchQuality,
-    KlDirection,
-    branch_gradients,
-    branch_qualities,
-)
-from model.training.soft_labelled_texts import (
-    SoftLabelledTexts,
-    SoftLabelSource,
-    concatenate,
-    token_windows,
-)
+from model.training.self_distillation import BranchQuality, branch_gradients, branch_qualities
+from model.training.soft_labelled_texts import SoftLabelledTexts, SoftLabelSource, concatenate
 
-
-@dataclass(frozen=True, kw_only=True)
-class DistillationConfig:
-    """How branches are trained.
-
-    Attributes:
-        training: how long, how fast and from which seed.
-        kl_direction: which way the divergence from the teacher is taken.
-        hard_label_weight: weight of the cross-entropy with the teacher's answer, added to the divergence.
-    """
-
-    training: TrainingConfig
-    kl_direction: KlDirection = KlDirection.TEACHER_STUDENT
-    hard_label_weight: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check what is not checked by the parts.
-
-        Raises:
-            ParameterError: naming the parameter and the rule.
-        """
-        if self.kl_direction not in list(KlDirection):
-            raise ParameterError(
-                f"`kl_direction` {self.kl_direction!r} is not one of {', '.join(KlDirection)}"
-            )
-        if not 0 <= self.hard_label_weight < math.inf:
-            raise ParameterError(f"`hard_label_weight` {self.hard_label_weight} is not 0 or above")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochQualities:
-    """How the branches stand to the teacher after an epoch.
-
-    Attributes:
-        epoch: from 1.
-        branches: one per layer but the last, in their order.
-    """
-
-    epoch: int
-    branches: list[BranchQuality]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Batch:
-    """A batch, and where its texts stand among those whose states were computed at once."""
-
-    labels: SoftLabelledTexts
-    rows: slice
-    states: Callable[[], LayerStates]
+# Over so many steps the learning rate rises; it then stays, since nobody knows when the last step will be.
+_WARMUP_STEPS = 100
+# Passes where no text is held out to say when a branch has converged: a corpus of some dozen texts.
+_UNJUDGED_EPOCHS = 10
+# So much further from the teacher than on texts that they learnt from, branches want more texts.
+_OVERFITTING_RATIO = 1.5
+_ROWS_TO_COMPARE = 2000
 
 
 def backbone_engine(model: FastBertForSequenceClassification, execution: Execution) -> Engine:
@@ -95,9 +49,12 @@ def train_branches(
     held_out: SoftLabelledTexts | None = None,
     state: TrainingState | None = None,
     on_step: Callable[[StepReport], None] = ignore,
-    on_epoch: Callable[[EpochQualities], None] = ignore,
-) -> list[EpochQualities]:
+    on_round: Callable[[RoundQualities], None] = ignore,
+) -> DistillationResult:
     """Train all branches on a teacher's answers, in one pass per epoch over the frozen backbone.
+
+    Every branch trains until its KL on texts held out falls no more, or for as many epochs as are asked for,
+    and keeps the best of its states.
 
     Self-distillation of Liu et al. 2020, section 3.3: the teacher may be the model's own last layer, or any
     classifier of the same labels. Branches are models of their own: how one is trained depends on no other.
@@ -107,14 +64,12 @@ def train_branches(
         source: what to train on.
         config: how.
         engine: from `backbone_engine`; None makes one of what this machine computes fastest with.
-        held_out: texts that the branches are judged by after each epoch; None for no judgement.
+        held_out: texts that the branches are judged by after each round, of an epoch or some thousand steps;
+            None for no judgement.
         state: where to save and resume; None for neither.
         on_step: told of every step.
-        on_epoch: told how the branches do after every epoch, where texts are held out; after a kill, of the
+        on_round: told how the branches do after every round, where texts are held out; after a kill, of the
             last one again.
-
-    Returns:
-        What `on_epoch` was told; epochs that an earlier run had finished are not among them.
 
     Raises:
         InputError: if there is nothing to train on, or the soft labels are of other labels.
@@ -123,31 +78,75 @@ def train_branches(
         ArtifactError: if `state` is another training's.
     """
     engine = engine or backbone_engine(model, resolve_execution())
-    steps_per_epoch = source.steps_per_epoch(config.training.batch_size)
+    steps_per_epoch = source.steps_per_epoch(config.batch_size)
     _check(model, steps_per_epoch)
     home = next(model.branches.parameters()).device
-    model.branches.to(engine.device)
+    learners = BranchLearners(model.branches, rest_when_converged=config.epochs is None)
+    learners.to(engine.device)
+    judge = None if held_out is None else _Judge(model, engine, held_out)
+    training = _training_config(config, max_epochs(steps_per_epoch) if judge else _UNJUDGED_EPOCHS)
     steps = training_steps(
-        model.branches,
-        config.training,
-        batches=partial(_batches, model, engine, source, config.training),
+        learners,
+        training,
+        batches=BranchBatches(model, engine, source, batch_size=config.batch_size, seed=config.seed),
         steps_per_epoch=steps_per_epoch,
-        backward=partial(_backward, model, engine, config),
+        backward=partial(_backward, learners, engine, config),
+        schedule=_constant_after_warmup,
         parts={f"branch after layer {layer}": branch for layer, branch in enumerate(model.branches, start=1)},
         state=state,
     )
-    epochs: list[EpochQualities] = []
+    rounds: list[RoundQualities] = []
     try:
         while (report := engine.run_on_driver_thread(lambda: next(steps, None))) is not None:
+            learners.count_step()
             on_step(report)
-            if report.finished_epoch is not None and held_out is not None:
-                texts = _tokenize(model, held_out)
-                qualities = branch_qualities(engine.with_branches(model.branches), texts, held_out.logits)
-                epochs.append(EpochQualities(epoch=report.finished_epoch, branches=qualities))
-                on_epoch(epochs[-1])
+            is_last = report.step == report.total_steps
+            if judge and (is_last or report.step % steps_per_round(steps_per_epoch) == 0):
+                qualities = judge(learners.averages)
+                learners.judge([quality.kl for quality in qualities])
+                epochs = report.step / steps_per_epoch
+                rounds.append(RoundQualities(step=report.step, epochs=epochs, branches=qualities))
+                on_round(rounds[-1])
+                if learners.is_resting.all():
+                    break
+        learners.finish()
+        trained = () if judge is None else _trained_branches(model, source, learners, judge, config)
     finally:
         model.branches.to(home)
-    return epochs
+    return DistillationResult(
+        epochs=int(learners.num_steps) / steps_per_epoch, rounds=rounds, branches=trained
+    )
+
+
+def _training_config(config: DistillationConfig, most_epochs: int) -> TrainingConfig:
+    """Return how long the loop may run, and how."""
+    return TrainingConfig(
+        epochs=config.epochs or most_epochs,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+
+
+def _constant_after_warmup(step: int, *, total_steps: int, warmup: float) -> float:
+    """Return the share of the learning rate that `step`, from 0, is taken with."""
+    return min(1.0, (step + 1) / _WARMUP_STEPS)
+
+
+class _Judge:
+    """Compares branches with the teacher on texts."""
+
+    def __init__(
+        self, model: FastBertForSequenceClassification, engine: Engine, labels: SoftLabelledTexts
+    ) -> None:
+        self._engine, self._texts, self._logits = engine, tokenize_labelled(model, labels), labels.logits
+
+    def on(self, model: FastBertForSequenceClassification, labels: SoftLabelledTexts) -> "_Judge":
+        """Return the same of other texts."""
+        return _Judge(model, self._engine, labels)
+
+    def __call__(self, branches: nn.ModuleList) -> tuple[BranchQuality, ...]:
+        return tuple(branch_qualities(self._engine.with_branches(branches), self._texts, self._logits))
 
 
 def _check(model: FastBertForSequenceClassification, steps_per_epoch: int) -> None:
@@ -159,53 +158,55 @@ def _check(model: FastBertForSequenceClassification, steps_per_epoch: int) -> No
         raise InputError("there are no soft-labelled texts to train on")
 
 
-def _batches(
-    model: FastBertForSequenceClassification,
-    engine: Engine,
-    source: SoftLabelSource,
-    training: TrainingConfig,
-    epoch: int,
-) -> Iterator[_Batch]:
-    """Yield the batches of an epoch."""
-    batches = source.batches(epoch, batch_size=training.batch_size, seed=training.seed)
-    # The backbone is frozen, so the states of many batches can be computed at once.
-    for window in token_windows(batches, engine.chunk_tokens // (engine.num_layers - 1)):
-        # Not before they are asked for: a resumed run skips what was done.
-        states = cache(partial(_layer_states, model, engine, window))
-        ends = accumulate(map(len, window))
-        for labels, end in zip(window, ends, strict=True):
-            yield _Batch(labels=labels, rows=slice(end - len(labels), end), states=states)
-
-
-def _layer_states(
-    model: FastBertForSequenceClassification, engine: Engine, window: list[SoftLabelledTexts]
-) -> LayerStates:
-    """Return what the branches see of all batches of a window."""
-    return LayerStates(engine, _tokenize(model, concatenate(window)))
-
-
 def _backward(
-    model: FastBertForSequenceClassification, engine: Engine, config: DistillationConfig, batch: _Batch
+    learners: BranchLearners, engine: Engine, config: DistillationConfig, batch: BranchBatch
 ) -> Tensor:
     """Add the gradients of a batch to the branches', and return the loss of each, (branches,) float32."""
-    logits = batch.labels.logits
-    if logits.shape[1] != model.config.num_labels:
+    logits, num_labels = batch.labels.logits, len(engine.labels)
+    if logits.shape[1] != num_labels:
         raise InputError(
-            f"the soft labels have {logits.shape[1]} logits, "
-            f"and the model has {model.config.num_labels} labels"
+            f"the soft labels have {logits.shape[1]} logits, and the model has {num_labels} labels"
         )
     return branch_gradients(
-        model.branches,
+        learners.branches,
         engine,
         batch.states(),
         batch.rows,
         torch.from_numpy(logits).to(engine.device),
+        is_left_out=learners.is_resting.tolist(),
         direction=config.kl_direction,
         hard_label_weight=config.hard_label_weight,
     )
 
 
-def _tokenize(model: FastBertForSequenceClassification, labels: SoftLabelledTexts) -> TokenizedTexts:
-    """Return the texts as the model's own tokenizer cuts them."""
-    max_length = model.config.max_length
-    return tokenize(model.tokenizer, labels.texts, labels.text_pairs, max_length=max_length)
+def _trained_branches(
+    model: FastBertForSequenceClassification,
+    source: SoftLabelSource,
+    learners: BranchLearners,
+    judge: _Judge,
+    config: DistillationConfig,
+) -> tuple[TrainedBranch, ...]:
+    """Return how every branch ended."""
+    batches = source.batches(0, batch_size=config.batch_size, seed=config.seed)
+    texts = concatenate(list(islice(batches, -(-_ROWS_TO_COMPARE // config.batch_size))))
+    seen, unseen = judge.on(model, texts)(learners.branches), judge(learners.branches)
+    return tuple(
+        TrainedBranch(
+            layer=held_out.layer,
+            kl=held_out.kl,
+            agreement=held_out.agreement,
+            train_kl=trained.kl,
+            fall=None if math.isnan(fall) else fall,
+            has_converged=has_converged,
+            advice=_advice(has_converged, held_out.kl, trained.kl),
+        )
+        for held_out, trained, fall, has_converged in zip(
+            unseen, seen, learners.falls.tolist(), learners.has_converged.tolist(), strict=True
+        )
+    )
+
+
+def _advice(has_converged: bool, kl: float, train_kl: float) -> Advice:
+    if not has_converged:
+        return Advice.MORE_EPOCHS
+    return Advice.MORE_TEXT if kl > _OVERFITTING_RATIO * train_kl else Advice.NOTHING

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,13 @@ def linear_warmup_decay(step: int, *, total_steps: int, warmup: float) -> float:
     return (total_steps - step) / max(1, total_steps - warmup_steps)
 
 
+class Schedule(Protocol):
+    """At which share of the highest learning rate each step is taken; see `linear_warmup_decay`."""
+
+    def __call__(self, step: int, *, total_steps: int, warmup: float) -> float:
+        """Return the share, above 0 and at most 1, of `step`, from 0."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
     """Where training stands after a step.
@@ -118,6 +125,7 @@ def training_steps(
     batches: Callable[[int], Iterable[Batch]],
     steps_per_epoch: int,
     backward: Callable[[Batch], Tensor],
+    schedule: Schedule = linear_warmup_decay,
     parts: Mapping[str, nn.Module] | None = None,
     state: TrainingState | None = None,
 ) -> Iterator[StepReport]:
@@ -134,6 +142,7 @@ def training_steps(
         steps_per_epoch: how many these are.
         backward: adds the gradients of a batch to the parameters' (which are none), and returns the loss of
             each part on it, (parts,) float32 without gradient; a scalar where there is one part.
+        schedule: says at which share of the highest learning rate each step is taken.
         parts: what `module` is made of, by name, where each part is a model of its own that is trained beside
             the others: its gradients are clipped by their own norm, so that its steps depend on no other
             part. None for one part.
@@ -146,28 +155,32 @@ def training_steps(
     optimizer = make_optimizer(module, config)
     total_steps = config.epochs * steps_per_epoch
     step = state.load(module, optimizer) if state else 0
-    while step < total_steps:
-        epoch, steps_done = divmod(step, steps_per_epoch)
-        for batch in islice(batches(epoch), steps_done, None):
-            _set_learning_rate(optimizer, config, step, total_steps)
-            optimizer.zero_grad()
-            with _seeded(module, step_seed(config.seed, step)):
-                losses = backward(batch)
-            _clip_gradients(parts or {"": module}, losses, config, step + 1)
-            optimizer.step()
-            step += 1
-            is_last = step == (epoch + 1) * steps_per_epoch
-            yield StepReport(
-                step=step,
-                total_steps=total_steps,
-                loss=float(losses.sum()),
-                finished_epoch=epoch + 1 if is_last else None,
-            )
-            # After it was told of: who is killed in between is told again of the epoch, not left out.
-            if state and (is_last or step % state.save_every == 0):
-                state.save(module, optimizer, step)
-        assert step == (epoch + 1) * steps_per_epoch, "an epoch has as many batches as was said"
-    optimizer.zero_grad()
+    try:
+        while step < total_steps:
+            epoch, steps_done = divmod(step, steps_per_epoch)
+            for batch in islice(batches(epoch), steps_done, None):
+                share = schedule(step, total_steps=total_steps, warmup=config.warmup)
+                _set_learning_rate(optimizer, config, share)
+                optimizer.zero_grad()
+                with _seeded(module, step_seed(config.seed, step)):
+                    losses = backward(batch)
+                _clip_gradients(parts or {"": module}, losses, config, step + 1)
+                optimizer.step()
+                step += 1
+                is_last = step == (epoch + 1) * steps_per_epoch
+                yield StepReport(
+                    step=step,
+                    total_steps=total_steps,
+                    loss=float(losses.sum()),
+                    finished_epoch=epoch + 1 if is_last else None,
+                )
+                # After it was told of: who is killed in between is told again of the epoch, not left out.
+                if state and (is_last or step % state.save_every == 0):
+                    state.save(module, optimizer, step)
+            assert step == (epoch + 1) * steps_per_epoch, "an epoch has as many batches as was said"
+    finally:
+        # Also where nobody asks for the next step any more.
+        optimizer.zero_grad()
 
 
 @contextmanager
@@ -179,11 +192,8 @@ def _seeded(module: nn.Module, seed: int) -> Iterator[None]:
         yield
 
 
-def _set_learning_rate(
-    optimizer: torch.optim.Optimizer, config: TrainingConfig, step: int, total_steps: int
-) -> None:
-    """Set the rate that `step`, from 0, is taken at."""
-    share = linear_warmup_decay(step, total_steps=total_steps, warmup=config.warmup)
+def _set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainingConfig, share: float) -> None:
+    """Set the rate that a step is taken at, as a share of the highest."""
     for group in optimizer.param_groups:
         group["lr"] = config.learning_rate * share
 
@@ -196,9 +206,11 @@ def _clip_gradients(
     Raises:
         TrainingError: if a part's loss or gradient is not finite, naming the part.
     """
+    # A part without gradients learns nothing in this step.
+    learning = [[p for p in part.parameters() if p.grad is not None] for part in parts.values()]
     norms = [
-        nn.utils.clip_grad_norm_([p for p in part.parameters() if p.requires_grad], config.max_grad_norm)
-        for part in parts.values()
+        nn.utils.clip_grad_norm_(parameters, config.max_grad_norm) if parameters else losses.new_zeros(())
+        for parameters in learning
     ]
     # One transfer from the device for each list, not one for each number.
     for quantity, values in (("loss", losses.reshape(-1)), ("gradient", torch.stack(norms))):

@@ -1,8 +1,7 @@
 """Self-distillation: the branches learn the teacher's answers from the frozen backbone's states."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +12,7 @@ from torch.nn import functional
 from model.engine.engine import Engine
 from model.exits.exit_logits import LayerStates, all_exit_logits
 from model.tokens.tokenization import TokenizedTexts
-
-
-class KlDirection(StrEnum):
-    """Which way the Kullback-Leibler divergence is taken.
-
-    The authors' code computes KL(teacher || student); the paper's equation 5 is written the other way round.
-    """
-
-    TEACHER_STUDENT = "teacher-student"
-    STUDENT_TEACHER = "student-teacher"
+from model.training.distillation_config import KlDirection
 
 
 def self_distillation_loss(
@@ -57,9 +47,10 @@ def branch_gradients(
     branches: Iterable[nn.Module],
     engine: Engine,
     states: LayerStates,
-    rows: slice,
+    rows: slice | npt.NDArray[np.int64],
     teacher_logits: Tensor,
     *,
+    is_left_out: Sequence[bool],
     direction: KlDirection,
     hard_label_weight: float,
 ) -> Tensor:
@@ -71,15 +62,18 @@ def branch_gradients(
         states: what the branches see: of the backbone in eval mode, as when texts exit.
         rows: the batch's among the texts of `states`.
         teacher_logits: (batch, num_labels) of these rows.
+        is_left_out: (branches,) which of them learn nothing.
         direction: see `KlDirection`.
         hard_label_weight: see `self_distillation_loss`.
 
     Returns:
-        (num_layers - 1,) float32; their sum is what is minimised.
+        (num_layers - 1,) float32, 0 of a branch that is left out; their sum is what is minimised.
     """
     indices, attention_mask = states.batch_indices(rows)
 
     def backward(layer: int, branch: nn.Module) -> Tensor:
+        if is_left_out[layer - 1]:
+            return torch.zeros((), device=teacher_logits.device)
         loss = self_distillation_loss(
             branch(states.hidden_states(layer, indices).float(), attention_mask),
             teacher_logits,

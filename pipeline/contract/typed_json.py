@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import is_dataclass
+from enum import StrEnum
 from types import NoneType, UnionType
 from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
@@ -49,8 +50,13 @@ def _plain_hook(kind: type) -> _Hook:
     """Return a hook that takes nothing for a `kind` that is none; JSON may spell a float as an int."""
     kinds = (float, int) if kind is float else (kind,)
 
-    def structure(value: _Json, _: _Annotation) -> object:
+    def structure(value: _Json, annotation: _Annotation) -> object:
         _check(value, *kinds)
+        # An enumeration of strings is a string too, and comes here.
+        if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+            if value not in list(annotation):
+                raise _MisfitError(f"is {value!r}, not one of {', '.join(annotation)}")
+            return annotation(value)
         return kind(value)
 
     return structure

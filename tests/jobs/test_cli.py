@@ -35,8 +35,8 @@ OPTIONS = {
     },
     "calibrate": {"--model", "--labels", "--output", "--rows", "--confidence", "--precision"},
     "distill": {
-        *_TRAINING, "--labels", "--backbone", "--kl-direction", "--hard-label-weight", "--precision",
-        "--resume",
+        *_TRAINING, "--labels", "--backbone", "--branch", "--kl-direction", "--hard-label-weight",
+        "--precision", "--resume",
     },
     "finetune": {
         *_TRAINING, "--input", "--text-column", "--text-pair-column", "--label-column", "--model",
@@ -195,7 +195,7 @@ def test_an_unknown_command_names_the_nearest(command: CommandLine):
         ("score", "--precision", "fp8"),
         ("score", "--format", "xml"),
         ("distill", "--kl-direction", "sideways"),
-        ("distill", "--epochs", "1.5"),
+        ("distill", "--batch-size", "1.5"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused(command: CommandLine, name: str, option: str, value: str):

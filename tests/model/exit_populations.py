@@ -8,6 +8,7 @@ from model.cost.latency import RunCost
 from model.exits.policy import CalibratedFor
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.exit_outcomes import ExitOutcomes
+from model.network.branches.paper import PaperBranch
 from model.version import NUMERICS_VERSION
 
 LAYERS = 4
@@ -72,7 +73,7 @@ def exit_calibration(num_rows=6000, seed=0):
         logits=logits,
         uncertainty=(-(shares * np.log(shares)).sum(axis=2) / np.log(3)).astype(np.float32),
         temperatures=(1.5, 1.0, 0.9),
-        flops=flops_model(config, branch_size=8),
+        flops=flops_model(config, PaperBranch(hidden_size=32, width=8, num_heads=2, num_labels=3)),
         cost=RunCost(layer_seconds=1.0, branch_seconds=0.1, layer_flops=100.0, branch_flops=10.0),
         calibrated_for=CALIBRATED_FOR,
     )

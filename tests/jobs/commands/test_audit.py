@@ -10,7 +10,7 @@ import pytest
 
 from jobs.commands.score import run as score
 from jobs.configs.score import ScoreConfig
-from model.cost.flops import flops_model
+from model.cost.flops import fastbert_flops
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from tests.job_fixtures import LABELS, NUM_LAYERS, CommandLine, make_texts, snapshot, write_csv, write_tsv
@@ -82,7 +82,7 @@ def test_statistics_are_those_of_pandas(
     assert (table["labelled_rows"] == 0).all()
 
     config = FastBertForSequenceClassification.from_pretrained(fastbert).config
-    flops = flops_model(config.backbone_config, branch_size=config.branch_size)
+    flops = fastbert_flops(config)
     policy = ExitPolicy.from_speed(SPEED, num_layers=NUM_LAYERS)
     tokens = frame["num_tokens"].to_numpy().astype(np.int64)
     spent = pd.Series(flops.with_exits(tokens, frame["exit_layer"].to_numpy(), policy))

@@ -377,10 +377,10 @@ def damage(path: Path, content: bytes) -> None:
     ("name", "content", "message"),
     [
         ("calibration.json", b"{", "calibration.json' is damaged: "),
-        ("calibration.json", b"{}", "of an older version of the data contract, and this is version 2"),
+        ("calibration.json", b"{}", "of an older version of the data contract, and this is version 3"),
         (
             "calibration.json",
-            b'{"schema_version": 2}',
+            b'{"schema_version": 3}',
             "calibration.json' is damaged: 'fingerprint' is missing",
         ),
         ("calibration.parquet", b"PAR1", "cannot be read: "),

@@ -10,9 +10,11 @@ import torch
 from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoTokenizer
 
+from jobs.driver.distill_metrics import DistillMetrics
 from model.fastbert import FastBertForSequenceClassification
-from model.training import branches
+from model.training import branch_batches, branches
 from model.training.resume import TrainingState
+from pipeline.contract.typed_json import read_typed
 from tests.job_fixtures import (
     LABELS,
     MAX_LENGTH,
@@ -71,6 +73,13 @@ def distill(labels: Path, backbone: Path, output: Path, *more: Any, epochs: int 
     return ["distill", *given, "--batch-size", 32, *more]
 
 
+def described(directory: Path) -> str:
+    """Return what is said of a training at its end."""
+    metrics = read_typed(str(directory / "metrics.json"), DistillMetrics, cure="none")
+    assert metrics.describe()
+    return metrics.describe()
+
+
 def weights(directory: Path) -> dict[str, np.ndarray]:
     return load_file(directory / "model.safetensors")
 
@@ -99,13 +108,39 @@ def test_the_backbone_stays_what_it_was(
 
 
 def test_the_branches_learn(command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path):
-    command(*distill(soft_labels, teacher, tmp_path / "out", "--batch-size", 8, epochs=6))
+    out = command(*distill(soft_labels, teacher, tmp_path / "out", "--batch-size", 8, epochs=30))
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert len(metrics["epochs"]) == 6
-    for branch, (first, last) in enumerate(zip(metrics["epochs"][0], metrics["epochs"][-1], strict=True)):
-        assert last["layer"] == branch + 1
-        assert last["kl"] < first["kl"]
-    assert metrics["config"]["epochs"] == 6
+    assert metrics["epochs"] == metrics["config"]["epochs"] == 30
+    assert metrics["rounds"][-1]["epochs"] == 30
+    first, last = metrics["rounds"][0]["branches"], metrics["branches"]
+    for branch, (before, after) in enumerate(zip(first, last, strict=True), start=1):
+        assert before["layer"] == after["layer"] == branch
+        assert after["kl"] < before["kl"]
+        assert f"│ {after['kl']:.4f} │" in " ".join(out.split())
+    assert described(tmp_path / "out") in out
+
+
+def test_without_a_number_of_epochs_training_ends_when_the_branches_have_converged(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
+):
+    out = command(
+        "distill", "--labels", soft_labels, "--backbone", teacher, "--output", tmp_path / "out",
+        "--learning-rate", 0.01,
+    )  # fmt: skip
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["config"]["epochs"] is None
+    assert all(branch["has_converged"] for branch in metrics["branches"])
+    assert metrics["epochs"] == metrics["rounds"][-1]["epochs"]
+    assert f"rows, {metrics['epochs']:.3g} epochs; wrote" in out
+    assert "converged" in described(tmp_path / "out")
+
+
+@pytest.mark.parametrize("design", ["paper", "pooling"])
+def test_branches_are_of_the_design_that_is_asked_for(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, design: str
+):
+    command(*distill(soft_labels, teacher, tmp_path / "out", "--branch", design))
+    assert FastBertForSequenceClassification.from_pretrained(tmp_path / "out").config.branch_design == design
 
 
 def test_the_same_seed_gives_the_same_bytes(
@@ -251,13 +286,13 @@ def test_the_calibration_split_is_never_seen(
     command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     texts_read: set[str] = set()
-    tokenize = branches.tokenize
+    tokenize = branch_batches.tokenize
 
     def spy(tokenizer: Any, texts: list[str], *more: Any, **options: Any) -> Any:
         texts_read.update(texts)
         return tokenize(tokenizer, texts, *more, **options)
 
-    monkeypatch.setattr(branches, "tokenize", spy)
+    monkeypatch.setattr(branch_batches, "tokenize", spy)
     command(*distill(soft_labels, teacher, tmp_path / "out"))
     frame = read_output(soft_labels).to_pandas()
     assert texts_read == set(frame.loc[frame["split"] == "train", "text"])
@@ -342,7 +377,9 @@ def test_a_backbone_that_is_a_fastbert_is_refused(
     [
         (("--hard-label-weight", -1), "--hard-label-weight -1.0 is not 0 or above"),
         (("--resume", "--overwrite"), "--resume and --overwrite exclude each other"),
-        (("--epochs", 0), "--epochs 0"),
+        (("--epochs", 0), "--epochs 0 is not at least 1"),
+        (("--epochs", -3), "--epochs -3 is neither a number of passes nor auto"),
+        (("--epochs", "many"), "--epochs many is neither a number of passes nor auto"),
         (("--seed", -1), "--seed -1 is not between 0 and 2147483647"),
         (("--seed", 2**31), "--seed 2147483648 is not between 0 and 2147483647"),
         (("--batch-size", 0), "--batch-size 0"),

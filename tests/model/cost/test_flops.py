@@ -9,10 +9,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, BertConfig
 
-from model.cost.flops import flops_model
+from model.cost.flops import fastbert_flops, flops_model
 from model.engine.execution import Backend
 from model.errors import CheckpointError
 from model.exits.policy import ExitPolicy
+from model.network.branch_design import BranchDesign
+from model.network.branches.paper import PaperBranch
 
 MILLION = 1e6
 
@@ -28,8 +30,9 @@ def base():
 def test_bert_base_costs_what_the_paper_says(base):
     assert base.paper_full_depth() == 21_785_247_744
     assert base.paper_layer() / MILLION == pytest.approx(1811.94, abs=0.005)
-    assert base.paper_branch() / MILLION == pytest.approx(41.98, abs=0.005)
-    assert (base.paper_layer() + base.paper_branch()) / MILLION == pytest.approx(1853.92, abs=0.005)
+    branch = base.paper_branch.per_token * 128 + base.paper_branch.per_text
+    assert branch / MILLION == pytest.approx(41.98, abs=0.005)
+    assert (base.paper_layer() + branch) / MILLION == pytest.approx(1853.92, abs=0.005)
 
 
 def test_leaving_at_the_first_layer_is_the_papers_ceiling(base):
@@ -57,7 +60,7 @@ def tiny():
         intermediate_size=10,
         num_labels=4,
     )
-    return flops_model(config, branch_size=8, branch_heads=2)
+    return flops_model(config, PaperBranch(hidden_size=6, width=8, num_heads=2, num_labels=4))
 
 
 LAYER = 2 * (4 * 6 * 6 + 2 * 6 * 10)  # a token: four projections, up, down
@@ -96,9 +99,14 @@ def counted(run) -> int:
     return counter.get_total_flops()
 
 
+@pytest.fixture(scope="module", params=BranchDesign)
+def design(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def model(family, make_fastbert):
-    model = make_fastbert(family)
+def model(family, design, make_fastbert):
+    model = make_fastbert(family, branch_design=design)
     model.backbone.set_attn_implementation("eager")
     return model
 
@@ -109,7 +117,7 @@ def test_full_depth_is_what_torch_counts_in_the_hugging_face_model(model, text):
     with torch.no_grad():
         expected = counted(lambda: model.backbone(**inputs))
     num_tokens = np.array([inputs["input_ids"].shape[1]])
-    flops = flops_model(model.config.backbone_config)
+    flops = fastbert_flops(model.config)
     # Hugging Face finishes all tokens of the last layer.
     only_first = replace(flops, first_token_linears=0, first_token_attention=0)
     assert only_first.full_depth(num_tokens).tolist() == [expected]
@@ -122,7 +130,7 @@ def test_full_depth_is_what_torch_counts_in_the_hugging_face_model(model, text):
 )
 def test_exits_are_what_torch_counts_in_the_sweep(model, make_engine, texts, thresholds):
     policy = ExitPolicy(thresholds=thresholds, name="drawn")
-    flops = flops_model(model.config.backbone_config)
+    flops = fastbert_flops(model.config)
     engine = make_engine(model, backend=Backend.TORCH)
     for text in texts[:3]:
         result = model.predict([text], policy=policy, engine=engine)
@@ -134,7 +142,7 @@ def test_exits_are_what_torch_counts_in_the_sweep(model, make_engine, texts, thr
 
 
 def test_every_layer_of_every_family_costs_something(model):
-    flops = flops_model(model.config.backbone_config)
+    flops = fastbert_flops(model.config)
     assert flops.num_layers == model.num_layers == 4
     assert min(flops.layer_linears) > 0
     assert flops.attention_width > 0

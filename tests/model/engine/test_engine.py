@@ -142,7 +142,7 @@ def test_what_does_not_fit_into_memory_is_run_in_halves(model, texts, make_engin
 
     monkeypatch.setattr(engine, "run_layer", scarce)
     found = model.predict(texts, policy=policy, engine=engine)
-    np.testing.assert_allclose(found.logits, expected.logits, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found.logits, expected.logits, rtol=0, atol=2e-5)
     assert found.exit_layer.tolist() == expected.exit_layer.tolist()
     assert engine.memory_budget.tokens < 200
     assert f"micro-batches of {engine.memory_budget.tokens} tokens from here on" in caplog.text

@@ -1,6 +1,9 @@
 import pytest
 from transformers import AutoConfig, BertConfig
 
+from model.network.branch_design import BranchDesign
+from model.network.branches.paper import PaperBranch
+from model.network.branches.registry import make_branch
 from model.network.config import FastBertConfig
 
 
@@ -9,13 +12,29 @@ def config(make_classifier, family):
     return FastBertConfig.from_backbone(make_classifier(family, num_labels=12).config, max_length=33)
 
 
+@pytest.mark.parametrize(("design", "sizes"), [("paper", (128, 2)), ("pooling", (384, 4))])
+def test_every_design_has_sizes_of_its_own(design, sizes):
+    config = FastBertConfig.from_backbone(BertConfig(), max_length=8, branch_design=BranchDesign(design))
+    assert (config.branch_design, config.branch_size, config.branch_heads) == (design, *sizes)
+
+
+def test_a_checkpoint_that_does_not_say_has_the_papers_branches():
+    config = FastBertConfig(backbone_config=BertConfig(num_labels=3))
+    assert isinstance(make_branch(config), PaperBranch)
+
+
+def test_a_design_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="'deep' is not a valid BranchDesign"):
+        make_branch(FastBertConfig(backbone_config=BertConfig(), branch_design="deep"))
+
+
 def test_is_read_as_it_was_written(config, tmp_path):
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(loaded, FastBertConfig)
     assert type(loaded.backbone_config) is type(config.backbone_config)
     assert loaded.max_length == 33
-    assert (loaded.branch_size, loaded.branch_heads) == (128, 2)
+    assert (loaded.branch_design, loaded.branch_size, loaded.branch_heads) == ("pooling", 384, 4)
     assert loaded.backbone_config.hidden_size == 32
     assert loaded.backbone_config.num_hidden_layers == 4
 

@@ -1,6 +1,5 @@
 """As a Python user trains branches: a model in memory, texts in memory, no files."""
 
-import math
 from copy import deepcopy
 from dataclasses import replace
 
@@ -12,10 +11,13 @@ from model.engine.execution import Precision, resolve_execution
 from model.errors import InputError, ParameterError, TrainingError
 from model.exits.teacher import Teacher
 from model.tokens.tokenization import tokenize
-from model.training.branches import DistillationConfig, backbone_engine, train_branches
-from model.training.loop import TrainingConfig
+from model.training import branch_learners
+from model.training.branch_learners import MIN_FALL, NUM_ROUNDS
+from model.training.branches import backbone_engine, train_branches
+from model.training.distillation_config import DistillationConfig, KlDirection, max_epochs
+from model.training.distillation_result import Advice
 from model.training.resume import TrainingState
-from model.training.self_distillation import KlDirection, branch_qualities
+from model.training.self_distillation import branch_qualities
 from model.training.soft_labelled_texts import SoftLabelledTexts
 
 FP32 = resolve_execution(Precision.FP32, device="cpu")
@@ -23,11 +25,14 @@ EPOCHS = 3
 STEPS_PER_EPOCH = 3  # 18 texts, seven at a time
 
 
-def config(*, kl_direction=KlDirection.TEACHER_STUDENT, hard_label_weight=0.0, **training):
-    options = {"epochs": EPOCHS, "learning_rate": 3e-3, "batch_size": 7, **training}
-    return DistillationConfig(
-        training=TrainingConfig(**options), kl_direction=kl_direction, hard_label_weight=hard_label_weight
-    )
+def config(**options):
+    return DistillationConfig(**{"epochs": EPOCHS, "learning_rate": 3e-3, "batch_size": 7, **options})
+
+
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch):
+    """Judge after every epoch, few as its steps are."""
+    monkeypatch.setattr(branch_learners, "_SHORTEST_ROUND", STEPS_PER_EPOCH)
 
 
 @pytest.fixture
@@ -53,14 +58,84 @@ def assert_equal(weights, expected):
 
 
 def test_the_branches_learn(model, labels):
-    epochs = train_branches(model, labels, config(epochs=20), held_out=labels)
-    assert [epoch.epoch for epoch in epochs] == list(range(1, 21))
-    first, last = epochs[0].branches, epochs[-1].branches
+    result = train_branches(model, labels, config(epochs=60), held_out=labels)
+    assert [(each.step, each.epochs) for each in result.rounds] == [(3 * n, n) for n in range(1, 61)]
+    first, last = result.rounds[0].branches, result.branches
     assert [branch.layer for branch in last] == [1, 2, 3]
     for before, after in zip(first, last, strict=True):
         assert after.kl < 0.5 * before.kl
         assert after.agreement >= before.agreement
     assert np.mean([b.agreement for b in last]) > np.mean([b.agreement for b in first])
+
+
+# -- how long -----------------------------------------------------------------------------------------
+
+
+def test_the_best_of_all_rounds_is_kept(model, labels):
+    # So high a rate that branches get worse again.
+    result = train_branches(model, labels, config(epochs=40, learning_rate=0.1), held_out=labels)
+    for index, ended in enumerate(result.branches):
+        kls = [each.branches[index].kl for each in result.rounds]
+        assert ended.kl == min(kls)
+    assert any(each.branches[0].kl > 1.01 * result.branches[0].kl for each in result.rounds)
+
+
+def test_what_is_kept_is_what_the_model_answers(model, labels, make_engine):
+    result = train_branches(
+        model, labels, config(epochs=20), engine=backbone_engine(model, FP32), held_out=labels
+    )
+    tokenized = tokenize(model.tokenizer, labels.texts, max_length=model.config.max_length)
+    found = branch_qualities(make_engine(model), tokenized, labels.logits)
+    assert [q.kl for q in found] == pytest.approx([b.kl for b in result.branches], rel=1e-4)
+    assert [q.agreement for q in found] == [b.agreement for b in result.branches]
+    # Here they are judged by what they learn from.
+    assert [b.train_kl for b in result.branches] == pytest.approx([b.kl for b in result.branches], rel=1e-4)
+
+
+def test_training_ends_when_every_branch_has_converged(model, labels):
+    result = train_branches(model, labels, config(epochs=None), held_out=labels)
+    assert NUM_ROUNDS < len(result.rounds) < max_epochs(STEPS_PER_EPOCH)
+    assert result.epochs == len(result.rounds)
+    for index, ended in enumerate(result.branches):
+        kls = np.array([each.branches[index].kl for each in result.rounds])
+        falls = 1 - kls[NUM_ROUNDS:] / kls[:-NUM_ROUNDS]
+        assert ended.has_converged
+        assert ended.advice is Advice.NOTHING
+        # From the round on in which it fell no more, it rests.
+        (resting,) = np.flatnonzero(falls < MIN_FALL)[:1]
+        assert (kls[NUM_ROUNDS + resting :] == kls[NUM_ROUNDS + resting]).all()
+        assert (falls[:resting] >= MIN_FALL).all()
+        assert ended.fall == pytest.approx(falls[resting])
+
+
+def test_more_epochs_are_advised_where_the_branches_still_get_better(model, labels):
+    result = train_branches(model, labels, config(epochs=5), held_out=labels)
+    assert {(b.advice, b.has_converged) for b in result.branches} == {(Advice.MORE_EPOCHS, False)}
+    assert all(b.fall > MIN_FALL for b in result.branches)
+
+
+def test_before_there_were_enough_rounds_nothing_is_said_of_the_fall(model, labels):
+    result = train_branches(model, labels, config(epochs=2), held_out=labels)
+    assert {(b.fall, b.has_converged) for b in result.branches} == {(None, False)}
+
+
+def test_more_text_is_advised_where_it_is_learnt_by_heart(model, labels):
+    seen, unseen = labels.take(range(6)), labels.take(range(6, 18))
+    result = train_branches(model, seen, config(epochs=None), held_out=unseen)
+    assert Advice.MORE_TEXT in {branch.advice for branch in result.branches}
+    for branch in result.branches:
+        assert (branch.advice is Advice.MORE_TEXT) == (branch.kl > 1.5 * branch.train_kl)
+
+
+def test_without_held_out_texts_the_branches_are_the_averages_of_some_epochs(model, labels):
+    fresh = weights_of(model)
+    result = train_branches(model, labels, config(epochs=None))
+    assert (result.rounds, result.branches) == ([], ())
+    assert 1 < result.epochs < max_epochs(STEPS_PER_EPOCH)
+    assert any(not torch.equal(value, fresh[name]) for name, value in model.state_dict().items())
+
+
+# -- what is trained, and what is not -----------------------------------------------------------------
 
 
 def test_a_model_that_was_trained_is_another(model, labels):
@@ -97,9 +172,7 @@ def test_the_backbone_stays_to_the_bit_and_every_branch_is_trained(model, labels
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     train_branches(model, labels, config())
     for name, value in model.state_dict().items():
-        # A key's bias changes no answer, so nothing moves it.
-        stays = name.startswith("backbone.") or name.endswith("key.bias")
-        assert torch.equal(value, before[name]) == stays, name
+        assert torch.equal(value, before[name]) == name.startswith("backbone."), name
     assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == flags
     assert not model.training
 
@@ -114,37 +187,26 @@ def test_a_backbone_of_another_number_format_leaves_the_model_in_float32(model, 
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before if "backbone" in name)
 
 
-def test_qualities_are_those_of_the_trained_model_on_the_held_out_texts(model, labels):
-    held_out = labels.take([0, 3, 4, 9])
-    epochs = train_branches(
-        model, labels, config(epochs=1), engine=backbone_engine(model, FP32), held_out=held_out
-    )
-    tokenized = tokenize(model.tokenizer, held_out.texts, max_length=model.config.max_length)
-    (epoch,) = epochs
-    assert epoch.branches == branch_qualities(deepcopy(model).engine(FP32), tokenized, held_out.logits)
-
-
-def test_every_step_and_every_epoch_is_told(model, labels):
+def test_every_step_and_every_round_is_told(model, labels):
     told = []
-    epochs = train_branches(
+    result = train_branches(
         model,
         labels,
         config(),
         held_out=labels,
         on_step=lambda report: told.append(report.step),
-        on_epoch=lambda epoch: told.append(epoch),
+        on_round=told.append,
     )
     expected = []
-    for epoch in epochs:
-        last = epoch.epoch * STEPS_PER_EPOCH
-        expected += [*range(last - STEPS_PER_EPOCH + 1, last + 1), epoch]
+    for each in result.rounds:
+        expected += [*range(each.step - STEPS_PER_EPOCH + 1, each.step + 1), each]
     assert told == expected
-    assert len(epochs) == EPOCHS
+    assert len(result.rounds) == EPOCHS
 
 
 def test_nothing_is_judged_where_nothing_is_held_out(model, labels):
     told = []
-    assert train_branches(model, labels, config(), on_epoch=told.append) == told == []
+    assert train_branches(model, labels, config(), on_round=told.append).rounds == told == []
 
 
 @pytest.mark.parametrize(
@@ -165,10 +227,10 @@ def test_another_models_answers_are_learnt(model, labels, texts, make_classifier
     teacher = Teacher.of(make_classifier("bert", num_layers=5, seed=3), model.tokenizer, FP32)
     others = SoftLabelledTexts.from_teacher(teacher, texts, max_length=model.config.max_length)
     assert (others.logits.argmax(1) != labels.logits.argmax(1)).any()
-    epochs = train_branches(model, others, config(epochs=20), held_out=others)
+    result = train_branches(model, others, config(epochs=60), held_out=others)
     assert all(
         after.kl < 0.5 * before.kl
-        for before, after in zip(epochs[0].branches, epochs[-1].branches, strict=True)
+        for before, after in zip(result.rounds[0].branches, result.branches, strict=True)
     )
 
 
@@ -218,7 +280,7 @@ class KilledError(Exception):
 def test_a_resumed_run_ends_as_one_that_was_not_killed(model, labels, tmp_path, kill_after):
     whole, killed = deepcopy(model), deepcopy(model)
     state = TrainingState(path=tmp_path / "state.safetensors", job="a job", save_every=2)
-    epochs = train_branches(whole, labels, config(), held_out=labels)
+    result = train_branches(whole, labels, config(), held_out=labels)
 
     def on_step(report):
         if report.step == kill_after:
@@ -232,34 +294,37 @@ def test_a_resumed_run_ends_as_one_that_was_not_killed(model, labels, tmp_path, 
         model, labels, config(), held_out=labels, state=state, on_step=lambda r: steps.append(r.step)
     )
     assert_equal(model.state_dict(), whole.state_dict())
-    assert resumed == epochs[EPOCHS - len(resumed) :]
-    assert len(resumed) == EPOCHS - (steps[0] - 1) // STEPS_PER_EPOCH
+    assert resumed.branches == result.branches
+    assert resumed.epochs == result.epochs
+    assert resumed.rounds == result.rounds[EPOCHS - len(resumed.rounds) :]
+    assert len(resumed.rounds) == EPOCHS - (steps[0] - 1) // STEPS_PER_EPOCH
     assert steps == list(range(steps[0], EPOCHS * STEPS_PER_EPOCH + 1))
     assert steps[0] > kill_after - 3
+
+
+def test_a_run_that_is_killed_after_a_branch_has_converged_ends_as_one_that_was_not(model, labels, tmp_path):
+    whole, killed = deepcopy(model), deepcopy(model)
+    state = TrainingState(path=tmp_path / "state.safetensors", job="a job", save_every=2)
+    result = train_branches(whole, labels, config(epochs=None), held_out=labels)
+    kill_after = int(result.rounds[-1].step) - 1
+
+    def on_step(report):
+        if report.step == kill_after:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train_branches(killed, labels, config(epochs=None), held_out=labels, state=state, on_step=on_step)
+    resumed = train_branches(model, labels, config(epochs=None), held_out=labels, state=state)
+    assert_equal(model.state_dict(), whole.state_dict())
+    assert resumed.branches == result.branches
 
 
 def test_a_finished_run_is_not_trained_again(model, labels, tmp_path):
     state = TrainingState(path=tmp_path / "state.safetensors", job="a job")
     fresh = deepcopy(model)
     train_branches(model, labels, config(), state=state)
-    assert train_branches(fresh, labels, config(), held_out=labels, state=state) == []
+    assert train_branches(fresh, labels, config(), held_out=labels, state=state).rounds == []
     assert_equal(fresh.state_dict(), model.state_dict())
-
-
-# -- configuration ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
-def test_a_weight_that_is_none_is_refused(weight):
-    with pytest.raises(ParameterError, match=f"`hard_label_weight` {weight} is not 0 or above"):
-        config(hard_label_weight=weight)
-
-
-def test_a_direction_that_is_none_is_refused():
-    with pytest.raises(
-        ParameterError, match="`kl_direction` 'both' is not one of teacher-student, student-teacher"
-    ):
-        config(kl_direction="both")
 
 
 @pytest.mark.parametrize("direction", KlDirection)

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,24 @@ def test_nothing_is_made_of_what_is_of_another_type(path: Path, change: dict[str
     write_typed(str(path), PLAIN)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     assert refusal(path, Plain) == f"{str(path)!r} is damaged: {reason}; make it again"
+
+
+class Colour(StrEnum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painted:
+    colour: Colour
+
+
+def test_a_choice_is_read_as_itself(path: Path):
+    write_typed(str(path), Painted(colour=Colour.BLUE))
+    assert read_typed(str(path), Painted, cure="none").colour is Colour.BLUE
+    path.write_text(path.read_text().replace("blue", "green"))
+    with pytest.raises(ArtifactError, match="'colour' is 'green', not one of red, blue; none"):
+        read_typed(str(path), Painted, cure="none")
 
 
 def test_a_whole_number_may_stand_for_a_float(path: Path):

@@ -64,7 +64,7 @@ def test_an_error_of_no_known_kind_is_a_users_mistake_all_the_same(layout: Outpu
     write_worker_error(layout, NAMES[0], InputError("x"))
     write_json(
         layout.worker_error(NAMES[0]),
-        {"kind": kind, "message": "of another version", "schema_version": 2},
+        {"kind": kind, "message": "of another version", "schema_version": 3},
     )
     with pytest.raises(FastBertJobsError, match="of another version"):
         raise_worker_error(layout)

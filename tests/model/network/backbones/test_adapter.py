@@ -72,7 +72,7 @@ def test_early_exits_are_those_of_plain_code(
     for layer in range(1, model.num_layers):
         policy = ExitPolicy.from_exit_layer(layer, num_layers=model.num_layers)
         result = model.predict(texts, policy=policy, engine=engine)
-        np.testing.assert_allclose(result.logits, exits[:, layer - 1], rtol=1e-5, atol=2e-5)
+        np.testing.assert_allclose(result.logits, exits[:, layer - 1], rtol=1e-5, atol=5e-5)
         np.testing.assert_allclose(result.uncertainty, uncertainty[:, layer - 1], rtol=0, atol=1e-4)
 
 

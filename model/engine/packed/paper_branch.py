@@ -1,27 +1,22 @@
-"""A branch over packed texts, its linear layers folded into as few as there can be."""
-
-from collections.abc import Iterable
+"""The paper's branch over packed texts, its linear layers folded into as few as there can be."""
 
 import torch
 from torch import Tensor, nn
 
-from model.engine.execution import Execution
-from model.engine.frozen_copy import frozen_copy
 from model.engine.fused_linear import LinearType
-from model.engine.packed.layers import linear_of
-from model.network.branch import BranchClassifier
+from model.network.branches.paper import PaperBranch
 from model.tokens.packing import MicroBatch
 
 
-class PackedBranch:
-    """A `BranchClassifier` made ready: the same answers from five products.
+class PackedPaperBranch:
+    """A `PaperBranch` made ready: the same answers from five products.
 
     Between query and key layer, and between value layer and attention output, stands nothing that is not
     linear: each pair is one matrix per head.
     """
 
     @torch.no_grad()
-    def __init__(self, branch: BranchClassifier, linear: LinearType) -> None:
+    def __init__(self, branch: PaperBranch, linear: LinearType) -> None:
         """Fold and make ready what `branch` consists of, on its device and in its dtype."""
         heads, width = branch.num_heads, branch.query.in_features
         # In float64, so that folding rounds once and equal branches are equal to the bit.
@@ -47,7 +42,7 @@ class PackedBranch:
         self._classifier = linear(branch.classifier.weight, branch.classifier.bias)
 
     def attend(self, states: Tensor, batch: MicroBatch) -> Tensor:
-        """Return what every head sees of its text, (rows, heads * width); see `BranchClassifier.attend`.
+        """Return what every head sees of its text, (rows, heads * width); see `PaperBranch.attend`.
 
         Args:
             states: (tokens or more, hidden_size) of the micro-batch, contiguous.
@@ -58,24 +53,9 @@ class PackedBranch:
         query = self._project_query(first).view(len(first), self._heads, -1)
         # In float32: for products as small as these a format of 16 bits pays on no device.
         padded = batch.pad(narrow.float())
-        context = BranchClassifier.attend(query.float(), padded, batch.attention_mask(narrow.device))
+        context = PaperBranch.attend(query.float(), padded, batch.attention_mask(narrow.device))
         return context.flatten(1).to(states.dtype)
 
     def classify(self, context: Tensor) -> Tensor:
         """Return (rows, num_labels) float32 logits from what `attend` returned."""
         return self._classifier(self._dense(self._attention_output(context))).float()
-
-
-def pack_branches(branches: Iterable[nn.Module], execution: Execution) -> list[PackedBranch]:
-    """Return branches made ready for what `execution` says; the caller's stay as they are.
-
-    Args:
-        branches: `BranchClassifier`s, on any device and in any dtype.
-        execution: what to run on.
-    """
-    packed = []
-    for branch in branches:
-        assert isinstance(branch, BranchClassifier)
-        frozen = frozen_copy(branch, device=execution.device, dtype=execution.dtype)
-        packed.append(PackedBranch(frozen, linear_of(execution.backend)))
-    return packed

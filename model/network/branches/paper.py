@@ -1,10 +1,12 @@
-"""The student classifier after a layer."""
+"""The branch of Liu et al. 2020, as in the authors' code."""
 
 import torch
 from torch import Tensor, nn
 
+from model.network.branches.branch import Branch, BranchFlops
 
-class BranchClassifier(nn.Module):
+
+class PaperBranch(Branch):
     """Narrow, attend once, and classify the first token.
 
     Linear H -> width, tanh, self-attention over the text, first token, Linear, tanh, Linear -> N, as in the
@@ -36,15 +38,7 @@ class BranchClassifier(nn.Module):
         self.classifier = nn.Linear(width, num_labels)
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Classify each text from the hidden states of one layer.
-
-        Args:
-            hidden: (batch, length, hidden_size).
-            attention_mask: (batch, length) bool, True at real tokens; None where no text is padded.
-
-        Returns:
-            (batch, num_labels) logits in the dtype of `hidden`.
-        """
+        """Classify each text; see `Branch.forward`."""
         narrow = torch.tanh(self.narrow(hidden))
         return self.classify(self.attend(self.project_query(narrow[:, 0]), narrow, attention_mask))
 
@@ -88,3 +82,25 @@ class BranchClassifier(nn.Module):
     def _by_head(self, layer: nn.Linear) -> Tensor:
         """Return a layer's weights as (heads, size, width)."""
         return layer.weight.view(self.num_heads, -1, layer.in_features)
+
+    @property
+    def flops(self) -> BranchFlops:
+        """What it costs as it is run: key and value layer folded, one query per text."""
+        hidden_size, width, num_labels = self._sizes
+        return BranchFlops(
+            # narrow; then every head's query against the token, and the sum that it enters
+            per_token=2 * width * hidden_size + 4 * self.num_heads * width,
+            # query and key, value and attention output, each a matrix per head; dense; then the labels
+            per_text=2 * width * ((2 * self.num_heads + 1) * width + num_labels),
+        )
+
+    @property
+    def paper_flops(self) -> BranchFlops:
+        """Narrowing, self-attention's four projections, one dense layer."""
+        hidden_size, width, _ = self._sizes
+        return BranchFlops(per_token=2 * (hidden_size * width + 4 * width**2), per_text=2 * width**2)
+
+    @property
+    def _sizes(self) -> tuple[int, int, int]:
+        """Hidden size, width and labels."""
+        return self.narrow.in_features, self.narrow.out_features, self.classifier.out_features

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.network.branch import BranchClassifier
+from model.network.branches.paper import PaperBranch
 
 HIDDEN, WIDTH, LABELS = 20, 12, 3
 
@@ -10,9 +10,7 @@ HIDDEN, WIDTH, LABELS = 20, 12, 3
 @pytest.fixture(params=[1, 2, 4], ids="{} heads".format)
 def branch(request):
     torch.manual_seed(0)
-    return BranchClassifier(
-        hidden_size=HIDDEN, width=WIDTH, num_heads=request.param, num_labels=LABELS
-    ).eval()
+    return PaperBranch(hidden_size=HIDDEN, width=WIDTH, num_heads=request.param, num_labels=LABELS).eval()
 
 
 @pytest.fixture
@@ -25,9 +23,7 @@ def attention_mask():
     return torch.arange(9) < torch.tensor([9, 7, 4, 2, 1])[:, None]
 
 
-def textbook(
-    branch: BranchClassifier, hidden: torch.Tensor, attention_mask: torch.Tensor | None
-) -> torch.Tensor:
+def textbook(branch: PaperBranch, hidden: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
     """torch's own attention, all queries, then the first token."""
     attention = nn.MultiheadAttention(WIDTH, branch.num_heads, batch_first=True)
     attention.load_state_dict(
@@ -75,13 +71,13 @@ def test_a_text_alone_has_the_logits_that_it_has_in_a_batch(branch, hidden, atte
 
 
 def test_number_of_parameters_is_the_authors():
-    branch = BranchClassifier(hidden_size=768, width=128, num_heads=2, num_labels=2)
+    branch = PaperBranch(hidden_size=768, width=128, num_heads=2, num_labels=2)
     assert sum(parameter.numel() for parameter in branch.parameters()) == 181_250
 
 
 def test_width_must_be_a_multiple_of_the_heads():
     with pytest.raises(ValueError, match="width 10 is no multiple of its 3 heads"):
-        BranchClassifier(hidden_size=8, width=10, num_heads=3, num_labels=2)
+        PaperBranch(hidden_size=8, width=10, num_heads=3, num_labels=2)
 
 
 def test_logits_have_the_dtype_of_the_states(branch, hidden):

@@ -1,0 +1,111 @@
+"""What a distillation was, and how its branches did: `metrics.json` beside a FastBERT."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from model.engine.execution import Backend, Precision
+from model.network.branch_design import BranchDesign
+from model.training.distillation_config import KlDirection
+from model.training.distillation_result import Advice, RoundQualities, TrainedBranch
+from model.version import NUMERICS_VERSION
+from pipeline.contract.typed_json import as_plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationJob:
+    """All that the branches' weights depend on.
+
+    Attributes:
+        labels: fingerprints of the soft labels.
+        backbone: hash of the backbone's checkpoint.
+        epochs: passes over the soft labels; None until every branch has converged.
+        learning_rate: highest learning rate.
+        batch_size: texts per step.
+        branch: how branches read the states.
+        seed: of the branches' first weights and of the order.
+        kl_direction: which way the divergence from the teacher is taken.
+        hard_label_weight: weight of the cross-entropy with the teacher's answers.
+        precision: number format of the frozen backbone.
+        backend: whose operators run it.
+        numerics_version: of what computes.
+    """
+
+    labels: tuple[str, ...]
+    backbone: str
+    epochs: int | None
+    learning_rate: float
+    batch_size: int
+    branch: BranchDesign
+    seed: int
+    kl_direction: KlDirection
+    hard_label_weight: float
+    precision: Precision
+    backend: Backend
+    numerics_version: int = NUMERICS_VERSION
+
+    @property
+    def as_text(self) -> str:
+        """The job as the training state keeps it: equal jobs are equal text."""
+        return json.dumps(as_plain(self), sort_keys=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillMetrics:
+    """What was asked for and how every branch did, round by round; `metrics.json` holds it.
+
+    Attributes:
+        config: what was asked for.
+        num_train_rows: rows per epoch.
+        num_held_out_rows: rows that the branches are judged by.
+        rounds: every branch's quality after each round; empty where nothing is held out.
+        epochs: passes over the rows; 0 while training.
+        branches: how each branch ended; empty while training, and where nothing is held out.
+    """
+
+    config: DistillationJob
+    num_train_rows: int
+    num_held_out_rows: int
+    rounds: tuple[RoundQualities, ...] = ()
+    epochs: float = 0.0
+    branches: tuple[TrainedBranch, ...] = ()
+
+    def with_round(self, qualities: RoundQualities) -> "DistillMetrics":
+        """Return these with a round, in place of an earlier run's that was not saved."""
+        before = tuple(each for each in self.rounds if each.step < qualities.step)
+        return replace(self, rounds=(*before, qualities))
+
+    def describe(self) -> str:
+        """Return how far the branches have come, and what would help, in a line; empty if it is not known."""
+        if not self.branches:
+            return ""
+        by_advice = {
+            advice: [branch for branch in self.branches if branch.advice is advice] for advice in Advice
+        }
+        parts = []
+        if falling := by_advice[Advice.MORE_EPOCHS]:
+            parts.append(f"{_name(falling)} still got better when training ended: more epochs would help")
+        if overfitted := by_advice[Advice.MORE_TEXT]:
+            ratio = max(branch.kl / branch.train_kl for branch in overfitted)
+            parts.append(
+                f"{_name(overfitted)} converged, up to {ratio:.1f} times as far from the teacher on new text "
+                "as on their own: more text would help"
+            )
+        if done := by_advice[Advice.NOTHING]:
+            parts.append(f"{_name(done)} converged, and neither more epochs nor more text would help much")
+        return "; ".join(parts)
+
+
+def _name(branches: Sequence[TrainedBranch]) -> str:
+    """Return which branches these are.
+
+    The layers are joined to ranges where they are neighbours.
+    """
+    runs: list[list[int]] = []
+    for branch in branches:
+        if runs and runs[-1][-1] == branch.layer - 1:
+            runs[-1].append(branch.layer)
+        else:
+            runs.append([branch.layer])
+    names = [f"{run[0]}" if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    return f"{'branch' if len(branches) == 1 else 'branches'} {', '.join(names)}"

@@ -1,0 +1,1 @@
+"""The student classifiers after the layers: one design a file."""
