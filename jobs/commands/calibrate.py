@@ -8,12 +8,14 @@ import pyarrow as pa
 
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.driver.compatibility import check_labels_match_model
+from jobs.driver.distill_metrics import describe_training
 from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
 from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE, resolve_checkpoint
 from model.checks import MIN_CALIBRATION_ROWS
 from model.engine.execution import Execution, Precision, resolve_execution
 from model.errors import CheckpointError, InputError, ParameterError
 from model.fastbert import FastBertForSequenceClassification
+from model.guarantee.binomial import rows_needed
 from model.guarantee.calibrate import calibrate
 from model.guarantee.exit_calibration import ExitCalibration
 from pipeline.contract import schema
@@ -23,6 +25,9 @@ from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.calibration_texts import calibration_texts
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.training_hashes import TRAINING_HASHES_FILE, overlapping_rows
+
+# Full depth over it: a promise that saves less is hardly worth its branches.
+_LITTLE_SAVED = 1.1
 
 
 def run(config: CalibrateConfig) -> Calibration:
@@ -63,6 +68,8 @@ def run(config: CalibrateConfig) -> Calibration:
     output = config.output or str(directory)
     calibration.save(output)
     _show(calibration.report)
+    if limits := describe_limits(calibration.report, describe_training(directory)):
+        stdout_console().print(limits, markup=False, soft_wrap=True)
     _say_what_is_next(config, output)
     return calibration
 
@@ -159,6 +166,27 @@ def _show(report: CalibrationReport) -> None:
     console.print(table(title, columns, targets))
     speeds = [(f"{asked:g}x", f"{found:.2f}x") for asked, found in report.speed_curve]
     console.print(table("--target-speedup", ("asked", "on test rows"), speeds))
+
+
+def describe_limits(report: CalibrationReport, training: str) -> str:
+    """Say in a line why some promises save next to nothing, and what would help; empty where all save.
+
+    Args:
+        report: of the calibration.
+        training: how far the branches have come, where that is known.
+    """
+    little = [target for target in report.targets if target.saved_compute < _LITTLE_SAVED]
+    if not little:
+        return ""
+    parts = [f"at most {', '.join(f'{each.max_disagreement:.2%}' for each in little)} saves next to nothing"]
+    strictest = little[0]
+    least = rows_needed(strictest.max_disagreement, report.confidence)
+    if least is not None and least > strictest.num_rows:
+        parts.append(
+            f"{strictest.max_disagreement:.2%} takes {least:,} test rows at the least, and there are "
+            f"{strictest.num_rows:,}: label more, or with a larger --calibration-fraction"
+        )
+    return "; ".join([*parts, training] if training else parts)
 
 
 def _say_what_is_next(config: CalibrateConfig, output: str) -> None:

@@ -27,7 +27,7 @@ class QuickstartConfig:
         test_rows: rows to score.
         corpus_rows: most rows for the teacher to label.
         finetune_epochs: passes over the labelled rows.
-        distill_epochs: passes over the soft labels.
+        distill_epochs: passes over the soft labels, or `auto`.
         num_layers: of the BERT that is trained.
         hidden_size: of the same.
         vocab_size: word pieces.
@@ -42,7 +42,7 @@ class QuickstartConfig:
     test_rows: int = 15_000
     corpus_rows: int = 30_000
     finetune_epochs: int = 3
-    distill_epochs: int = 3
+    distill_epochs: str = "auto"
     num_layers: int = 6
     hidden_size: int = 128
     vocab_size: int = 8192

@@ -3,13 +3,16 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from jobs.driver.atomic_directory import METRICS_FILE
 from model.engine.execution import Backend, Precision
+from model.errors import ArtifactError
 from model.network.branch_design import BranchDesign
 from model.training.distillation_config import KlDirection
 from model.training.distillation_result import Advice, RoundQualities, TrainedBranch
 from model.version import NUMERICS_VERSION
-from pipeline.contract.typed_json import as_plain
+from pipeline.contract.typed_json import as_plain, read_typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +97,18 @@ class DistillMetrics:
         if done := by_advice[Advice.NOTHING]:
             parts.append(f"{_name(done)} converged, and neither more epochs nor more text would help much")
         return "; ".join(parts)
+
+
+def describe_training(directory: Path) -> str:
+    """Return how far a FastBERT's branches have come, as `distill` left it; empty where it did not."""
+    path = directory / METRICS_FILE
+    if not path.is_file():
+        return ""
+    try:
+        return read_typed(str(path), DistillMetrics, cure="`fastbert-jobs distill` writes it").describe()
+    except ArtifactError as error:
+        # It is told of, and nothing depends on it.
+        return str(error)
 
 
 def _name(branches: Sequence[TrainedBranch]) -> str:

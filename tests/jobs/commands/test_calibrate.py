@@ -13,12 +13,14 @@ import pytest
 import torch
 from scipy.stats import binom
 
+from jobs.commands.calibrate import describe_limits
 from jobs.commands.calibrate import run as run_calibrate
 from jobs.commands.distill import run as run_distill
 from jobs.commands.label_teacher import run as run_label_teacher
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.configs.distill import DistillConfig
 from jobs.configs.label_teacher import LabelTeacherConfig
+from jobs.driver.distill_metrics import describe_training
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.cost.latency import RunCost
 from model.engine.execution import Precision, resolve_execution
@@ -28,6 +30,7 @@ from model.fastbert import FastBertForSequenceClassification
 from model.network.uncertainty import normalised_entropy
 from model.tokens.tokenization import tokenize
 from pipeline.results.calibration import Calibration
+from pipeline.results.calibration_report import CalibrationReport
 from pipeline.sampling.hash_sampling import text_hashes
 from pipeline.sampling.training_hashes import TRAINING_HASHES_FILE
 from tests.job_fixtures import (
@@ -41,6 +44,7 @@ from tests.job_fixtures import (
     write_classifier,
     write_tsv,
 )
+from tests.model.exit_populations import exit_calibration
 
 # Distinct texts in any order: what is true of some is true of the others.
 _POOL = sorted(set(make_texts(12_000, seed=3)), key=lambda text: text_hashes([text[::-1]]))
@@ -535,3 +539,65 @@ def test_a_temperature_is_for_the_uncertainty_alone(calibrated: Path):
         warm.uncertainty, normalised_entropy(torch.from_numpy(plain.logits / 2.5)), atol=1e-6
     )
     assert set(warm.predictions) <= set(LABELS)
+
+
+# -- what limits a promise -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def report() -> CalibrationReport:
+    return CalibrationReport.of(exit_calibration(num_rows=1000), fingerprint="f", confidence=0.95)
+
+
+def with_saved_compute(report: CalibrationReport, *saved: float) -> CalibrationReport:
+    targets = (
+        replace(target, saved_compute=value) for target, value in zip(report.targets, saved, strict=True)
+    )
+    return replace(report, targets=tuple(targets))
+
+
+def test_nothing_is_said_where_every_promise_saves(report: CalibrationReport):
+    assert describe_limits(with_saved_compute(report, 2, 2, 2, 2, 2, 2), "more text would help") == ""
+
+
+def test_a_promise_that_saves_nothing_is_named_with_what_would_help(report: CalibrationReport):
+    line = describe_limits(with_saved_compute(report, 1.0, 1.05, 2, 2, 2, 2), "more text would help")
+    assert line == (
+        "at most 0.10%, 0.25% saves next to nothing; 0.10% takes 2,995 test rows at the least, and there are "
+        "500: label more, or with a larger --calibration-fraction; more text would help"
+    )
+
+
+def test_rows_are_not_asked_for_where_there_are_enough(report: CalibrationReport):
+    targets = tuple(replace(target, num_rows=3000) for target in report.targets)
+    line = describe_limits(with_saved_compute(replace(report, targets=targets), 1, 1, 1, 1, 1, 1), "")
+    assert line == "at most 0.10%, 0.25%, 0.50%, 1.00%, 2.00%, 5.00% saves next to nothing"
+
+
+def test_what_distill_left_is_told(distilled: Path, tmp_path: Path):
+    copy = shutil.copytree(distilled, tmp_path / "copy")
+    metrics = (copy / "metrics.json").read_text()
+    assert "would help" in describe_training(copy)
+    (copy / "metrics.json").write_text(metrics.replace('"schema_version": 3', '"schema_version": 2'))
+    assert "is of version 2 of the data contract" in describe_training(copy)
+    (copy / "metrics.json").unlink()
+    assert describe_training(copy) == ""
+
+
+def test_the_command_says_what_limits_a_promise(
+    command: CommandLine, distilled: Path, labels: Path, tmp_path: Path
+):
+    out = command(
+        "calibrate",
+        *FP32,
+        "--model",
+        distilled,
+        "--labels",
+        labels,
+        "--rows",
+        200,
+        "--output",
+        tmp_path / "few",
+    )
+    assert "0.10% takes 2,995 test rows at the least, and there are 100: label more" in out
+    assert describe_training(distilled) in out
