@@ -18,7 +18,7 @@ BENCH_WORK    ?= ../bench-work
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-quickstart: $(VENV)/.installed  ## the main job on real text, about four minutes
+quickstart: $(VENV)/.installed  ## the main job on real text, about five minutes
 	$(BIN)/fastbert-jobs quickstart
 
 test: $(VENV)/.installed-dev lint types  ## everything that CI runs
@@ -38,7 +38,7 @@ format: $(VENV)/.installed-dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-tutorial: $(VENV)/.installed  ## run the quickstart and put its output into docs/tutorial.md, about four minutes
+tutorial: $(VENV)/.installed  ## run the quickstart and put its output into docs/tutorial.md, about five minutes
 	$(BIN)/python -m tools.tutorial
 
 performance: $(VENV)/.installed  ## make the tables of README.md and docs/ from benchmarks/*.parquet

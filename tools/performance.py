@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.early_exit import report as early_exit
+from benchmarks.exits import report as exits
 from benchmarks.guarantee import report as guarantee
 from benchmarks.jobs import report as jobs
 from benchmarks.markdown import percent, table
@@ -44,6 +45,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "guarantee data": guarantee.data,
     "guarantee": guarantee.disagreements,
     "target speedup": guarantee.targets,
+    "exits": exits.designs,
+    "exits environment": exits.environment,
     "speed summary": speed.summary,
     "speed ratios in words": speed.full_depth_ratios,
     "speed environment": speed.environment,

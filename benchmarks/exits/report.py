@@ -1,0 +1,42 @@
+"""The table of what `run.py` measured, from its Parquet file alone."""
+
+from benchmarks.markdown import percent, table, times
+from benchmarks.results import read_results
+
+_SHOWN = (0.005, 0.01, 0.02, 0.05)
+
+
+def designs() -> str:
+    """Return one row for each data set and model: agreement, and the compute that promises save."""
+    rows, found = read_results("exits")
+    cells = []
+    for row in rows.itertuples():
+        at = dict(zip(row.shares, row.saved_compute, strict=True))
+        middle = len(row.agreement) // 2
+        cells.append(
+            (
+                row.dataset,
+                f"{row.labels}",
+                f"{row.train_rows:,}",
+                f"{row.calibration_rows:,}",
+                row.model,
+                *(percent(row.agreement[index], 1) for index in (0, middle, -1)),
+                *(times(at[share]) for share in _SHOWN),
+                f"{sum(row.broken)} of {len(row.broken) * found['redraws']}",
+            )
+        )
+    header = (
+        "data set", "labels", "texts to train on", "to calibrate with", "branches",
+        "agreement of the first", "middle", "last branch",
+        *(f"saved compute at {percent(share, 1)}" for share in _SHOWN), "certificates broken",
+    )  # fmt: skip
+    return table(header, cells)
+
+
+def environment() -> str:
+    """Return a sentence about the machine and the redraws."""
+    _, found = read_results("exits")
+    return (
+        f"{found['cpu']}, {found['threads']} threads, {found['precision']}; {found['redraws']} redraws, "
+        f"medians on fresh rows, {found['confidence']:.0%} confidence."
+    )

@@ -1,0 +1,120 @@
+"""How often branches agree with the teacher, and what they save at a promise, design against design.
+
+    python -m benchmarks.exits.run --dataset "AG News" --labels DIR --model "pooling=DIR" --model "paper=DIR"
+
+--labels is an output of label-teacher with a large --calibration-fraction by a teacher that was fine-tuned on
+other rows, and each --model a FastBERT distilled from it, by this version or an earlier one. All exits are
+run once over the calibration split, which is then parted again and again, at random, into rows to calibrate
+with and fresh rows. The data set's rows in the Parquet file are replaced; `make performance` makes the table.
+"""
+
+import argparse
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from benchmarks.results import RESULTS, machine, write_rows
+from jobs.commands.calibrate import run
+from jobs.configs.calibrate import CalibrateConfig
+from model.guarantee.exit_calibration import ExitCalibration
+from model.guarantee.risk_control import RiskConstraint, certify
+from pipeline.results.soft_labels import SoftLabels
+
+SHARES = (0.002, 0.005, 0.01, 0.02, 0.05)
+CONFIDENCE = 0.95
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--dataset", required=True, help="its name in the table")
+    parser.add_argument("--labels", action="append", required=True, metavar="DIR")
+    parser.add_argument("--model", action="append", required=True, metavar="NAME=DIR")
+    parser.add_argument(
+        "--fresh", type=float, default=1 / 3, help="share of the rows that are fresh in a redraw"
+    )
+    parser.add_argument("--redraws", type=int, default=40)
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--output", type=Path, default=RESULTS / "exits.parquet")
+    args = parser.parse_args()
+    # The branches learnt from the first directory; more of them are for calibration alone.
+    train_rows = SoftLabels.open(args.labels[0]).num_train_rows
+    rows = []
+    for name, _, directory in (given.partition("=") for given in args.model):
+        exits = calibrate(directory, args)
+        rows.append(
+            {
+                "dataset": args.dataset,
+                "model": name,
+                "labels": len(exits.labels),
+                "layers": exits.num_layers,
+                "train_rows": train_rows,
+                "agreement": agreement(exits),
+                **saved_compute(exits, args),
+            }
+        )
+        print(rows[-1], flush=True)
+    environment = {
+        **machine(threads=torch.get_num_threads(), libraries=("torch", "transformers")),
+        "precision": args.precision,
+        "redraws": args.redraws,
+        "confidence": CONFIDENCE,
+    }
+    write_rows(args.output, [*others(args), *rows], environment)
+
+
+def calibrate(model: str, args: argparse.Namespace) -> ExitCalibration:
+    with tempfile.TemporaryDirectory() as home, contextlib.redirect_stdout(io.StringIO()):
+        config = CalibrateConfig(
+            model=model, labels=tuple(args.labels), output=home, rows=10**9, precision=args.precision
+        )
+        return run(config).exits
+
+
+def agreement(exits: ExitCalibration) -> list[float]:
+    """Return the share of all rows with the teacher's answer, branch by branch."""
+    shares: list[float] = (1 - exits.flops_outcomes.disagrees[:, :-1].mean(axis=0)).tolist()
+    return shares
+
+
+def saved_compute(exits: ExitCalibration, args: argparse.Namespace) -> dict[str, object]:
+    """Return medians over the redraws for each of `SHARES`, and how many certificates were broken."""
+    seconds, flops = exits.latency_outcomes, exits.flops_outcomes
+    num_fresh = int(args.fresh * len(exits))
+    half = (len(exits) - num_fresh) // 2
+    found: dict[str, list[float]] = {"saved_compute": [], "disagreement": [], "broken": []}
+    for share in SHARES:
+        constraint = RiskConstraint(max_disagreement=share, confidence=CONFIDENCE)
+        saved, disagreements = [], []
+        for seed in range(args.redraws):
+            order = np.random.default_rng(seed).permutation(len(exits))
+            search, test, fresh = order[:half], order[half : 2 * half], flops.take(order[2 * half :])
+            fastest = certify(seconds.take(search), seconds.take(test), constraint)
+            thresholds = np.zeros(exits.num_layers - 1) if fastest is None else fastest.thresholds
+            saved.append(fresh.saved_compute(thresholds))
+            disagreements.append(float(fresh.disagrees_at(fresh.exit_layers(thresholds)).mean()))
+        found["saved_compute"].append(float(np.median(saved)))
+        found["disagreement"].append(float(np.median(disagreements)))
+        found["broken"].append(sum(each > share for each in disagreements))
+    return {
+        "shares": list(SHARES),
+        "calibration_rows": 2 * half,
+        "fresh_rows": len(exits) - 2 * half,
+        **found,
+    }
+
+
+def others(args: argparse.Namespace) -> list[dict[str, object]]:
+    """Return the rows of other data sets that were measured before."""
+    if not args.output.is_file():
+        return []
+    rows = pq.read_table(args.output).to_pylist()
+    return [row for row in rows if row["dataset"] != args.dataset]
+
+
+if __name__ == "__main__":
+    main()
