@@ -1,7 +1,8 @@
 """The training of a FastBERT's branches around its frozen backbone."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from itertools import islice
 
@@ -97,18 +98,11 @@ def train_branches(
     )
     rounds: list[RoundQualities] = []
     try:
-        while (report := engine.run_on_driver_thread(lambda: next(steps, None))) is not None:
-            learners.count_step()
-            on_step(report)
-            is_last = report.step == report.total_steps
-            if judge and (is_last or report.step % steps_per_round(steps_per_epoch) == 0):
-                qualities = judge(learners.averages)
-                learners.judge([quality.kl for quality in qualities])
-                epochs = report.step / steps_per_epoch
-                rounds.append(RoundQualities(step=report.step, epochs=epochs, branches=qualities))
-                on_round(rounds[-1])
-                if learners.is_resting.all():
-                    break
+        # Where all branches rest before the last step, the steps are closed.
+        with closing(steps):
+            for qualities in _rounds(learners, engine, steps, steps_per_epoch, judge, on_step):
+                rounds.append(qualities)
+                on_round(qualities)
         learners.finish()
         trained = () if judge is None else _trained_branches(model, source, learners, judge, config)
     finally:
@@ -116,6 +110,27 @@ def train_branches(
     return DistillationResult(
         epochs=int(learners.num_steps) / steps_per_epoch, rounds=rounds, branches=trained
     )
+
+
+def _rounds(
+    learners: BranchLearners,
+    engine: Engine,
+    steps: Iterator[StepReport],
+    steps_per_epoch: int,
+    judge: "_Judge | None",
+    on_step: Callable[[StepReport], None],
+) -> Iterator[RoundQualities]:
+    """Take the steps, and yield how the branches do after each round, until they are over or all rest."""
+    num_steps = steps_per_round(steps_per_epoch)
+    while (report := engine.run_on_driver_thread(lambda: next(steps, None))) is not None:
+        learners.count_step()
+        on_step(report)
+        if judge and (report.step == report.total_steps or report.step % num_steps == 0):
+            qualities = judge(learners.averages)
+            learners.judge([quality.kl for quality in qualities])
+            yield RoundQualities(step=report.step, epochs=report.step / steps_per_epoch, branches=qualities)
+            if learners.is_resting.all():
+                return
 
 
 def _training_config(config: DistillationConfig, most_epochs: int) -> TrainingConfig:

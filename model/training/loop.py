@@ -1,7 +1,7 @@
 """The one training loop; fine-tuning and distillation differ in their loss and in what is trainable."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -128,7 +128,7 @@ def training_steps(
     schedule: Schedule = linear_warmup_decay,
     parts: Mapping[str, nn.Module] | None = None,
     state: TrainingState | None = None,
-) -> Iterator[StepReport]:
+) -> Generator[StepReport]:
     """Train what is trainable in `module`, a step whenever the next report is asked for.
 
     It goes on where `state` says an earlier run was killed. Every step has a seed of its own, so that a run

@@ -51,15 +51,12 @@ class SoftLabels:
         layouts = [OutputLayout(name) for name in dict.fromkeys(names)]
         outputs = tuple((layout, read_manifest(layout, LabelManifest)) for layout in layouts)
         _check_alike(outputs)
-        opened = cls(outputs=outputs, num_train_rows=0, held_out_share=0.0)
-        num_rows = opened._count_train_rows()
+        num_rows = sum(manifest.counts.get(schema.TRAIN_SPLIT, 0) for _, manifest in outputs)
         share = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / num_rows) if num_rows else 0.0
-        judged = replace(opened, held_out_share=share)
-        return replace(judged, num_train_rows=judged._count_train_rows())
-
-    def _count_train_rows(self) -> int:
-        batches = self.read_shards(columns=[schema.SPLIT, schema.TEXT_HASH])
-        return sum(int(self._split_masks(batch)[0].sum()) for batch in batches)
+        opened = cls(outputs=outputs, num_train_rows=0, held_out_share=share)
+        batches = opened.read_shards(columns=[schema.SPLIT, schema.TEXT_HASH])
+        num_train_rows = sum(int(opened._split_masks(batch)[0].sum()) for batch in batches)
+        return replace(opened, num_train_rows=num_train_rows)
 
     @property
     def directories(self) -> tuple[str, ...]:
