@@ -1,5 +1,7 @@
 """Checks of parameters that several configurations share. Light: nothing here imports torch."""
 
+import math
+
 from model.errors import ParameterError
 
 MAX_SEED = 2**31 - 1
@@ -17,6 +19,16 @@ def check_at_least(name: str, value: float, least: float) -> None:
     """
     if not value >= least:
         raise ParameterError(f"`{name}` {value} is not at least {least}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Refuse a number that is not above 0, or not finite.
+
+    Raises:
+        ParameterError: naming the parameter and the rule.
+    """
+    if not 0 < value < math.inf:
+        raise ParameterError(f"`{name}` {value} is not above 0")
 
 
 def check_fraction(name: str, value: float) -> None:

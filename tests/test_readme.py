@@ -57,7 +57,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory, teacher: Path, fastbert
         )
     )  # fmt: skip
     copy = shutil.copytree(fastbert, directory / "fastbert")
-    calibrate(CalibrateConfig(model=str(copy), labels=str(directory / "labels")))
+    calibrate(CalibrateConfig(model=str(copy), labels=(str(directory / "labels"),)))
     return copy
 
 

@@ -9,24 +9,17 @@ with and fresh rows. The data set's rows in the Parquet file are replaced; `make
 """
 
 import argparse
-import contextlib
-import io
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from benchmarks.guarantee.run import CONFIDENCE, SHARES, calibrate, resamples
 from benchmarks.results import RESULTS, machine, write_rows
-from jobs.commands.calibrate import run
-from jobs.configs.calibrate import CalibrateConfig
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.risk_control import RiskConstraint, certify
 from pipeline.results.soft_labels import SoftLabels
-
-SHARES = (0.002, 0.005, 0.01, 0.02, 0.05)
-CONFIDENCE = 0.95
 
 
 def main() -> None:
@@ -45,7 +38,7 @@ def main() -> None:
     train_rows = SoftLabels.open(args.labels[0]).num_train_rows
     rows = []
     for name, _, directory in (given.partition("=") for given in args.model):
-        exits = calibrate(directory, args)
+        exits = calibrate(directory, tuple(args.labels), args.precision)
         rows.append(
             {
                 "dataset": args.dataset,
@@ -67,14 +60,6 @@ def main() -> None:
     write_rows(args.output, [*others(args), *rows], environment)
 
 
-def calibrate(model: str, args: argparse.Namespace) -> ExitCalibration:
-    with tempfile.TemporaryDirectory() as home, contextlib.redirect_stdout(io.StringIO()):
-        config = CalibrateConfig(
-            model=model, labels=tuple(args.labels), output=home, rows=10**9, precision=args.precision
-        )
-        return run(config).exits
-
-
 def agreement(exits: ExitCalibration) -> list[float]:
     """Return the share of all rows with the teacher's answer, branch by branch."""
     shares: list[float] = (1 - exits.flops_outcomes.disagrees[:, :-1].mean(axis=0)).tolist()
@@ -84,15 +69,15 @@ def agreement(exits: ExitCalibration) -> list[float]:
 def saved_compute(exits: ExitCalibration, args: argparse.Namespace) -> dict[str, object]:
     """Return medians over the redraws for each of `SHARES`, and how many certificates were broken."""
     seconds, flops = exits.latency_outcomes, exits.flops_outcomes
-    num_fresh = int(args.fresh * len(exits))
-    half = (len(exits) - num_fresh) // 2
+    # An even number: half to search with, half to test.
+    calibration_rows = (len(exits) - int(args.fresh * len(exits))) // 2 * 2
     found: dict[str, list[float]] = {"saved_compute": [], "disagreement": [], "broken": []}
     for share in SHARES:
         constraint = RiskConstraint(max_disagreement=share, confidence=CONFIDENCE)
         saved, disagreements = [], []
-        for seed in range(args.redraws):
-            order = np.random.default_rng(seed).permutation(len(exits))
-            search, test, fresh = order[:half], order[half : 2 * half], flops.take(order[2 * half :])
+        draws = resamples(len(exits), calibration_rows=calibration_rows, redraws=args.redraws)
+        for search, test, fresh_rows in draws:
+            fresh = flops.take(fresh_rows)
             fastest = certify(seconds.take(search), seconds.take(test), constraint)
             thresholds = np.zeros(exits.num_layers - 1) if fastest is None else fastest.thresholds
             saved.append(fresh.saved_compute(thresholds))
@@ -102,8 +87,8 @@ def saved_compute(exits: ExitCalibration, args: argparse.Namespace) -> dict[str,
         found["broken"].append(sum(each > share for each in disagreements))
     return {
         "shares": list(SHARES),
-        "calibration_rows": 2 * half,
-        "fresh_rows": len(exits) - 2 * half,
+        "calibration_rows": calibration_rows,
+        "fresh_rows": len(exits) - calibration_rows,
         **found,
     }
 

@@ -12,7 +12,7 @@ import argparse
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ import torch
 from benchmarks.results import RESULTS, machine, write_rows
 from jobs.commands.calibrate import run
 from jobs.configs.calibrate import CalibrateConfig
+from jobs.configs.options import PrecisionName
 from model.guarantee.binomial import p_value
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the Parquet files")
     args = parser.parse_args()
-    calibration = calibrate(args)
+    calibration = calibrate(str(args.model), (str(args.labels),), args.precision)
     environment = {
         **machine(threads=torch.get_num_threads(), libraries=("torch", "transformers")),
         "texts": args.texts,
@@ -65,24 +66,21 @@ def main() -> None:
     write_rows(args.output / "target_speedup.parquet", targets(calibration, args), environment)
 
 
-def calibrate(args: argparse.Namespace) -> ExitCalibration:
+def calibrate(model: str, labels: tuple[str, ...], precision: PrecisionName) -> ExitCalibration:
+    """Run all exits over the whole calibration split; nothing is left behind."""
     with tempfile.TemporaryDirectory() as home, contextlib.redirect_stdout(io.StringIO()):
-        return run(
-            CalibrateConfig(
-                model=str(args.model), labels=str(args.labels), output=home, rows=10**9,
-                precision=args.precision,
-            )
-        ).exits  # fmt: skip
+        config = CalibrateConfig(model=model, labels=labels, output=home, rows=10**9, precision=precision)
+        return run(config).exits
 
 
-def resamples(rows: int, args: argparse.Namespace) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Search, test and fresh rows of each redraw."""
-    draws = []
-    for seed in range(args.redraws):
+def resamples(
+    rows: int, *, calibration_rows: int, redraws: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield search, test and fresh rows of each redraw."""
+    half = calibration_rows // 2
+    for seed in range(redraws):
         order = np.random.default_rng(seed).permutation(rows)
-        half = args.rows // 2
-        draws.append((order[:half], order[half : args.rows], order[args.rows :]))
-    return draws
+        yield order[:half], order[half:calibration_rows], order[calibration_rows:]
 
 
 def disagreements(calibration: ExitCalibration, args: argparse.Namespace) -> list[dict[str, float]]:
@@ -98,7 +96,7 @@ def disagreements(calibration: ExitCalibration, args: argparse.Namespace) -> lis
             single_thresholds(paper.take(np.append(search, test))),
             single_thresholds(paper.take(fresh)),
         )
-        for search, test, fresh in resamples(len(ours), args)
+        for search, test, fresh in resamples(len(ours), calibration_rows=args.rows, redraws=args.redraws)
     ]
     rows = []
     for share in SHARES:
@@ -186,7 +184,8 @@ def targets(calibration: ExitCalibration, args: argparse.Namespace) -> list[dict
     outcomes = calibration.flops_outcomes
     asked = [target for target in SPEEDUPS if target <= highest_saved_compute(outcomes)]
     measured: dict[float, list[float]] = {target: [] for target in asked}
-    for search, test, fresh in resamples(len(outcomes), args):
+    draws = resamples(len(outcomes), calibration_rows=args.rows, redraws=args.redraws)
+    for search, test, fresh in draws:
         rows = outcomes.take(np.append(search, test))
         for target in asked:
             thresholds = thresholds_for_speedup(target, outcomes.take(search), rows)

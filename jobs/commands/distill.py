@@ -17,7 +17,7 @@ from model.errors import OutputError
 from model.fastbert import FastBertForSequenceClassification
 from model.network.branch_design import BranchDesign
 from model.training.branches import backbone_engine, train_branches
-from model.training.distillation_config import DistillationConfig, KlDirection
+from model.training.distillation_config import KlDirection
 from model.training.distillation_result import RoundQualities
 from model.training.resume import TrainingState
 from pipeline.contract.job import differences
@@ -45,20 +45,19 @@ def run(config: DistillConfig) -> DistillSummary:
     Raises:
         FastBertJobsError: a mistake that the user can cure.
     """
-    distillation = _distillation(config)
-    labels = SoftLabels.open(config.labels)
     working = AtomicOutputDirectory(
         config.output,
         overwrite=config.overwrite,
         resume=config.resume,
-        sources=(config.backbone, *labels.directories),
+        sources=(config.backbone, *config.labels),
     )
+    labels = SoftLabels.open(config.labels)
     labels.check_trainable()
     model = _load(config, labels)
     execution = resolve_execution(Precision(config.precision))
     working.start()
     engine = backbone_engine(model, execution)
-    metrics = _train(config, distillation, model, engine, labels, working)
+    metrics = _train(config, model, engine, labels, working)
     model.save_pretrained(working.partial)
     write_training_hashes(working.partial, labels.train_hashes())
     write_typed(str(working.partial / METRICS_FILE), metrics)
@@ -74,18 +73,6 @@ def run(config: DistillConfig) -> DistillSummary:
         f"fastbert-jobs calibrate --model {config.output} {labels_option}",
     )
     return DistillSummary(output=config.output, metrics=metrics)
-
-
-def _distillation(config: DistillConfig) -> DistillationConfig:
-    """Return how to train the branches."""
-    return DistillationConfig(
-        epochs=config.num_epochs,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        kl_direction=KlDirection(config.kl_direction),
-        hard_label_weight=config.hard_label_weight,
-    )
 
 
 def _load(config: DistillConfig, labels: SoftLabels) -> FastBertForSequenceClassification:
@@ -120,7 +107,6 @@ def _show(
 
 def _train(
     config: DistillConfig,
-    distillation: DistillationConfig,
     model: FastBertForSequenceClassification,
     engine: Engine,
     labels: SoftLabels,
@@ -146,11 +132,11 @@ def _train(
         metrics = metrics.with_round(qualities)
         write_typed(path, metrics)
 
-    with training_progress("distill", is_length_known=config.num_epochs is not None) as on_step:
+    with training_progress("distill", is_length_known=config.distillation.epochs is not None) as on_step:
         result = train_branches(
             model,
             labels,
-            distillation,
+            config.distillation,
             engine=engine,
             held_out=held_out,
             state=state,
@@ -180,7 +166,7 @@ def _describe(config: DistillConfig, labels: SoftLabels, execution: Execution) -
     return DistillationJob(
         labels=labels.fingerprints,
         backbone=checkpoint_hash(resolve_checkpoint(config.backbone)),
-        epochs=config.num_epochs,
+        epochs=config.distillation.epochs,
         learning_rate=config.learning_rate,
         batch_size=config.batch_size,
         branch=BranchDesign(config.branch),

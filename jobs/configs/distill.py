@@ -17,7 +17,7 @@ from jobs.configs.options import (
     SoftLabelDirectories,
 )
 from model.errors import ParameterError
-from model.training.distillation_config import DistillationConfig
+from model.training.distillation_config import DistillationConfig, KlDirection
 
 _AUTO = "auto"
 
@@ -50,19 +50,29 @@ class DistillConfig:
     overwrite: Overwrite = False
 
     def __post_init__(self) -> None:
-        """Check what the training loop does not.
+        """Check what is the command's own, and then how branches are to be trained.
 
         Raises:
             ParameterError: naming the parameter and the rule.
         """
-        if not 0 <= self.hard_label_weight < float("inf"):
-            raise ParameterError(f"`hard_label_weight` {self.hard_label_weight} is not 0 or above")
         if str(self.epochs) != _AUTO and not str(self.epochs).isdecimal():
             raise ParameterError(f"`epochs` {self.epochs} is neither a number of passes nor {_AUTO}")
         if self.resume and self.overwrite:
             raise ParameterError("`resume` and `overwrite` exclude each other")
+        _ = self.distillation
 
     @property
-    def num_epochs(self) -> int | None:
-        """Passes over the rows; None until every branch has converged."""
-        return None if self.epochs == _AUTO else int(self.epochs)
+    def distillation(self) -> DistillationConfig:
+        """How to train the branches.
+
+        Raises:
+            ParameterError: naming the parameter and the rule.
+        """
+        return DistillationConfig(
+            epochs=None if self.epochs == _AUTO else int(self.epochs),
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            kl_direction=KlDirection(self.kl_direction),
+            hard_label_weight=self.hard_label_weight,
+        )

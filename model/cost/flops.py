@@ -19,7 +19,7 @@ from model.exits.policy import ExitPolicy
 from model.network.backbones.registry import adapter_for
 from model.network.branch_design import BRANCH_SIZES, BranchDesign
 from model.network.branches.branch import Branch, BranchFlops
-from model.network.branches.paper import PaperBranch
+from model.network.branches.paper import paper_count
 from model.network.branches.registry import make_branch
 from model.network.config import FastBertConfig
 from model.tokens.packing import Lengths
@@ -69,8 +69,9 @@ class FlopsModel:
 
     def paper_full_depth(self, num_tokens: int = PAPER_LENGTH) -> int:
         """Return the FLOPs of all layers and a teacher of the paper's branch's shape."""
-        teacher = paper_branch(self.hidden_size, self.num_labels).paper_flops
-        return self.num_layers * self.paper_layer(num_tokens) + _of_text(teacher, num_tokens)
+        width, _ = BRANCH_SIZES[BranchDesign.PAPER]
+        teacher = paper_count(self.hidden_size, width)
+        return self.num_layers * self.paper_layer(num_tokens) + teacher.of_text(num_tokens)
 
     def paper_saved_compute(self, mean_exit_layer: float, mean_classifiers: float | None = None) -> float:
         """Return full depth over FastBERT.
@@ -81,7 +82,8 @@ class FlopsModel:
                 paper's rule, one after every layer.
         """
         classifiers = mean_exit_layer if mean_classifiers is None else mean_classifiers
-        run = mean_exit_layer * self.paper_layer() + classifiers * _of_text(self.paper_branch, PAPER_LENGTH)
+        branch = self.paper_branch.of_text(PAPER_LENGTH)
+        run = mean_exit_layer * self.paper_layer() + classifiers * branch
         return self.paper_full_depth() / run
 
     # -- the actual count ----------------------------------------------------------------------------
@@ -117,11 +119,6 @@ class FlopsModel:
         flops[:, -1] += self.head_linears - self._skipped_in_last_layer(num_tokens)
         return flops
 
-    def one_branch(self, num_tokens: Lengths) -> Flops:
-        """Return the FLOPs of one branch, (rows,)."""
-        flops: Flops = self.branch.per_token * num_tokens + self.branch.per_text
-        return flops
-
     def with_exits(self, num_tokens: Lengths, exit_layer: npt.NDArray[np.int16], policy: ExitPolicy) -> Flops:
         """Return the FLOPs of each text up to the layer where it left, branches included, (rows,).
 
@@ -133,7 +130,7 @@ class FlopsModel:
         is_run = np.array([*policy.thresholds, 0.0]) > 0
         branches = np.cumsum(is_run)[exit_layer - 1]
         to_exit = self.to_layers(num_tokens)[np.arange(len(num_tokens)), exit_layer - 1]
-        total: Flops = to_exit + branches * self.one_branch(num_tokens)
+        total: Flops = to_exit + branches * self.branch.of_text(num_tokens)
         return total
 
 
@@ -149,13 +146,13 @@ def flops_model(config: PretrainedConfig, branch: Branch | None = None) -> Flops
 
     >>> from transformers import BertConfig
     >>> base = flops_model(BertConfig())
-    >>> base.paper_layer(), base.paper_branch.per_token * 128 + base.paper_branch.per_text
+    >>> base.paper_layer(), base.paper_branch.of_text(128)
     (1811939328, 41975808)
     >>> base.paper_full_depth()
     21785247744
     """
-    branch = branch or paper_branch(config.hidden_size, config.num_labels)
     with torch.device("meta"):
+        branch = branch or make_branch(FastBertConfig(backbone_config=config, num_labels=config.num_labels))
         model = AutoModelForSequenceClassification.from_config(config)
     backbone = adapter_for(model)
     layers = tuple(_linear_flops(layer) for layer in backbone.layers)
@@ -185,18 +182,6 @@ def fastbert_flops(config: FastBertConfig) -> FlopsModel:
     with torch.device("meta"):
         branch = make_branch(config)
     return flops_model(config.backbone_config, branch)
-
-
-def paper_branch(hidden_size: int, num_labels: int) -> PaperBranch:
-    """Return a branch of the sizes in Liu et al. 2020, Table 1, without weights."""
-    width, num_heads = BRANCH_SIZES[BranchDesign.PAPER]
-    with torch.device("meta"):
-        return PaperBranch(hidden_size=hidden_size, width=width, num_heads=num_heads, num_labels=num_labels)
-
-
-def _of_text(flops: BranchFlops, num_tokens: int) -> int:
-    """Return the FLOPs of a branch on one text."""
-    return flops.per_token * num_tokens + flops.per_text
 
 
 def _linear_flops(module: nn.Module) -> int:

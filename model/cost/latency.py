@@ -70,7 +70,7 @@ def measure_cost(engine: Engine, texts: TokenizedTexts, flops: FlopsModel) -> Ru
         branch_seconds=float(seconds[1]) / (layers * tokens),
         layer_flops=float((layer_flops[:, -2] - flops.embedding_linears * texts.lengths).sum())
         / (layers * tokens),
-        branch_flops=float(flops.one_branch(texts.lengths).sum()) / tokens,
+        branch_flops=float(flops.branch.of_text(texts.lengths).sum()) / tokens,
     )
 
 

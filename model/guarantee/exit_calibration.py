@@ -68,7 +68,7 @@ class ExitCalibration:
             uncertainty=self.uncertainty[:, :-1],
             disagrees=self.logits.argmax(axis=2) != self.teacher_labels[:, None],
             layer_cost=self.flops.to_layers(self.num_tokens).astype(np.float64),
-            branch_cost=self.flops.one_branch(self.num_tokens).astype(np.float64),
+            branch_cost=self.flops.branch.of_text(self.num_tokens).astype(np.float64),
             teacher_labels=self.teacher_labels,
         )
 

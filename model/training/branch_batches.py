@@ -16,6 +16,7 @@ from model.training.soft_labelled_texts import (
     SoftLabelledTexts,
     SoftLabelSource,
     concatenate,
+    mark_last,
     token_windows,
 )
 
@@ -72,8 +73,9 @@ class BranchBatches:
             for labels in batches:
                 yield self._kept.batch(labels)
             return
-        for window, is_whole_epoch in _mark_only(token_windows(batches, self._window_tokens)):
-            if is_whole_epoch:
+        windows = mark_last(token_windows(batches, self._window_tokens))
+        for index, (window, is_last) in enumerate(windows):
+            if index == 0 and is_last:
                 self._kept = _KeptStates(window, self._states)
                 yield from map(self._kept.batch, window)
                 return
@@ -111,19 +113,6 @@ class _KeptStates:
 def _keys(labels: SoftLabelledTexts) -> list[tuple[str, str]]:
     """Return what tells the texts apart."""
     return list(zip(labels.texts, labels.text_pairs or [""] * len(labels), strict=True))
-
-
-def _mark_only(windows: Iterator[list[SoftLabelledTexts]]) -> Iterator[tuple[list[SoftLabelledTexts], bool]]:
-    """Yield each window, and whether it is the only one."""
-    previous = next(windows, None)
-    is_only = True
-    for window in windows:
-        assert previous is not None
-        is_only = False
-        yield previous, False
-        previous = window
-    if previous is not None:
-        yield previous, is_only
 
 
 def tokenize_labelled(model: FastBertForSequenceClassification, labels: SoftLabelledTexts) -> TokenizedTexts:

@@ -27,6 +27,8 @@ from model.training.resume import TrainingState
 from model.training.self_distillation import BranchQuality, branch_gradients, branch_qualities
 from model.training.soft_labelled_texts import SoftLabelledTexts, SoftLabelSource, concatenate
 
+Judge = Callable[[nn.ModuleList], tuple[BranchQuality, ...]]
+
 # Over so many steps the learning rate rises; it then stays, since nobody knows when the last step will be.
 _WARMUP_STEPS = 100
 # Passes where no text is held out to say when a branch has converged: a corpus of some dozen texts.
@@ -82,9 +84,10 @@ def train_branches(
     steps_per_epoch = source.steps_per_epoch(config.batch_size)
     _check(model, steps_per_epoch)
     home = next(model.branches.parameters()).device
+    # Before what is counted beside them, which is asked for at every step and stays with the host.
+    model.branches.to(engine.device)
     learners = BranchLearners(model.branches, rest_when_converged=config.epochs is None)
-    learners.to(engine.device)
-    judge = None if held_out is None else _Judge(model, engine, held_out)
+    judge = None if held_out is None else _judge(model, engine, held_out)
     training = _training_config(config, max_epochs(steps_per_epoch) if judge else _UNJUDGED_EPOCHS)
     steps = training_steps(
         learners,
@@ -104,7 +107,7 @@ def train_branches(
                 rounds.append(qualities)
                 on_round(qualities)
         learners.finish()
-        trained = () if judge is None else _trained_branches(model, source, learners, judge, config)
+        trained = () if judge is None else _trained_branches(model, engine, source, learners, judge, config)
     finally:
         model.branches.to(home)
     return DistillationResult(
@@ -117,7 +120,7 @@ def _rounds(
     engine: Engine,
     steps: Iterator[StepReport],
     steps_per_epoch: int,
-    judge: "_Judge | None",
+    judge: Judge | None,
     on_step: Callable[[StepReport], None],
 ) -> Iterator[RoundQualities]:
     """Take the steps, and yield how the branches do after each round, until they are over or all rest."""
@@ -148,20 +151,10 @@ def _constant_after_warmup(step: int, *, total_steps: int, warmup: float) -> flo
     return min(1.0, (step + 1) / _WARMUP_STEPS)
 
 
-class _Judge:
-    """Compares branches with the teacher on texts."""
-
-    def __init__(
-        self, model: FastBertForSequenceClassification, engine: Engine, labels: SoftLabelledTexts
-    ) -> None:
-        self._engine, self._texts, self._logits = engine, tokenize_labelled(model, labels), labels.logits
-
-    def on(self, model: FastBertForSequenceClassification, labels: SoftLabelledTexts) -> "_Judge":
-        """Return the same of other texts."""
-        return _Judge(model, self._engine, labels)
-
-    def __call__(self, branches: nn.ModuleList) -> tuple[BranchQuality, ...]:
-        return tuple(branch_qualities(self._engine.with_branches(branches), self._texts, self._logits))
+def _judge(model: FastBertForSequenceClassification, engine: Engine, labels: SoftLabelledTexts) -> Judge:
+    """Return what compares branches with the teacher on some texts, which are tokenised once."""
+    texts = tokenize_labelled(model, labels)
+    return lambda branches: tuple(branch_qualities(engine.with_branches(branches), texts, labels.logits))
 
 
 def _check(model: FastBertForSequenceClassification, steps_per_epoch: int) -> None:
@@ -196,15 +189,16 @@ def _backward(
 
 def _trained_branches(
     model: FastBertForSequenceClassification,
+    engine: Engine,
     source: SoftLabelSource,
     learners: BranchLearners,
-    judge: _Judge,
+    judge: Judge,
     config: DistillationConfig,
 ) -> tuple[TrainedBranch, ...]:
     """Return how every branch ended."""
     batches = source.batches(0, batch_size=config.batch_size, seed=config.seed)
     texts = concatenate(list(islice(batches, -(-_ROWS_TO_COMPARE // config.batch_size))))
-    seen, unseen = judge.on(model, texts)(learners.branches), judge(learners.branches)
+    seen, unseen = _judge(model, engine, texts)(learners.branches), judge(learners.branches)
     return tuple(
         TrainedBranch(
             layer=held_out.layer,

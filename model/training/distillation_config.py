@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from model.checks import check_at_least, check_seed
+from model.checks import check_at_least, check_positive, check_seed
 from model.errors import ParameterError
 
 # However slowly the branches still get better; of a small corpus, more than enough for so many steps.
-MAX_EPOCHS = 50
+_MAX_EPOCHS = 50
 _STEPS_OF_SMALL_CORPUS = 2500
 
 
@@ -28,7 +28,7 @@ def max_epochs(steps_per_epoch: int) -> int:
     >>> [max_epochs(steps) for steps in (1, 10, 100, 10_000)]
     [2500, 250, 50, 50]
     """
-    return max(MAX_EPOCHS, -(-_STEPS_OF_SMALL_CORPUS // steps_per_epoch))
+    return max(_MAX_EPOCHS, -(-_STEPS_OF_SMALL_CORPUS // steps_per_epoch))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,7 @@ class DistillationConfig:
         if self.epochs is not None:
             check_at_least("epochs", self.epochs, 1)
         check_at_least("batch_size", self.batch_size, 1)
-        if not 0 < self.learning_rate < math.inf:
-            raise ParameterError(f"`learning_rate` {self.learning_rate} is not above 0")
+        check_positive("learning_rate", self.learning_rate)
         check_seed(self.seed)
         if self.kl_direction not in list(KlDirection):
             raise ParameterError(

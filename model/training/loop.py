@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from model.checks import check_at_least, check_seed
+from model.checks import check_at_least, check_positive, check_seed
 from model.errors import ParameterError, TrainingError
 from model.training.batching import step_seed
 from model.training.resume import TrainingState
@@ -48,8 +48,7 @@ class TrainingConfig:
         """
         check_at_least("epochs", self.epochs, 1)
         check_at_least("batch_size", self.batch_size, 1)
-        if not 0 < self.learning_rate < math.inf:
-            raise ParameterError(f"`learning_rate` {self.learning_rate} is not above 0")
+        check_positive("learning_rate", self.learning_rate)
         if not 0 <= self.warmup <= 1:
             raise ParameterError(f"`warmup` {self.warmup} is not a share of the steps, 0 to 1")
         if not 0 <= self.weight_decay < math.inf:

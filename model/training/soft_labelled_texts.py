@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ from model.errors import InputError
 from model.exits.teacher import Teacher
 from model.tokens.tokenization import tokenize
 from model.training.batching import bucketed_batches, step_seed
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,21 @@ class SoftLabelSource(Protocol):
             batch_size: rows per batch; the last may be smaller.
             seed: of the order; of equal seeds and epochs, equal batches come in equal order.
         """
+
+
+def mark_last(items: Iterable[Item]) -> Iterator[tuple[Item, bool]]:
+    """Yield each item, and whether it is the last.
+
+    >>> list(mark_last("ab"))
+    [('a', False), ('b', True)]
+    """
+    held: list[Item] = []
+    for item in items:
+        if held:
+            yield held.pop(), False
+        held.append(item)
+    if held:
+        yield held.pop(), True
 
 
 def token_windows(batches: Iterable[SoftLabelledTexts], max_tokens: int) -> Iterator[list[SoftLabelledTexts]]:

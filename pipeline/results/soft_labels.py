@@ -12,7 +12,7 @@ import torch
 
 from model.errors import ArtifactError, InputError
 from model.training.batching import bucketed_batches, step_seed
-from model.training.soft_labelled_texts import SoftLabelledTexts, concatenate
+from model.training.soft_labelled_texts import SoftLabelledTexts, concatenate, mark_last
 from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import LabelManifest, read_manifest
@@ -122,7 +122,7 @@ class SoftLabels:
         """
         generator = torch.Generator().manual_seed(step_seed(seed, epoch))
         remainder: SoftLabelledTexts | None = None
-        for buffer, is_last in _mark_last(self._shuffle_buffers(generator)):
+        for buffer, is_last in mark_last(self._shuffle_buffers(generator)):
             rows = buffer if remainder is None else concatenate([remainder, buffer])
             order = torch.randperm(len(rows), generator=generator).tolist()
             # Batches are whole, but for the last: rows that fill none go into the next buffer.
@@ -211,26 +211,19 @@ def _check_alike(outputs: Sequence[tuple[OutputLayout, LabelManifest]]) -> None:
     """
     first_layout, first = outputs[0]
     for layout, manifest in outputs[1:]:
-        differing = {
-            "labels": manifest.labels != first.labels,
-            "teachers": manifest.settings.model_hash != first.settings.model_hash,
-            "`max_length`": manifest.settings.max_length != first.settings.max_length,
-            "kinds of text, single and pairs": (manifest.settings.columns.text_pair is None)
-            != (first.settings.columns.text_pair is None),
-        }
-        if named := [name for name, differs in differing.items() if differs]:
+        pairs = zip(_KINDS, _kind(manifest), _kind(first), strict=True)
+        if differing := [name for name, here, there in pairs if here != there]:
             raise ArtifactError(
                 f"{layout.directory!r} and {first_layout.directory!r} do not go together: they are of "
-                f"different {', '.join(named)}"
+                f"different {', '.join(differing)}"
             )
 
 
-def _mark_last(buffers: Iterator[SoftLabelledTexts]) -> Iterator[tuple[SoftLabelledTexts, bool]]:
-    """Yield each buffer and whether it is the last."""
-    previous = next(buffers, None)
-    for buffer in buffers:
-        assert previous is not None
-        yield previous, False
-        previous = buffer
-    if previous is not None:
-        yield previous, True
+_KINDS = ("labels", "teachers", "`max_length`", "kinds of text, single and pairs")
+
+
+def _kind(manifest: LabelManifest) -> tuple[object, ...]:
+    """Return what outputs have to have in common, in the order of `_KINDS`."""
+    settings = manifest.settings
+    has_pairs = settings.columns.text_pair is not None
+    return manifest.labels, settings.model_hash, settings.max_length, has_pairs

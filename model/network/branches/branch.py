@@ -2,8 +2,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
+
+Count = TypeVar("Count", int, npt.NDArray[np.int64])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +22,10 @@ class BranchFlops:
 
     per_token: int
     per_text: int
+
+    def of_text(self, num_tokens: Count) -> Count:
+        """Return what it costs on a text, or on each of some texts."""
+        return self.per_token * num_tokens + self.per_text
 
 
 class Branch(nn.Module, ABC):

@@ -6,6 +6,14 @@ from torch import Tensor, nn
 from model.network.branches.branch import Branch, BranchFlops
 
 
+def paper_count(hidden_size: int, width: int) -> BranchFlops:
+    """Return what a branch costs as Liu et al. 2020 count, Table 1.
+
+    Narrowing, self-attention's four projections, one dense layer.
+    """
+    return BranchFlops(per_token=2 * (hidden_size * width + 4 * width**2), per_text=2 * width**2)
+
+
 class PaperBranch(Branch):
     """Narrow, attend once, and classify the first token.
 
@@ -96,9 +104,9 @@ class PaperBranch(Branch):
 
     @property
     def paper_flops(self) -> BranchFlops:
-        """Narrowing, self-attention's four projections, one dense layer."""
+        """See `paper_count`."""
         hidden_size, width, _ = self._sizes
-        return BranchFlops(per_token=2 * (hidden_size * width + 4 * width**2), per_text=2 * width**2)
+        return paper_count(hidden_size, width)
 
     @property
     def _sizes(self) -> tuple[int, int, int]:

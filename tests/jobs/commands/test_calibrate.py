@@ -94,7 +94,7 @@ def distilled(tmp_path_factory: pytest.TempPathFactory, wide: Path, labels: Path
     output = tmp_path_factory.mktemp("distilled") / "fastbert"
     run_distill(
         DistillConfig(
-            labels=str(labels), backbone=str(wide), output=str(output), epochs=4, precision="fp32",
+            labels=(str(labels),), backbone=str(wide), output=str(output), epochs=4, precision="fp32",
             learning_rate=3e-3,
         )
     )  # fmt: skip
@@ -104,7 +104,7 @@ def distilled(tmp_path_factory: pytest.TempPathFactory, wide: Path, labels: Path
 @pytest.fixture(scope="session")
 def calibrated(distilled: Path, labels: Path) -> Path:
     """The same with its calibration."""
-    run_calibrate(CalibrateConfig(model=str(distilled), labels=str(labels), precision="fp32"))
+    run_calibrate(CalibrateConfig(model=str(distilled), labels=(str(labels),), precision="fp32"))
     return distilled
 
 
@@ -282,11 +282,11 @@ def test_of_many_labels_something_exits_and_the_bound_holds(tmp_path: Path, num_
     labelled, model = label(tmp_path / "labels", classifier, TEXTS[:3000]), tmp_path / "fastbert"
     run_distill(
         DistillConfig(
-            labels=str(labelled), backbone=str(classifier), output=str(model), epochs=4, precision="fp32",
+            labels=(str(labelled),), backbone=str(classifier), output=str(model), epochs=4, precision="fp32",
             learning_rate=3e-3,
         )
     )  # fmt: skip
-    calibration = run_calibrate(CalibrateConfig(model=str(model), labels=str(labelled), precision="fp32"))
+    calibration = run_calibrate(CalibrateConfig(model=str(model), labels=(str(labelled),), precision="fp32"))
     policy = calibration.policy(max_disagreement=0.25)
     assert policy.is_certified
     loaded = FastBertForSequenceClassification.from_pretrained(model)

@@ -15,8 +15,8 @@ from model.errors import ParameterError
 
 SCORE = {"input": ("a.tsv",), "text_column": "text", "model": "m", "output": "o", "speed": 0.0}
 LABEL = {"input": ("a.tsv",), "text_column": "text", "teacher": "t", "output": "o"}
-DISTILL = {"labels": "l", "backbone": "b", "output": "o"}
-CALIBRATE = {"model": "m", "labels": "l"}
+DISTILL = {"labels": ("l",), "backbone": "b", "output": "o"}
+CALIBRATE = {"model": "m", "labels": ("l",)}
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def base():
 def test_bert_base_costs_what_the_paper_says(base):
     assert base.paper_full_depth() == 21_785_247_744
     assert base.paper_layer() / MILLION == pytest.approx(1811.94, abs=0.005)
-    branch = base.paper_branch.per_token * 128 + base.paper_branch.per_text
+    branch = base.paper_branch.of_text(128)
     assert branch / MILLION == pytest.approx(41.98, abs=0.005)
     assert (base.paper_layer() + branch) / MILLION == pytest.approx(1853.92, abs=0.005)
 

@@ -12,7 +12,7 @@ def test_counts_flops_a_token_and_takes_the_time(fastbert, make_engine, texts):
     lengths = tokenized.lengths
     linears = flops.layer_linears[0] * lengths + 4 * flops.attention_width * lengths**2
     np.testing.assert_allclose(cost.layer_flops, linears.sum() / lengths.sum())
-    np.testing.assert_allclose(cost.branch_flops, flops.one_branch(lengths).sum() / lengths.sum())
+    np.testing.assert_allclose(cost.branch_flops, flops.branch.of_text(lengths).sum() / lengths.sum())
     assert cost.layer_seconds > 0
     assert cost.branch_seconds > 0
 
