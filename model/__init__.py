@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from model.training.classifier import finetune
     from model.training.distillation_config import DistillationConfig
     from model.training.labelled_texts import LabelledTexts
+    from model.training.lexical_branch import train_lexical_branch
     from model.training.loop import TrainingConfig
     from model.training.soft_labelled_texts import SoftLabelledTexts
 
@@ -62,6 +63,7 @@ _MODULES = {
     "finetune": "model.training.classifier",
     "resolve_execution": "model.engine.execution",
     "train_branches": "model.training.branches",
+    "train_lexical_branch": "model.training.lexical_branch",
 }
 
 __all__ = [
@@ -91,6 +93,7 @@ __all__ = [
     "finetune",
     "resolve_execution",
     "train_branches",
+    "train_lexical_branch",
 ]
 
 

@@ -28,6 +28,7 @@ from model.checkpoints.loading import (
 )
 from model.engine.engine import Engine
 from model.engine.execution import Execution
+from model.engine.lexical import LexicalReader
 from model.errors import CheckpointError
 from model.exits.binding import own_execution
 from model.exits.layer_sweep import predict_tokenized
@@ -39,6 +40,8 @@ from model.network.backbones.registry import adapter_for
 from model.network.branch_design import BranchDesign
 from model.network.branches.registry import make_branch
 from model.network.config import FastBertConfig, load_fastbert_config
+from model.network.lexical_branch import LexicalBranch, make_lexical_branch
+from model.tokens.lexical_signature import lexical_signature
 from model.tokens.tokenization import tokenize
 
 
@@ -51,6 +54,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
     Attributes:
         backbone: the Hugging Face model.
         branches: one `Branch` per layer, the last excepted.
+        lexical_branch: the exit before the first layer; None for a model without one.
     """
 
     config_class = FastBertConfig
@@ -71,6 +75,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
             self.backbone = AutoModelForSequenceClassification.from_config(config.backbone_config)
         self.adapter: BackboneAdapter = adapter_for(self.backbone)
         self.branches = nn.ModuleList(make_branch(config) for _ in range(self.num_layers - 1))
+        self.lexical_branch = make_lexical_branch(config)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -129,7 +134,19 @@ class FastBertForSequenceClassification(PreTrainedModel):
 
     @tokenizer.setter
     def tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        if self.lexical_branch and self.config.lexical_signature != lexical_signature(tokenizer, self.labels):
+            raise CheckpointError(
+                "the model's lexical branch was trained with another tokenizer, or with other labels or "
+                "another order of them; make it again with `fastbert-jobs distill`"
+            )
         self._tokenizer = tokenizer
+
+    def set_lexical_branch(self, branch: LexicalBranch | None) -> None:
+        """Put an exit before the first layer, trained with the model's own tokenizer; None for none."""
+        self.lexical_branch = branch
+        self.config.lexical_ngrams = branch.num_ngrams if branch else 0
+        self.config.lexical_slot_bits = branch.table.slot_bits if branch else 0
+        self.config.lexical_signature = lexical_signature(self.tokenizer, self.labels) if branch else ""
 
     @classmethod
     def from_pretrained(cls, name: str | PathLike[str], *args: Any, **kwargs: Any) -> Any:
@@ -150,7 +167,8 @@ class FastBertForSequenceClassification(PreTrainedModel):
         hub_options = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
         directory = resolve_checkpoint(str(name), **hub_options)
         kwargs["dtype"] = kwargs.pop("torch_dtype", kwargs.get("dtype", "float32"))  # its older name
-        options = {"config": load_fastbert_config(directory), **kwargs}
+        # Tensors of another shape are refused below, by name.
+        options = {"config": load_fastbert_config(directory), "ignore_mismatched_sizes": True, **kwargs}
         with_report = options.pop("output_loading_info", False)
         try:
             with silence_transformers():
@@ -159,6 +177,8 @@ class FastBertForSequenceClassification(PreTrainedModel):
             raise CheckpointError(f"{str(name)!r} cannot be loaded: {first_line(error)}") from error
         check_complete(report, str(name))
         check_nothing_unexpected(report, str(name))
+        if model.lexical_branch:
+            model.lexical_branch.check(str(name))
         model.tokenizer = load_tokenizer(directory)
         # In another number format they are no longer the weights that the files hold.
         if model.dtype == torch.float32:
@@ -246,11 +266,13 @@ class FastBertForSequenceClassification(PreTrainedModel):
             execution: what to run on.
             num_cores: see `Engine`.
         """
+        tokenizer, branch = self.tokenizer, self.lexical_branch
         return Engine.for_classifier(
             self.backbone,
             execution,
-            pad_token_id=self.tokenizer.pad_token_id,
+            pad_token_id=tokenizer.pad_token_id,
             branches=self.branches,
+            lexical=LexicalReader(branch, sep_token_id=tokenizer.sep_token_id) if branch else None,
             num_cores=num_cores,
             model_hash=self.model_hash,
         )

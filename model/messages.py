@@ -1,4 +1,4 @@
-"""Words that error messages share."""
+"""Words that messages share."""
 
 
 def first_line(error: BaseException) -> str:
@@ -15,3 +15,12 @@ def one_line(error: BaseException) -> str:
 def format_labels(labels: tuple[str, ...]) -> str:
     """Return the first label names, for a message."""
     return ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
+
+
+def format_ratio(ratio: float) -> str:
+    """Return how many times as much something is.
+
+    >>> [format_ratio(ratio) for ratio in (1.0, 12.345, 4321.0)]
+    ['1.00x', '12.35x', '4,321x']
+    """
+    return f"{ratio:.2f}x" if ratio < 100 else f"{ratio:,.0f}x"

@@ -18,6 +18,7 @@ from model.exits.exit_logits import all_exit_logits
 from model.fastbert import FastBertForSequenceClassification
 from model.network.branch_design import BranchDesign
 from model.tokens.tokenization import tokenize
+from tests.random_lexical_branch import add_lexical_branch
 
 # Running a model takes what it takes on a machine that others use too.
 settings.register_profile("fastbert-jobs", deadline=None)
@@ -196,6 +197,12 @@ def _spread_answers(model: FastBertForSequenceClassification) -> None:
 def fastbert(make_fastbert) -> FastBertForSequenceClassification:
     """A BERT of four layers and three labels, with branches. Shared: leave it as it is."""
     return make_fastbert("bert")
+
+
+@pytest.fixture(scope="session")
+def lexical_fastbert(make_fastbert, texts) -> FastBertForSequenceClassification:
+    """The same with a lexical branch. Shared: leave it as it is."""
+    return add_lexical_branch(make_fastbert("bert"), texts)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from model.exits.exit_logits import all_exit_logits
 from model.exits.teacher import teacher_logits
 from model.fastbert import FastBertForSequenceClassification
 from model.tokens.tokenization import tokenize
+from tests.random_lexical_branch import add_lexical_branch
 
 LABELS = ("no", "maybe", "yes")
 MAX_LENGTH = 24
@@ -132,6 +133,15 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fastbert(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Path:
     """Directory of a FastBERT around `teacher`."""
     return write_fastbert(tmp_path_factory.mktemp("models") / "fastbert", teacher)
+
+
+@pytest.fixture(scope="session")
+def lexical_fastbert(tmp_path_factory: pytest.TempPathFactory, fastbert: Path) -> Path:
+    """Directory of the same FastBERT with a lexical branch."""
+    directory = tmp_path_factory.mktemp("models") / "lexical"
+    model = FastBertForSequenceClassification.from_pretrained(fastbert)
+    add_lexical_branch(model, make_texts(200)).save_pretrained(directory)
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def main() -> None:
                 "dataset": args.dataset,
                 "model": name,
                 "labels": len(exits.labels),
-                "layers": exits.num_layers,
+                "layers": exits.flops.num_layers,
                 "train_rows": train_rows,
                 "agreement": agreement(exits),
                 **saved_compute(exits, args),
@@ -79,9 +79,9 @@ def saved_compute(exits: ExitCalibration, args: argparse.Namespace) -> dict[str,
         for search, test, fresh_rows in draws:
             fresh = flops.take(fresh_rows)
             fastest = certify(seconds.take(search), seconds.take(test), constraint)
-            thresholds = np.zeros(exits.num_layers - 1) if fastest is None else fastest.thresholds
+            thresholds = np.zeros(len(exits.exits) - 1) if fastest is None else fastest.thresholds
             saved.append(fresh.saved_compute(thresholds))
-            disagreements.append(float(fresh.disagrees_at(fresh.exit_layers(thresholds)).mean()))
+            disagreements.append(float(fresh.disagrees_at(fresh.exits_taken(thresholds)).mean()))
         found["saved_compute"].append(float(np.median(saved)))
         found["disagreement"].append(float(np.median(disagreements)))
         found["broken"].append(sum(each > share for each in disagreements))

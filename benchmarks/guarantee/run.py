@@ -55,7 +55,7 @@ def main() -> None:
         "texts": args.texts,
         "distinct_texts": len(calibration),
         "labels": len(calibration.labels),
-        "layers": calibration.num_layers,
+        "layers": calibration.flops.num_layers,
         "precision": calibration.calibrated_for.precision,
         "redraws": args.redraws,
         "calibration_rows": args.rows,
@@ -87,7 +87,7 @@ def disagreements(calibration: ExitCalibration, args: argparse.Namespace) -> lis
     """Return one row per promised disagreement: medians over the redraws."""
     ours, paper = calibration.flops_outcomes, with_paper_uncertainty(calibration)
     latency = calibration.latency_outcomes
-    full_depth = np.zeros(ours.num_layers - 1, dtype=np.float32)
+    full_depth = np.zeros(ours.num_exits - 1, dtype=np.float32)
     redraws = [
         (
             search,
@@ -136,7 +136,7 @@ def compare(
         share: the promised disagreement.
         num_rows: of the calibration.
     """
-    disagreement = float(fresh.disagrees_at(fresh.exit_layers(thresholds)).mean())
+    disagreement = float(fresh.disagrees_at(fresh.exits_taken(thresholds)).mean())
     saved_compute = fresh.saved_compute(thresholds)
     _, hindsight = after[last_allowed(after, lambda other: other <= share)]
     passes = partial(is_certified, share=share, num_rows=num_rows)
@@ -158,17 +158,18 @@ def is_certified(disagreement: float, *, share: float, num_rows: int) -> bool:
 
 
 def with_paper_uncertainty(calibration: ExitCalibration) -> ExitOutcomes:
-    """The paper's uncertainty, without temperatures."""
+    """The paper's uncertainty, without temperatures, and its exits, without a lexical branch."""
     logits = torch.from_numpy(calibration.logits[:, :-1])
-    return replace(calibration.flops_outcomes, uncertainty=normalised_entropy(logits).numpy())
+    outcomes = replace(calibration.flops_outcomes, uncertainty=normalised_entropy(logits).numpy())
+    return outcomes.without_first_exit() if 0 in calibration.exits else outcomes
 
 
 def single_thresholds(outcomes: ExitOutcomes) -> list[tuple[float, float]]:
     """Disagreement and saved compute of the same threshold for all layers, at each of SPEEDS."""
     pairs = []
     for speed in SPEEDS:
-        thresholds = [speed] * (outcomes.num_layers - 1)
-        disagreement = outcomes.disagrees_at(outcomes.exit_layers(thresholds)).mean()
+        thresholds = [speed] * (outcomes.num_exits - 1)
+        disagreement = outcomes.disagrees_at(outcomes.exits_taken(thresholds)).mean()
         pairs.append((float(disagreement), outcomes.saved_compute(thresholds)))
     return pairs
 

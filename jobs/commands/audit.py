@@ -12,12 +12,12 @@ from jobs.terminal.console import stdout_console, table
 from jobs.terminal.speedup_plot import speedup_plot
 from model.errors import InputError, OutputError, ParameterError
 from model.guarantee.binomial import p_value
-from model.messages import one_line
+from model.messages import format_ratio, one_line
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest, read_manifest
 from pipeline.contract.storage import check_file_system, make_directory, write_atomically
-from pipeline.results.exit_stats import EXIT_STATS_FILE, ExitStats, LayerStats
+from pipeline.results.exit_stats import EXIT_STATS_FILE, ExitLayerStats, ExitStats
 from pipeline.results.exit_stats_builder import TrueLabels, collect
 from pipeline.results.ground_truth import read_true_labels
 
@@ -95,19 +95,17 @@ def _write(directory: str, name: str, write: Callable[[BinaryIO], object]) -> st
 def show(stats: ExitStats, manifest: ScoreManifest) -> None:
     """Print exit statistics as a table and a few lines."""
     console = stdout_console()
-    total_flops = max(sum(layer.flops for layer in stats.layers), 1)
+    total_flops = max(sum(each.flops for each in stats.exits.values()), 1)
     rows = [
-        _cells(number, layer, stats, total_flops)
-        for number, layer in enumerate(stats.layers, start=1)
-        if layer.rows
+        _cells(exit_layer, here, stats, total_flops) for exit_layer, here in stats.exits.items() if here.rows
     ]
     columns = ["exit layer", "rows", "share", "FLOPs", "uncertainty", "median", "p95", "most predicted"]
     title = f"{stats.rows:,} rows, {manifest.settings.policy}"
     console.print(table(title, columns + (["accuracy"] if stats.num_labelled else []), rows))
     console.print(
-        f"mean exit layer {stats.mean_exit_layer:.2f} of {len(stats.layers)}; saved compute "
-        f"{stats.saved_compute:.2f}x (real lengths, attention and branches counted), "
-        f"{stats.paper_saved_compute:.2f}x by the paper's count (128 tokens, linear layers only)",
+        f"mean exit layer {stats.mean_exit_layer:.2f} of {manifest.flops.num_layers}; saved compute "
+        f"{format_ratio(stats.saved_compute)} (real lengths, attention and branches counted), "
+        f"{format_ratio(stats.paper_saved_compute)} by the paper's count (128 tokens, linear layers only)",
         soft_wrap=True,
     )
     if manifest.certificate:
@@ -115,21 +113,21 @@ def show(stats: ExitStats, manifest: ScoreManifest) -> None:
     _show_shares(stats)
 
 
-def _cells(number: int, layer: LayerStats, stats: ExitStats, total_flops: int) -> list[object]:
-    """Return a row of the table: what left after one layer."""
-    most = int(layer.predictions.argmax())
+def _cells(exit_layer: int, here: ExitLayerStats, stats: ExitStats, total_flops: int) -> list[object]:
+    """Return a row of the table: what left at one exit."""
+    most = int(here.predictions.argmax())
     cells: list[object] = [
-        number,
-        f"{layer.rows:,}",
-        f"{layer.rows / stats.rows:.1%}",
-        f"{layer.flops / total_flops:.1%}",
-        f"{layer.uncertainty_sum / layer.rows:.3f}",
-        f"{layer.quantile(0.5):.3f}",
-        f"{layer.quantile(0.95):.3f}",
-        f"{stats.labels[most]} {layer.predictions[most] / layer.rows:.0%}",
+        exit_layer,
+        f"{here.rows:,}",
+        f"{here.rows / stats.rows:.1%}",
+        f"{here.flops / total_flops:.1%}",
+        f"{here.uncertainty_sum / here.rows:.3f}",
+        f"{here.quantile(0.5):.3f}",
+        f"{here.quantile(0.95):.3f}",
+        f"{stats.labels[most]} {here.predictions[most] / here.rows:.0%}",
     ]
     if stats.num_labelled:
-        cells.append(f"{layer.correct / layer.labelled:.2%}" if layer.labelled else "-")
+        cells.append(f"{here.correct / here.labelled:.2%}" if here.labelled else "-")
     return cells
 
 
@@ -139,7 +137,7 @@ def _show_certificate(certificate: Certificate, stats: ExitStats) -> None:
     stdout_console().print(
         f"{kind} on {certificate.num_rows:,} test rows, of which {certificate.num_disagreements:,} disagree: "
         f"at most {certificate.upper_bound:.2%} at {certificate.confidence:.0%}; saved compute "
-        f"expected {certificate.saved_compute:.2f}x, found {stats.saved_compute:.2f}x",
+        f"expected {format_ratio(certificate.saved_compute)}, found {format_ratio(stats.saved_compute)}",
         soft_wrap=True,
     )
     _warn_if_contradicted(certificate, stats)

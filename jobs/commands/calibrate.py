@@ -18,6 +18,7 @@ from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.binomial import rows_needed
 from model.guarantee.calibrate import calibrate
 from model.guarantee.exit_calibration import ExitCalibration
+from model.messages import format_ratio
 from pipeline.contract import schema
 from pipeline.contract.storage import check_output_directory
 from pipeline.results.calibration import Calibration
@@ -155,7 +156,7 @@ def _show(report: CalibrationReport) -> None:
     targets = [
         (
             f"{each.max_disagreement:.2%}",
-            f"{each.saved_compute:.2f}x" if each.is_certified else "full depth",
+            format_ratio(each.saved_compute) if each.is_certified else "full depth",
             f"{each.num_disagreements:,}",
             f"{each.upper_bound:.2%}",
         )
@@ -164,7 +165,7 @@ def _show(report: CalibrationReport) -> None:
     title = f"--max-disagreement at {report.confidence:.0%} confidence"
     columns = ("at most", "saved compute", "test rows that disagree", "bound")
     console.print(table(title, columns, targets))
-    speeds = [(f"{asked:g}x", f"{found:.2f}x") for asked, found in report.speed_curve]
+    speeds = [(f"{asked:g}x", format_ratio(found)) for asked, found in report.speed_curve]
     console.print(table("--target-speedup", ("asked", "on test rows"), speeds))
 
 

@@ -7,7 +7,14 @@ from jobs.configs.distill import DistillConfig
 from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
 from jobs.driver.compatibility import check_labels_match_model
 from jobs.driver.distill_metrics import DistillationJob, DistillMetrics
-from jobs.terminal.console import print_next_step, print_settings, stdout_console, table, training_progress
+from jobs.terminal.console import (
+    counting_progress,
+    print_next_step,
+    print_settings,
+    stdout_console,
+    table,
+    training_progress,
+)
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import load_classifier, load_tokenizer
@@ -19,6 +26,7 @@ from model.network.branch_design import BranchDesign
 from model.training.branches import backbone_engine, train_branches
 from model.training.distillation_config import KlDirection
 from model.training.distillation_result import RoundQualities
+from model.training.lexical_branch import check_lexical_branch, train_lexical_branch
 from model.training.resume import TrainingState
 from pipeline.contract.job import differences
 from pipeline.contract.typed_json import as_plain, read_typed, write_typed
@@ -54,6 +62,9 @@ def run(config: DistillConfig) -> DistillSummary:
     labels = SoftLabels.open(config.labels)
     labels.check_trainable()
     model = _load(config, labels)
+    check_lexical_branch(
+        megabytes=config.lexical_size, num_labels=len(model.labels), num_texts=labels.num_train_rows
+    )
     execution = resolve_execution(Precision(config.precision))
     working.start()
     engine = backbone_engine(model, execution)
@@ -94,12 +105,15 @@ def _show(
     config: DistillConfig, model: FastBertForSequenceClassification, labels: SoftLabels, execution: Execution
 ) -> None:
     """Print what was decided."""
+    lexical = (
+        f"a lexical one of at most {config.lexical_size:g} MB" if config.lexical_size else "none lexical"
+    )
     print_settings(
         stdout_console(),
         {
             "backbone": f"{config.backbone}, {model.num_layers} layers, frozen",
             "labels": f"{labels.num_train_rows:,} rows to train on, cut to {labels.max_length} tokens",
-            "branches": f"{len(model.branches)}, {config.branch}, KL {config.kl_direction}",
+            "branches": f"{len(model.branches)}, {config.branch}, KL {config.kl_direction}; {lexical}",
             "runs on": execution.summary(),
         },
     )
@@ -143,7 +157,12 @@ def _train(
             on_step=on_step,
             on_round=on_round,
         )
-    metrics = replace(metrics, epochs=result.epochs, branches=result.branches)
+    with counting_progress("lexical branch", unit="texts") as on_texts:
+        lexical = train_lexical_branch(
+            model, labels, config.distillation, held_out=held_out, on_texts=on_texts
+        )
+    branches = result.branches if lexical is None else (lexical, *result.branches)
+    metrics = replace(metrics, epochs=result.epochs, branches=branches)
     _show_branches(metrics)
     return metrics
 
@@ -173,6 +192,7 @@ def _describe(config: DistillConfig, labels: SoftLabels, execution: Execution) -
         seed=config.seed,
         kl_direction=KlDirection(config.kl_direction),
         hard_label_weight=config.hard_label_weight,
+        lexical_size=config.lexical_size,
         precision=execution.precision,
         backend=execution.backend,
     )

@@ -7,8 +7,10 @@ from jobs.terminal.console import print_next_step, stdout_console, table
 from model.checkpoints.hub import resolve_checkpoint
 from model.checks import DEFAULT_CONFIDENCE
 from model.cost.flops import fastbert_flops
+from model.errors import ParameterError
 from model.exits.policy import ExitPolicy
 from model.guarantee.calibrated_policy import CalibratedPolicy
+from model.messages import format_ratio
 from model.network.config import load_fastbert_config
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest
@@ -62,10 +64,10 @@ def choose_policy(config: ScoreConfig) -> ExitPolicy:
     Raises:
         CheckpointError: if the model is no FastBERT.
         ArtifactError: if there is no calibration, or it is damaged.
-        ParameterError: if a number is out of range, or there is no such layer or label.
+        ParameterError: if a number is out of range, or there is no such exit or label.
     """
     directory = resolve_checkpoint(config.model)
-    num_layers = fastbert_flops(load_fastbert_config(directory)).num_layers
+    flops = fastbert_flops(load_fastbert_config(directory))
     if config.is_calibrated:
         return Calibration.load(config.calibration or str(directory)).policy(
             max_disagreement=config.max_disagreement,
@@ -74,9 +76,14 @@ def choose_policy(config: ScoreConfig) -> ExitPolicy:
             confidence=DEFAULT_CONFIDENCE if config.confidence is None else config.confidence,
         )
     if config.fixed_exit_layer is not None:
-        return ExitPolicy.from_exit_layer(config.fixed_exit_layer, num_layers=num_layers)
+        if config.fixed_exit_layer == 0 and 0 not in flops.exits:
+            raise ParameterError(
+                f"`fixed_exit_layer` 0 is the lexical branch, and {config.model!r} has none; "
+                "`fastbert-jobs distill` makes one"
+            )
+        return ExitPolicy.from_exit_layer(config.fixed_exit_layer, num_layers=flops.num_layers)
     assert config.speed is not None
-    return ExitPolicy.from_speed(config.speed, num_layers=num_layers)
+    return ExitPolicy.from_speed(config.speed, num_layers=flops.num_layers)
 
 
 def describe_policy(policy: ExitPolicy) -> str:
@@ -89,7 +96,8 @@ def describe_policy(policy: ExitPolicy) -> str:
     kind = "certified" if policy.is_certified else "not certified"
     return (
         f"{policy.name}: {kind}, {risk.num_disagreements:,} of {risk.num_rows:,} test rows disagree, at most "
-        f"{risk.upper_bound:.2%} at {risk.confidence:.0%}; expect {policy.saved_compute:.2f}x saved compute"
+        f"{risk.upper_bound:.2%} at {risk.confidence:.0%}; expect {format_ratio(policy.saved_compute)} saved "
+        "compute"
     )
 
 
@@ -98,13 +106,13 @@ def _summarise(config: ScoreConfig, outcome: JobOutcome[ScoreManifest]) -> None:
     console.print(outcome.describe_rows())
     if not outcome.num_rows:
         return
-    num_layers = outcome.manifest.flops.num_layers
-    exits = {layer: counts[EXIT_COUNT.format(layer)] for layer in range(1, num_layers + 1)}
+    flops = outcome.manifest.flops
+    exits = {exit_layer: counts[EXIT_COUNT.format(exit_layer)] for exit_layer in flops.exits}
     rows = [
         (layer, f"{count:,}", f"{count / outcome.num_rows:.1%}") for layer, count in exits.items() if count
     ]
     console.print(table("where the rows left", ("exit layer", "rows", "share"), rows))
     mean = sum(layer * count for layer, count in exits.items()) / outcome.num_rows
     padding = counts[PROCESSED_TOKENS] / max(counts[REAL_TOKENS], 1) - 1
-    console.print(f"mean exit layer {mean:.2f} of {num_layers}, padding {padding:.1%}")
+    console.print(f"mean exit layer {mean:.2f} of {flops.num_layers}, padding {padding:.1%}")
     print_next_step(console, f"fastbert-jobs audit {config.output}")

@@ -45,6 +45,9 @@ class DistillConfig:
     hard_label_weight: Annotated[
         float, typer.Option(help="Weight of the cross-entropy with the teacher's answers.")
     ] = 0.0
+    lexical_size: Annotated[
+        float, typer.Option(help="Megabytes for the branch before the first layer; 0: no such branch.")
+    ] = DistillationConfig.lexical_size
     precision: Precision = "auto"
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")] = False
     overwrite: Overwrite = False
@@ -75,4 +78,5 @@ class DistillConfig:
             seed=self.seed,
             kl_direction=KlDirection(self.kl_direction),
             hard_label_weight=self.hard_label_weight,
+            lexical_size=self.lexical_size,
         )

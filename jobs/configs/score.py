@@ -50,7 +50,7 @@ class ScoreConfig:
         float | None, typer.Option(help="A text leaves where its uncertainty is below; 0 is full depth.")
     ] = None
     fixed_exit_layer: Annotated[
-        int | None, typer.Option(help="Instead of --speed: every text leaves here.")
+        int | None, typer.Option(help="Instead of --speed: every text leaves here; 0 is the lexical branch.")
     ] = None
     text_pair_column: TextPairColumn = None
     id_column: IdColumn = None

@@ -29,6 +29,7 @@ class DistillationJob:
         seed: of the branches' first weights and of the order.
         kl_direction: which way the divergence from the teacher is taken.
         hard_label_weight: weight of the cross-entropy with the teacher's answers.
+        lexical_size: megabytes that the lexical branch may take; 0 for none.
         precision: number format of the frozen backbone.
         backend: whose operators run it.
         numerics_version: of what computes.
@@ -43,6 +44,7 @@ class DistillationJob:
     seed: int
     kl_direction: KlDirection
     hard_label_weight: float
+    lexical_size: float
     precision: Precision
     backend: Backend
     numerics_version: int = NUMERICS_VERSION

@@ -24,6 +24,7 @@ from jobs.quickstart.tiny_bert import write_tiny_bert
 from jobs.terminal.console import print_next_step, stdout_console, table
 from model.checks import check_seed
 from model.errors import OutputError
+from model.messages import format_ratio
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.results.exit_stats import ExitStats
 
@@ -189,8 +190,8 @@ def _show(results: Sequence[PolicyResult], config: QuickstartConfig) -> None:
         (
             result.policy,
             f"{result.mean_exit_layer:.2f}",
-            f"{result.saved_compute:.2f}x",
-            f"{full_depth / result.seconds:.2f}x",
+            format_ratio(result.saved_compute),
+            format_ratio(full_depth / result.seconds),
             f"{config.test_rows / result.seconds:,.0f}",
             f"{result.agreement:.2%}",
             f"{result.accuracy:.2%}",

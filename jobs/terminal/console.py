@@ -92,6 +92,14 @@ def training_progress(
         yield on_step
 
 
+@contextmanager
+def counting_progress(description: str, *, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show how much is done of what nobody knows the end of, and yield what to tell of every so many."""
+    with progress_bar(rate="unit") as progress:
+        bar = progress.add_task(description, total=None, unit=unit)
+        yield lambda number: progress.advance(bar, number)
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """Return a table; numbers are to the right, and come formatted."""
     made = Table(title=title, title_justify="left", title_style="bold")

@@ -22,6 +22,7 @@ from model.network.branches.branch import Branch, BranchFlops
 from model.network.branches.paper import paper_count
 from model.network.branches.registry import make_branch
 from model.network.config import FastBertConfig
+from model.network.lexical_branch import LexicalBranch, make_lexical_branch
 from model.tokens.packing import Lengths
 
 PAPER_LENGTH = 128
@@ -43,6 +44,7 @@ class FlopsModel:
         num_labels: width of the logits.
         branch: of one branch, as it is run.
         paper_branch: of one branch, as the paper counts.
+        lexical: of the lexical branch, in both counts; None for a model without one.
     """
 
     hidden_size: int
@@ -55,11 +57,17 @@ class FlopsModel:
     num_labels: int
     branch: BranchFlops
     paper_branch: BranchFlops
+    lexical: BranchFlops | None = None
 
     @property
     def num_layers(self) -> int:
         """Layers of the backbone."""
         return len(self.layer_linears)
+
+    @property
+    def exits(self) -> range:
+        """Where a text may leave: 0 where there is a lexical branch, and the layers, from 1."""
+        return range(0 if self.lexical else 1, self.num_layers + 1)
 
     # -- the paper's count ---------------------------------------------------------------------------
 
@@ -73,17 +81,26 @@ class FlopsModel:
         teacher = paper_count(self.hidden_size, width)
         return self.num_layers * self.paper_layer(num_tokens) + teacher.of_text(num_tokens)
 
-    def paper_saved_compute(self, mean_exit_layer: float, mean_classifiers: float | None = None) -> float:
+    def paper_saved_compute(
+        self,
+        mean_exit_layer: float,
+        mean_classifiers: float | None = None,
+        *,
+        runs_lexical: bool = False,
+    ) -> float:
         """Return full depth over FastBERT.
 
         Args:
-            mean_exit_layer: over all texts, from 1.
-            mean_classifiers: classifiers that were run, the teacher included, over all texts; None for the
-                paper's rule, one after every layer.
+            mean_exit_layer: over all texts, of which those that leave at the lexical branch count 0.
+            mean_classifiers: classifiers that were run after layers, the teacher included, over all texts;
+                None for the paper's rule, one after every layer.
+            runs_lexical: whether all texts go through the lexical branch.
         """
         classifiers = mean_exit_layer if mean_classifiers is None else mean_classifiers
         branch = self.paper_branch.of_text(PAPER_LENGTH)
         run = mean_exit_layer * self.paper_layer() + classifiers * branch
+        if runs_lexical and self.lexical:
+            run += self.lexical.of_text(PAPER_LENGTH)
         return self.paper_full_depth() / run
 
     # -- the actual count ----------------------------------------------------------------------------
@@ -119,27 +136,49 @@ class FlopsModel:
         flops[:, -1] += self.head_linears - self._skipped_in_last_layer(num_tokens)
         return flops
 
-    def with_exits(self, num_tokens: Lengths, exit_layer: npt.NDArray[np.int16], policy: ExitPolicy) -> Flops:
-        """Return the FLOPs of each text up to the layer where it left, branches included, (rows,).
+    def to_exits(self, num_tokens: Lengths) -> Flops:
+        """Return the same of each text that leaves at each of `exits`, (rows, len(exits)).
+
+        Before the first layer nothing was run.
+        """
+        to_layers = self.to_layers(num_tokens)
+        return np.pad(to_layers, ((0, 0), (1, 0))) if self.lexical else to_layers
+
+    def of_branches(self, num_tokens: Lengths) -> Flops:
+        """Return the FLOPs of each branch on each text, (rows, len(exits) - 1).
 
         Args:
             num_tokens: (rows,) real tokens, special ones included.
-            exit_layer: (rows,) from 1.
+        """
+        branches = [self.branch.of_text(num_tokens)] * (self.num_layers - 1)
+        lexical = [self.lexical.of_text(num_tokens)] if self.lexical else []
+        return np.stack([*lexical, *branches], axis=1)
+
+    def with_exits(self, num_tokens: Lengths, exit_layer: npt.NDArray[np.int16], policy: ExitPolicy) -> Flops:
+        """Return the FLOPs of each text up to the exit where it left, branches included, (rows,).
+
+        Args:
+            num_tokens: (rows,) real tokens, special ones included.
+            exit_layer: (rows,) of `exits`.
             policy: says which branches were run.
         """
-        is_run = np.array([*policy.thresholds, 0.0]) > 0
-        branches = np.cumsum(is_run)[exit_layer - 1]
-        to_exit = self.to_layers(num_tokens)[np.arange(len(num_tokens)), exit_layer - 1]
-        total: Flops = to_exit + branches * self.branch.of_text(num_tokens)
-        return total
+        is_run = np.array(policy.runs_branch)[self.exits.start :]
+        branches = np.cumsum(self.of_branches(num_tokens) * is_run, axis=1)
+        # The last exit has the model's own classifier, which is counted with its layer.
+        total = self.to_exits(num_tokens) + np.concatenate([branches, branches[:, -1:]], axis=1)
+        of_exit: Flops = total[np.arange(len(num_tokens)), exit_layer - self.exits.start]
+        return of_exit
 
 
-def flops_model(config: PretrainedConfig, branch: Branch | None = None) -> FlopsModel:
+def flops_model(
+    config: PretrainedConfig, branch: Branch | None = None, lexical: LexicalBranch | None = None
+) -> FlopsModel:
     """Read off a sequence classifier's configuration what its parts cost; no weights are made.
 
     Args:
         config: of a supported family; not a FastBERT's, but its backbone's.
         branch: of the kind that follows its layers; None for the paper's.
+        lexical: the branch before the first layer; None for none.
 
     Raises:
         CheckpointError: if the family is not supported.
@@ -174,14 +213,15 @@ def flops_model(config: PretrainedConfig, branch: Branch | None = None) -> Flops
         num_labels=config.num_labels,
         branch=branch.flops,
         paper_branch=branch.paper_flops,
+        lexical=lexical.flops if lexical else None,
     )
 
 
 def fastbert_flops(config: FastBertConfig) -> FlopsModel:
     """Return the same of a FastBERT, its branches as it has them."""
     with torch.device("meta"):
-        branch = make_branch(config)
-    return flops_model(config.backbone_config, branch)
+        branch, lexical = make_branch(config), make_lexical_branch(config)
+    return flops_model(config.backbone_config, branch, lexical)
 
 
 def _linear_flops(module: nn.Module) -> int:

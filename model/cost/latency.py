@@ -1,4 +1,4 @@
-"""What layers and branches cost in seconds, measured where they run."""
+"""What layers, branches and the lexical branch cost in seconds, measured where they run."""
 
 import time
 from dataclasses import dataclass
@@ -21,12 +21,16 @@ class RunCost:
         branch_seconds: of one branch.
         layer_flops: of one layer.
         branch_flops: of one branch.
+        lexical_seconds: of the lexical branch; 0 for a model without one, as what follows.
+        lexical_flops: likewise.
     """
 
     layer_seconds: float
     branch_seconds: float
     layer_flops: float
     branch_flops: float
+    lexical_seconds: float = 0.0
+    lexical_flops: float = 0.0
 
     @property
     def branch_to_layer_time_per_flop(self) -> float:
@@ -34,10 +38,17 @@ class RunCost:
         branch, layer = self.branch_seconds / self.branch_flops, self.layer_seconds / self.layer_flops
         return branch / layer
 
+    @property
+    def lexical_to_layer_time_per_flop(self) -> float:
+        """The same of the lexical branch, whose time goes to hashes, which are no FLOPs."""
+        if not self.lexical_flops:
+            return 0.0
+        return self.lexical_seconds / self.lexical_flops / (self.layer_seconds / self.layer_flops)
+
 
 @torch.inference_mode()
 def measure_cost(engine: Engine, texts: TokenizedTexts, flops: FlopsModel) -> RunCost:
-    """Run all layers but the last, and their branches, and take the time of each.
+    """Run all layers but the last, and all branches, and take the time of each.
 
     Args:
         engine: a FastBERT made ready.
@@ -58,11 +69,17 @@ def measure_cost(engine: Engine, texts: TokenizedTexts, flops: FlopsModel) -> Ru
         steps = torch.tensor(times, dtype=torch.float64).diff()
         return torch.stack([steps[0::2].sum(), steps[1::2].sum()])[None]
 
+    def run_all() -> tuple[Tensor, float]:
+        seconds = torch.cat(engine.map_micro_batches(run, batches)).sum(dim=0)
+        if 0 not in engine.exits:
+            return seconds, 0.0
+        start = _now(engine)
+        engine.lexical_logits(ordered)
+        return seconds, _now(engine) - start
+
     # The first time kernels are compiled.
-    engine.run_on_driver_thread(lambda: engine.map_micro_batches(run, batches))
-    seconds = torch.cat(engine.run_on_driver_thread(lambda: engine.map_micro_batches(run, batches))).sum(
-        dim=0
-    )
+    engine.run_on_driver_thread(run_all)
+    seconds, lexical_seconds = engine.run_on_driver_thread(run_all)
     layers, tokens = engine.num_layers - 1, int(texts.lengths.sum())
     layer_flops = flops.to_layers(texts.lengths)
     return RunCost(
@@ -71,6 +88,8 @@ def measure_cost(engine: Engine, texts: TokenizedTexts, flops: FlopsModel) -> Ru
         layer_flops=float((layer_flops[:, -2] - flops.embedding_linears * texts.lengths).sum())
         / (layers * tokens),
         branch_flops=float(flops.branch.of_text(texts.lengths).sum()) / tokens,
+        lexical_seconds=lexical_seconds / tokens,
+        lexical_flops=float(flops.lexical.of_text(texts.lengths).sum()) / tokens if flops.lexical else 0.0,
     )
 
 

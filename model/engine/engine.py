@@ -26,6 +26,7 @@ from model.engine.execution import Execution
 from model.engine.frozen_copy import frozen_copy
 from model.engine.fused_linear import ROW_MULTIPLE
 from model.engine.layer_runner import runner_for
+from model.engine.lexical import LexicalReader
 from model.engine.memory_budget import MemoryBudget
 from model.engine.packed.branches import pack_branches
 from model.network.backbones.adapter import BackboneAdapter
@@ -58,6 +59,7 @@ class Engine:
         *,
         pad_token_id: int,
         branches: Iterable[nn.Module] = (),
+        lexical: LexicalReader | None = None,
         num_cores: int | None = None,
         model_hash: str | None = None,
     ) -> None:
@@ -69,12 +71,14 @@ class Engine:
             pad_token_id: what texts are padded with.
             branches: `Branch`es, one per layer but the last, on any device and in any dtype; none
                 for a backbone alone.
+            lexical: of the lexical branch, where the model has one.
             num_cores: micro-batches that are computed side by side, each on one core; None for as many as
                 torch uses threads. Of 1, every operator uses all threads.
             model_hash: what calibrated policies are bound to; None for a name that no policy knows.
         """
         self.adapter = adapter
         self.model_hash = model_hash or new_identity()
+        self._lexical = lexical
         self._pad_token_id = pad_token_id
         self._runner = runner_for(adapter, execution)
         self.execution = replace(execution, backend=self._runner.backend)
@@ -92,6 +96,7 @@ class Engine:
         *,
         pad_token_id: int,
         branches: Iterable[nn.Module] = (),
+        lexical: LexicalReader | None = None,
         num_cores: int | None = None,
         model_hash: str | None = None,
     ) -> Engine:
@@ -102,6 +107,7 @@ class Engine:
             execution: see `Engine`, as for all that follow.
             pad_token_id: likewise.
             branches: likewise.
+            lexical: likewise.
             num_cores: likewise.
             model_hash: likewise.
 
@@ -114,6 +120,7 @@ class Engine:
             execution,
             pad_token_id=pad_token_id,
             branches=branches,
+            lexical=lexical,
             num_cores=num_cores,
             model_hash=model_hash,
         )
@@ -137,6 +144,11 @@ class Engine:
     def num_layers(self) -> int:
         """Layers of the backbone."""
         return len(self.adapter.layers)
+
+    @property
+    def exits(self) -> range:
+        """Where a text may leave: 0 where there is a lexical branch, and the layers, from 1."""
+        return range(0 if self._lexical else 1, self.num_layers + 1)
 
     @property
     def hidden_size(self) -> int:
@@ -207,6 +219,15 @@ class Engine:
     def parallel_map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return `function` of each item, in order, each computed on one core where there are cores."""
         return self._cores.map(function, items)
+
+    def lexical_logits(self, texts: TokenizedTexts) -> Tensor:
+        """Return the lexical branch's logits, (rows, num_labels) float32, on the engine's device.
+
+        Args:
+            texts: at least one, in any order, for a model that has a lexical branch.
+        """
+        assert self._lexical is not None, "callers look into `exits`"
+        return self._lexical.logits(texts, self.parallel_map).to(self.device)
 
     def embed(self, texts: TokenizedTexts, batch: MicroBatch) -> Tensor:
         """Return the states that the first layer takes, (tokens, hidden_size).

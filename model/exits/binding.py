@@ -39,7 +39,8 @@ def check_policy(policy: ExitPolicy, engine: Engine, max_length: int) -> None:
     """Refuse a policy of another depth, and a calibrated one for anything else than it was calibrated for.
 
     Raises:
-        ParameterError: if the policy has thresholds for another number of layers.
+        ParameterError: if the policy has thresholds for another number of layers, or for a lexical branch
+            that the model has not.
         ArtifactError: naming what differs.
     """
     if policy.num_layers != engine.num_layers:
@@ -48,6 +49,11 @@ def check_policy(policy: ExitPolicy, engine: Engine, max_length: int) -> None:
         )
     if policy.calibrated_for is not None:
         policy.calibrated_for.check(running_as(engine, max_length))
+    if policy.lexical_threshold > 0 and 0 not in engine.exits:
+        raise ParameterError(
+            "`policy` lets texts leave at exit 0, the lexical branch, and this model has none; "
+            "`fastbert-jobs distill` makes one"
+        )
 
 
 def calibrated_execution(calibrated_for: CalibratedFor) -> Execution:

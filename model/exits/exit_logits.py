@@ -59,26 +59,27 @@ def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.flo
         texts: in any order.
 
     Returns:
-        (rows, num_layers, num_labels) float32 logits, in the order of `texts`; the last layer's are the
-        teacher classifier's.
+        (rows, len(engine.exits), num_labels) float32 logits, in the order of `texts`; the last layer's are
+        the teacher classifier's.
     """
     order = argsort_by_length(texts.lengths)
     ordered = texts.take(order)
 
     def run(batch: MicroBatch) -> Tensor:
-        exits = []
+        exits: list[Tensor] = []
         states = engine.embed(ordered, batch)
         for layer in range(1, engine.num_layers):
             states = engine.run_layer(layer, states, batch)
             exits.append(engine.branch_logits(layer, engine.branch_features(layer, states, batch)))
         return torch.stack([*exits, engine.classify(engine.run_last_layer(states, batch))], dim=1)
 
-    logits = np.empty((len(texts), engine.num_layers, len(engine.labels)), dtype=np.float32)
+    def run_all() -> Tensor:
+        of_layers = torch.cat(engine.map_micro_batches(run, engine.micro_batches(ordered.lengths)))
+        if 0 not in engine.exits:
+            return of_layers
+        return torch.cat([engine.lexical_logits(ordered)[:, None], of_layers], dim=1)
+
+    logits = np.empty((len(texts), len(engine.exits), len(engine.labels)), dtype=np.float32)
     if len(texts):
-        batches = engine.micro_batches(ordered.lengths)
-        logits[order] = (
-            torch.cat(engine.run_on_driver_thread(lambda: engine.map_micro_batches(run, batches)))
-            .cpu()
-            .numpy()
-        )
+        logits[order] = engine.run_on_driver_thread(run_all).cpu().numpy()
     return logits

@@ -1,5 +1,7 @@
 """The layer sweep: all texts of a chunk through a layer, then one decision, then on with the survivors.
 
+Texts that the lexical branch is sure of never come into a chunk.
+
 A chunk is packed, longest text first. Every layer runs on full, length-sorted micro-batches of the texts
 still in it, so at most one partial micro-batch per layer and chunk is lost. A text's answer depends on its
 chunk only.
@@ -27,6 +29,9 @@ from model.tokens.packing import Lengths, MicroBatch, argsort_by_length, chunks
 from model.tokens.tokenization import TokenizedTexts
 
 Result = TypeVar("Result")
+
+# The exit layer of a row that has left nowhere yet.
+_IN_THE_NETWORK = -1
 
 
 @dataclass
@@ -99,12 +104,19 @@ class LayerSweep:
     num_real_tokens: int = field(default=0, init=False)
 
     @torch.inference_mode()
-    def run(self, chunk: TokenizedTexts, full_depth_mask: npt.NDArray[np.bool_]) -> _ChunkResult:
+    def run(
+        self,
+        chunk: TokenizedTexts,
+        full_depth_mask: npt.NDArray[np.bool_],
+        answered: npt.NDArray[np.bool_],
+    ) -> _ChunkResult:
         """Answer the texts of one chunk.
 
         Args:
             chunk: texts, longest first.
             full_depth_mask: (rows,) bool, texts that go on to full depth whatever they answered before.
+            answered: (rows,) bool, those of them that left before the first layer, and are not answered
+                again.
         """
         device, num_layers = self.engine.device, self.engine.num_layers
         answers = _ChunkResult.empty(len(chunk), len(self.engine.labels), device)
@@ -113,7 +125,7 @@ class LayerSweep:
             rows=torch.arange(len(chunk), device=device),
             lengths=chunk.lengths,
             hidden=self._embed(chunk),
-            answered=torch.zeros(len(chunk), dtype=torch.bool, device=device),
+            answered=torch.from_numpy(answered).to(device),
         )
         for layer in range(1, num_layers):
             threshold = self.policy.threshold(layer)
@@ -176,6 +188,47 @@ class LayerSweep:
         return self.engine.map_micro_batches(function, batches)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """What is known of all rows so far; see `Predictions`."""
+
+    logits: npt.NDArray[np.float32]
+    uncertainty: npt.NDArray[np.float32]
+    exit_layer: npt.NDArray[np.int16]
+    full_depth_logits: npt.NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, num_rows: int, num_labels: int) -> _Answers:
+        unknown = np.full((num_rows, num_labels), np.nan, dtype=np.float32)
+        return cls(
+            logits=unknown,
+            uncertainty=np.full(num_rows, np.nan, dtype=np.float32),
+            exit_layer=np.full(num_rows, _IN_THE_NETWORK, dtype=np.int16),
+            full_depth_logits=unknown.copy(),
+        )
+
+    def record_chunk(self, rows: npt.NDArray[np.int64], chunk: _ChunkResult) -> None:
+        """Take over the answers of a chunk, but for rows that had one."""
+        self.full_depth_logits[rows] = chunk.full_depth_logits.cpu().numpy()
+        new = self.exit_layer[rows] == _IN_THE_NETWORK
+        self.logits[rows[new]] = chunk.logits.cpu().numpy()[new]
+        self.uncertainty[rows[new]] = chunk.uncertainty.cpu().numpy()[new]
+        self.exit_layer[rows[new]] = chunk.exit_layer.cpu().numpy()[new]
+
+
+@torch.inference_mode()
+def _leave_before_first_layer(
+    engine: Engine, texts: TokenizedTexts, policy: ExitPolicy, answers: _Answers
+) -> None:
+    """Answer the texts that the lexical branch is sure of."""
+    logits = engine.run_on_driver_thread(partial(engine.lexical_logits, texts))
+    uncertainty = normalised_entropy(logits / policy.lexical_temperature)
+    leaves = (uncertainty < policy.lexical_threshold).cpu().numpy()
+    answers.logits[leaves] = logits.cpu().numpy()[leaves]
+    answers.uncertainty[leaves] = uncertainty.cpu().numpy()[leaves]
+    answers.exit_layer[leaves] = 0
+
+
 def predict_tokenized(
     engine: Engine,
     texts: TokenizedTexts,
@@ -185,6 +238,8 @@ def predict_tokenized(
 ) -> Predictions:
     """Answer texts of any number and order: sort by length, cut into chunks, sweep, restore the order.
 
+    Texts that leave before the first layer are of no chunk.
+
     Args:
         engine: the model made ready.
         texts: in the order the answers shall have.
@@ -192,35 +247,30 @@ def predict_tokenized(
         full_depth_mask: (rows,) bool, texts that go on to full depth in any case; None for none.
 
     Raises:
+        ParameterError: if the policy is for another number of layers, or for exits that the model has not.
         ArtifactError: if the policy is calibrated for something else than this engine and these texts.
         CheckpointError: if an answer is not finite.
     """
     check_policy(policy, engine, texts.max_length)
-    num_rows, num_labels = len(texts), len(engine.labels)
-    order = argsort_by_length(texts.lengths)
-    full_depth_mask = np.zeros(num_rows, dtype=np.bool_) if full_depth_mask is None else full_depth_mask
+    if full_depth_mask is None:
+        full_depth_mask = np.zeros(len(texts), dtype=np.bool_)
+    answers = _Answers.empty(len(texts), len(engine.labels))
+    if policy.lexical_threshold > 0 and len(texts):
+        _leave_before_first_layer(engine, texts, policy, answers)
+    has_left = answers.exit_layer != _IN_THE_NETWORK
+    going_on = np.flatnonzero(~has_left | full_depth_mask)
+    order = going_on[argsort_by_length(texts.lengths[going_on])]
     sweep = LayerSweep(engine=engine, policy=policy)
-    logits = np.empty((num_rows, num_labels), dtype=np.float32)
-    full_depth = np.empty_like(logits)
-    uncertainty = np.empty(num_rows, dtype=np.float32)
-    exit_layer = np.empty(num_rows, dtype=np.int16)
     for part in chunks(texts.lengths[order], engine.chunk_tokens):
         rows = order[part]
-        chunk, chunk_mask = texts.take(rows), full_depth_mask[rows]
-        answers = engine.run_on_driver_thread(partial(sweep.run, chunk, chunk_mask))
-        logits[rows] = answers.logits.cpu().numpy()
-        full_depth[rows] = answers.full_depth_logits.cpu().numpy()
-        uncertainty[rows] = answers.uncertainty.cpu().numpy()
-        exit_layer[rows] = answers.exit_layer.cpu().numpy()
-    check_finite(logits)
+        run = partial(sweep.run, texts.take(rows), full_depth_mask[rows], has_left[rows])
+        answers.record_chunk(rows, engine.run_on_driver_thread(run))
+    check_finite(answers.logits)
     return Predictions(
         labels=engine.labels,
-        logits=logits,
-        uncertainty=uncertainty,
-        exit_layer=exit_layer,
+        **vars(answers),
         num_tokens=texts.lengths,
         truncated=texts.truncated,
-        full_depth_logits=full_depth,
         num_processed_tokens=sweep.num_processed_tokens,
         num_real_tokens=sweep.num_real_tokens,
     )

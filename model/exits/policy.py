@@ -69,13 +69,15 @@ class ExitPolicy:
     """Thresholds, one per layer but the last: a text leaves where its uncertainty is below.
 
     A threshold of 0 lets nothing leave, so that layer's branch is not even run. The last layer always
-    answers.
+    answers. A model that has a lexical branch has one more exit before the first layer, number 0.
 
     Attributes:
         thresholds: (num_layers - 1,) from the first layer on.
         name: what the user asked for, for manifests and summaries.
         temperatures: (num_layers - 1,) that a branch's logits are divided by for its uncertainty; 1 for each
             where none are given, as in the paper.
+        lexical_threshold: the same of the lexical branch.
+        lexical_temperature: likewise.
         calibrated_for: what the thresholds hold for, checked by whatever answers; None for thresholds that
             nothing is promised of.
     """
@@ -83,6 +85,8 @@ class ExitPolicy:
     thresholds: tuple[float, ...]
     name: str
     temperatures: tuple[float, ...] = ()
+    lexical_threshold: float = 0.0
+    lexical_temperature: float = 1.0
     calibrated_for: CalibratedFor | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +105,7 @@ class ExitPolicy:
 
     @classmethod
     def from_speed(cls, speed: float, *, num_layers: int) -> "ExitPolicy":
-        """Return the paper's policy: one threshold for all layers.
+        """Return the paper's policy: one threshold for all layers, and no lexical branch.
 
         Raises:
             ParameterError: if `speed` is outside [0, 1].
@@ -116,31 +120,41 @@ class ExitPolicy:
     def from_exit_layer(cls, exit_layer: int, *, num_layers: int) -> "ExitPolicy":
         """Return the policy by which every text leaves at `exit_layer`, the paper's ablation.
 
+        Args:
+            exit_layer: a layer, from 1, or 0 for the lexical branch.
+            num_layers: of the model.
+
         Raises:
             ParameterError: if there is no such layer.
 
         >>> ExitPolicy.from_exit_layer(2, num_layers=3).thresholds
         (0.0, 2.0)
         """
-        if not 1 <= exit_layer <= num_layers:
+        if not 0 <= exit_layer <= num_layers:
             raise ParameterError(
-                f"`exit_layer` {exit_layer} is not a layer of this model (1 to {num_layers})"
+                f"`exit_layer` {exit_layer} is not a layer of this model (1 to {num_layers}), nor 0, the "
+                "lexical branch"
             )
-        thresholds = tuple(ALWAYS_EXIT if layer == exit_layer else 0.0 for layer in range(1, num_layers))
-        return cls(thresholds=thresholds, name=f"fixed exit layer {exit_layer}")
+        lexical, *layers = (ALWAYS_EXIT if layer == exit_layer else 0.0 for layer in range(num_layers))
+        return cls(thresholds=tuple(layers), lexical_threshold=lexical, name=f"fixed exit layer {exit_layer}")
 
     @property
     def num_layers(self) -> int:
         """Layers of the model that this policy is for."""
         return len(self.thresholds) + 1
 
-    def threshold(self, layer: int) -> float:
-        """Return the threshold after `layer`, counted from 1; the last layer has none."""
-        return self.thresholds[layer - 1]
+    def threshold(self, exit_layer: int) -> float:
+        """Return the threshold of an exit, 0 for the lexical branch; the last layer has none."""
+        return self.thresholds[exit_layer - 1] if exit_layer else self.lexical_threshold
 
-    def temperature(self, layer: int) -> float:
-        """Return what the logits of the branch after `layer`, from 1, are divided by for its uncertainty."""
-        return self.temperatures[layer - 1]
+    def temperature(self, exit_layer: int) -> float:
+        """Return what an exit's logits are divided by for its uncertainty; the last layer has none."""
+        return self.temperatures[exit_layer - 1] if exit_layer else self.lexical_temperature
+
+    @property
+    def runs_branch(self) -> tuple[bool, ...]:
+        """(num_layers,) whether the branch of each exit is run, from the lexical one on."""
+        return tuple(self.threshold(exit_layer) > 0 for exit_layer in range(self.num_layers))
 
 
 def check_speed_or_policy(speed: float | None, policy: ExitPolicy | None) -> None:

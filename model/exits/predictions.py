@@ -17,7 +17,7 @@ class Predictions:
         labels: label names in the order of the logits.
         logits: (rows, num_labels) float32, at the exit taken, as its branch gives them.
         uncertainty: (rows,) float32 in [0, 1], at the exit taken, its temperature applied.
-        exit_layer: (rows,) int16, from 1.
+        exit_layer: (rows,) int16, a layer from 1; 0 for the lexical branch.
         num_tokens: (rows,) int64.
         truncated: (rows,) bool.
         full_depth_logits: (rows, num_labels) float32, NaN for texts that did not go on to full depth.

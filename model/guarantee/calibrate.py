@@ -62,8 +62,8 @@ def calibrate(
     check_same_model(logits[:, -1], teacher_logits)
     teacher_labels = teacher_logits.argmax(axis=1).astype(np.int64)
     temperatures = tuple(
-        fit_temperature(logits[SEARCH, layer], teacher_labels[SEARCH])
-        for layer in range(engine.num_layers - 1)
+        fit_temperature(logits[SEARCH, place], teacher_labels[SEARCH])
+        for place in range(len(engine.exits) - 1)
     )
     flops = fastbert_flops(model.config)
     step = max(1, len(tokenized.input_ids) // _COST_TOKENS)
@@ -103,8 +103,8 @@ def _check_rows(
 def _run_all_exits(
     engine: Engine, texts: TokenizedTexts, on_rows: Callable[[int], None]
 ) -> npt.NDArray[np.float32]:
-    """Return (rows, num_layers, num_labels) float32."""
-    logits = np.empty((len(texts), engine.num_layers, len(engine.labels)), dtype=np.float32)
+    """Return (rows, num_exits, num_labels) float32."""
+    logits = np.empty((len(texts), len(engine.exits), len(engine.labels)), dtype=np.float32)
     for first in range(0, len(texts), _ROWS_PER_STEP):
         rows = np.arange(first, min(first + _ROWS_PER_STEP, len(texts)))
         logits[rows] = all_exit_logits(engine, texts.take(rows))
@@ -137,11 +137,11 @@ def check_same_model(full_depth: npt.NDArray[np.float32], teacher_logits: npt.ND
 def exit_uncertainty(
     logits: npt.NDArray[np.float32], temperatures: tuple[float, ...]
 ) -> npt.NDArray[np.float32]:
-    """Return every exit's uncertainty as the layer sweep computes it, (rows, num_layers) float32.
+    """Return every exit's uncertainty as the layer sweep computes it, (rows, num_exits) float32.
 
     Args:
-        logits: (rows, num_layers, num_labels).
-        temperatures: (num_layers - 1,) of the branches; the last layer has 1.
+        logits: (rows, num_exits, num_labels).
+        temperatures: (num_exits - 1,) of the branches; the last layer has 1.
     """
     scales = torch.tensor([*temperatures, 1.0], dtype=torch.float32)[:, None]
     uncertainty: npt.NDArray[np.float32] = normalised_entropy(torch.from_numpy(logits) / scales).numpy()

@@ -35,9 +35,10 @@ class ExitCalibration:
         labels: label names in the order of the logits.
         num_tokens: (rows,) int64.
         teacher_labels: (rows,) int64 label ids from the soft labels.
-        logits: (rows, num_layers, num_labels) float32 of every exit, as they come.
-        uncertainty: (rows, num_layers) float32 of every exit, its temperature applied.
-        temperatures: (num_layers - 1,) one per branch, fitted on the search half.
+        logits: (rows, num_exits, num_labels) float32 of every exit, as they come: of the lexical branch where
+            there is one, and of the layers.
+        uncertainty: (rows, num_exits) float32 of every exit, its temperature applied.
+        temperatures: (num_exits - 1,) one per branch, fitted on the search half.
         flops: of the model.
         cost: what its parts take here.
         calibrated_for: model, device, precision, backend and length of all this.
@@ -57,9 +58,9 @@ class ExitCalibration:
         return len(self.num_tokens)
 
     @property
-    def num_layers(self) -> int:
-        """Exits, the last layer's included."""
-        return self.flops.num_layers
+    def exits(self) -> range:
+        """The exits that the columns are of: 0 where there is a lexical branch, and the layers, from 1."""
+        return self.flops.exits
 
     @cached_property
     def flops_outcomes(self) -> ExitOutcomes:
@@ -67,16 +68,18 @@ class ExitCalibration:
         return ExitOutcomes(
             uncertainty=self.uncertainty[:, :-1],
             disagrees=self.logits.argmax(axis=2) != self.teacher_labels[:, None],
-            layer_cost=self.flops.to_layers(self.num_tokens).astype(np.float64),
-            branch_cost=self.flops.branch.of_text(self.num_tokens).astype(np.float64),
+            exit_cost=self.flops.to_exits(self.num_tokens).astype(np.float64),
+            branch_cost=self.flops.of_branches(self.num_tokens).astype(np.float64),
             teacher_labels=self.teacher_labels,
         )
 
     @cached_property
     def latency_outcomes(self) -> ExitOutcomes:
         """Outcomes whose costs are time: a branch's FLOPs take longer than a layer's."""
-        branch_cost = self.flops_outcomes.branch_cost * self.cost.branch_to_layer_time_per_flop
-        return replace(self.flops_outcomes, branch_cost=branch_cost)
+        factors = np.full(len(self.exits) - 1, self.cost.branch_to_layer_time_per_flop)
+        if 0 in self.exits:
+            factors[0] = self.cost.lexical_to_layer_time_per_flop
+        return replace(self.flops_outcomes, branch_cost=self.flops_outcomes.branch_cost * factors)
 
     def policy(
         self,
@@ -130,7 +133,7 @@ class ExitCalibration:
     def _certified_policy(self, constraint: RiskConstraint) -> CalibratedPolicy:
         search, test = self.latency_outcomes.take(SEARCH), self.latency_outcomes.take(TEST)
         fastest = certify(search, test, constraint)
-        full_depth = np.zeros(self.num_layers - 1, dtype=np.float32)
+        full_depth = np.zeros(len(self.exits) - 1, dtype=np.float32)
         return self._policy(
             full_depth if fastest is None else fastest.thresholds,
             constraint.describe(self.labels),
@@ -154,10 +157,14 @@ class ExitCalibration:
         note: str = "",
     ) -> CalibratedPolicy:
         test = self.flops_outcomes.take(TEST)
-        disagrees = test.disagrees_at(test.exit_layers(thresholds))
+        disagrees = test.disagrees_at(test.exits_taken(thresholds))
+        lexical_threshold, layer_thresholds = self.lexical_and_layers(thresholds.tolist(), without=0.0)
+        lexical_temperature, layer_temperatures = self.lexical_and_layers(self.temperatures, without=1.0)
         return CalibratedPolicy(
-            thresholds=tuple(thresholds.tolist()),
-            temperatures=self.temperatures,
+            thresholds=layer_thresholds,
+            temperatures=layer_temperatures,
+            lexical_threshold=lexical_threshold,
+            lexical_temperature=lexical_temperature,
             name=name,
             calibrated_for=self.calibrated_for,
             is_certified=is_certified,
@@ -170,6 +177,18 @@ class ExitCalibration:
             target_speedup=target_speedup,
             note=note,
         )
+
+    def lexical_and_layers(
+        self, values: Sequence[float], *, without: float
+    ) -> tuple[float, tuple[float, ...]]:
+        """Return the lexical branch's value, and those of the layers' branches, (num_layers - 1,).
+
+        Args:
+            values: (num_exits - 1,).
+            without: the value for a model that has no lexical branch.
+        """
+        lexical, *layers = values if 0 in self.exits else (without, *values)
+        return lexical, tuple(layers)
 
     def speed_curve(self, targets: Sequence[float]) -> list[tuple[float, float]]:
         """Return what thresholds that were set by the search half give on the test half.
@@ -192,12 +211,14 @@ class ExitCalibration:
         """Return every exit's agreement and calibration error on the test half."""
         return [
             exit_reliability(
-                self.logits[TEST, layer],
+                self.logits[TEST, place],
                 self.teacher_labels[TEST],
-                exit_layer=layer + 1,
+                exit_layer=exit_layer,
                 temperature=temperature,
             )
-            for layer, temperature in enumerate((*self.temperatures, 1.0))
+            for place, (exit_layer, temperature) in enumerate(
+                zip(self.exits, (*self.temperatures, 1.0), strict=True)
+            )
         ]
 
 
@@ -208,7 +229,7 @@ def explain_failure(
     safest = next(iter(candidate_thresholds(search, constraint)), None)
     if safest is None:
         return "no exit saves any time: full depth"
-    disagrees = test.disagrees_at(test.exit_layers(safest.thresholds))
+    disagrees = test.disagrees_at(test.exits_taken(safest.thresholds))
     parts = [("", disagrees, constraint.max_disagreement)]
     for label, share in constraint.max_missed.items():
         of_label = disagrees[test.teacher_labels == label]

@@ -186,7 +186,7 @@ def fixed_sequence_test(
     """Return the last candidate before the first that might break a constraint, None where none is."""
     last_allowed = None
     for candidate in path:
-        disagrees = test.disagrees_at(test.exit_layers(candidate.thresholds))
+        disagrees = test.disagrees_at(test.exits_taken(candidate.thresholds))
         if constraint.p_value(disagrees, test.teacher_labels) > 1 - constraint.confidence:
             break
         last_allowed = candidate

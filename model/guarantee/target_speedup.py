@@ -5,18 +5,20 @@ import numpy as np
 from model.errors import ParameterError
 from model.exits.policy import ALWAYS_EXIT
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
-from model.guarantee.threshold_search import candidate_path, interpolate
+from model.guarantee.threshold_search import SearchEffort, candidate_path, interpolate
 
 _STEPS = 64
+# Halfway between thresholds of paths with other exits closed, there is nothing good.
+_ONE_PATH = SearchEffort(num_closed=0)
 
 
 def highest_saved_compute(outcomes: ExitOutcomes) -> float:
-    """Return the saved compute of leaving after the first layer, whatever its answer."""
-    return outcomes.saved_compute(_exit_at_first_layer(outcomes))
+    """Return the saved compute of leaving at the first exit, whatever its answer."""
+    return outcomes.saved_compute(_leave_at_first_exit(outcomes))
 
 
-def _exit_at_first_layer(outcomes: ExitOutcomes) -> Thresholds:
-    thresholds = np.zeros(outcomes.num_layers - 1, dtype=np.float32)
+def _leave_at_first_exit(outcomes: ExitOutcomes) -> Thresholds:
+    thresholds = np.zeros(outcomes.num_exits - 1, dtype=np.float32)
     thresholds[0] = ALWAYS_EXIT
     return thresholds
 
@@ -34,7 +36,7 @@ def thresholds_for_speedup(
         target_rows: rows whose cost is to be met.
 
     Returns:
-        (num_layers - 1,) float32.
+        (num_exits - 1,) float32.
 
     Raises:
         ParameterError: if `target_speedup` is below 1, or above what the first exit gives.
@@ -44,14 +46,14 @@ def thresholds_for_speedup(
     highest = highest_saved_compute(target_rows)
     if target_speedup > highest:
         raise ParameterError(
-            f"`target_speedup` {target_speedup:g} is out of reach: leaving after the first layer always "
+            f"`target_speedup` {target_speedup:g} is out of reach: leaving at the first exit always "
             f"gives {highest:.2f}"
         )
-    slower = np.zeros(search.num_layers - 1, dtype=np.float32)
+    slower = np.zeros(search.num_exits - 1, dtype=np.float32)
     if target_speedup == 1:
         return slower
-    path = [candidate.thresholds for candidate in candidate_path(search)]
-    for faster in (*path, _exit_at_first_layer(search)):
+    path = [candidate.thresholds for candidate in candidate_path(search, effort=_ONE_PATH)]
+    for faster in (*path, _leave_at_first_exit(search)):
         if target_rows.saved_compute(faster) >= target_speedup:
             break
         slower = faster

@@ -55,7 +55,7 @@ class ExitReliability:
     """How an exit stands to the teacher on rows that its temperature was not fitted on.
 
     Attributes:
-        exit_layer: from 1.
+        exit_layer: from 1; 0 for the lexical branch.
         agreement: share of rows with the teacher's label.
         temperature: of the exit.
         ece_before: expected calibration error without the temperature.
@@ -77,7 +77,7 @@ def exit_reliability(
     Args:
         logits: (rows, num_labels) of one exit.
         labels: (rows,) what the teacher answers.
-        exit_layer: of the exit, from 1.
+        exit_layer: of the exit, from 1; 0 for the lexical branch.
         temperature: of the exit.
     """
     agrees = logits.argmax(axis=1) == labels

@@ -1,4 +1,4 @@
-"""Thresholds, one per layer, that cost little for the disagreements that they let through.
+"""Thresholds, one per exit, that cost little for the disagreements that they let through.
 
 Every disagreement is given a price, the multiplier of a Lagrangian, and the thresholds that minimise
 cost + multiplier * risk are sought. A high multiplier gives safe thresholds, a low one fast ones; those in
@@ -9,7 +9,7 @@ other, through equal shares of the rows.
 What counts as risk is how likely an exit disagrees at its uncertainty, not whether it did so for that row.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -30,11 +30,13 @@ class SearchEffort:
         num_coarse: multipliers of the whole path.
         num_fine: multipliers of its closer look at the part that matters.
         num_risks: risks in between at which thresholds are moved from one candidate to the next.
+        num_closed: so many of the first exits are left out by turns, in paths of their own.
     """
 
     num_coarse: int = 32
     num_fine: int = 32
     num_risks: int = 48
+    num_closed: int = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +44,7 @@ class Candidate:
     """Thresholds, and what they come to on the rows that they were found with.
 
     Attributes:
-        thresholds: (num_layers - 1,) float32; 0 where the branch is not run.
+        thresholds: (num_exits - 1,) float32; 0 where the branch is not run.
         risk: mean weight of the disagreements to expect.
         cost: mean cost of a row.
     """
@@ -73,12 +75,29 @@ def candidate_path(
     Returns:
         No candidate that costs as much as full depth.
     """
-    search = _Search(
-        outcomes,
-        np.ones(len(outcomes)) if weights is None else weights,
-        np.zeros(len(outcomes), dtype=np.int64) if groups is None else groups,
-    )
-    full_depth = search.evaluate(np.zeros(outcomes.num_layers - 1, dtype=np.float32))
+    weights = np.ones(len(outcomes)) if weights is None else weights
+    groups = np.zeros(len(outcomes), dtype=np.int64) if groups is None else groups
+    # The first exits are the cheapest and err most: where hardly any error is allowed, a search that may not
+    # use them goes further than one that has to find that out.
+    path: list[Candidate] = []
+    for num_closed in range(min(effort.num_closed, outcomes.num_exits - 2) + 1):
+        closed = np.zeros(num_closed, dtype=np.float32)
+        for each in _path(outcomes, weights, groups, focus, effort):
+            path.append(replace(each, thresholds=np.append(closed, each.thresholds)))
+        outcomes = outcomes.without_first_exit()
+    return _pareto_front(path)
+
+
+def _path(
+    outcomes: ExitOutcomes,
+    weights: npt.NDArray[np.float64],
+    groups: npt.NDArray[np.int64],
+    focus: tuple[float, float] | None,
+    effort: SearchEffort,
+) -> list[Candidate]:
+    """Return a path over all exits; see `candidate_path`."""
+    search = _Search(outcomes, weights, groups)
+    full_depth = search.evaluate(np.zeros(outcomes.num_exits - 1, dtype=np.float32))
     # From where one disagreement outweighs all rows, to where an early exit is worth many.
     multipliers = np.geomspace(full_depth.cost * len(outcomes), full_depth.cost / 20, effort.num_coarse)
     candidates = search.solve_path(multipliers)
@@ -98,22 +117,22 @@ def interpolate(
 
     Args:
         outcomes: whose rows are counted.
-        start: (num_layers - 1,).
+        start: (num_exits - 1,).
         end: likewise.
         shares: of the way, 0 for `start` and 1 for `end`.
     """
     ordered = np.sort(outcomes.uncertainty, axis=0)
     by_rank = np.concatenate([ordered, np.full((1, ordered.shape[1]), ALWAYS_EXIT, dtype=np.float32)])
-    layers = np.arange(ordered.shape[1])
+    exits = np.arange(ordered.shape[1])
 
     def rank(thresholds: Thresholds) -> npt.NDArray[np.int64]:
-        return np.array([np.searchsorted(ordered[:, layer], thresholds[layer]) for layer in layers])
+        return np.array([np.searchsorted(ordered[:, each], thresholds[each]) for each in exits])
 
     first, last = rank(start), rank(end)
     moved: list[Thresholds] = []
     for share in np.asarray(shares, dtype=np.float64).tolist():
         ranks = np.rint((1 - share) * first + share * last).astype(np.int64)
-        moved.append(np.where(ranks > 0, by_rank[ranks, layers], np.float32(0)))
+        moved.append(np.where(ranks > 0, by_rank[ranks, exits], np.float32(0)))
     return moved
 
 
@@ -141,14 +160,14 @@ def _pareto_front(candidates: list[Candidate]) -> list[Candidate]:
 
 
 class _Search:
-    """Coordinate descent: each layer's threshold is the best one, given those of the others."""
+    """Coordinate descent: each exit's threshold is the best one, given those of the others."""
 
     def __init__(
         self, outcomes: ExitOutcomes, weights: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]
     ) -> None:
         self._outcomes = outcomes
         self._risk = weights[:, None] * _expected_disagreements(outcomes, groups)
-        # By layer: rows in the order of their uncertainty, and after which of them a threshold may stand.
+        # By exit: rows in the order of their uncertainty, and after which of them a threshold may stand.
         self._order = outcomes.uncertainty.argsort(axis=0, kind="stable").T
         self._sorted = np.take_along_axis(outcomes.uncertainty.T, self._order, axis=1)
         beyond = np.full((len(self._sorted), 1), ALWAYS_EXIT, dtype=np.float32)
@@ -157,7 +176,7 @@ class _Search:
 
     def solve_path(self, multipliers: npt.NDArray[np.float64]) -> list[Candidate]:
         """Return the best thresholds at each multiplier, each search starting where the last one ended."""
-        thresholds = np.zeros(self._outcomes.num_layers - 1, dtype=np.float32)
+        thresholds = np.zeros(self._outcomes.num_exits - 1, dtype=np.float32)
         candidates = []
         for multiplier in multipliers:
             thresholds = self._coordinate_descent(thresholds, multiplier)
@@ -176,11 +195,11 @@ class _Search:
 
     def evaluate(self, thresholds: Thresholds) -> Candidate:
         """Return what thresholds come to."""
-        exit_layers = self._outcomes.exit_layers(thresholds)
+        exits = self._outcomes.exits_taken(thresholds)
         return Candidate(
             thresholds=thresholds,
-            risk=float(self._risk[np.arange(len(exit_layers)), exit_layers - 1].mean()),
-            cost=float(self._outcomes.cost_at(exit_layers, thresholds).mean()),
+            risk=float(self._risk[np.arange(len(exits)), exits].mean()),
+            cost=float(self._outcomes.cost_at(exits, thresholds).mean()),
         )
 
     def _coordinate_descent(self, thresholds: Thresholds, multiplier: float) -> Thresholds:
@@ -194,48 +213,49 @@ class _Search:
     def _coordinate_pass(self, thresholds: Thresholds, multiplier: float) -> Thresholds:
         """Return thresholds, each the best one for those before it as they were and those after as they are.
 
-        Let e[l] be what a row comes to that leaves at layer l, its cost there plus the multiplier times its
-        risk; b what a branch costs it; and c[l] what it comes to if it goes on from layer l:
+        Let e[i] be what a row comes to that leaves at exit i, its cost there plus the multiplier times its
+        risk; b[i] what the branch there costs it; and c[i] what it comes to if it goes on from there; N is
+        the last exit:
 
-            c[L-1] = e[L]
-            c[l-1] = b + (e[l] if uncertainty[l] < t[l] else c[l])     where the branch of l is run
-            c[l-1] = c[l]                                              where it is not
+            c[N-1] = e[N]
+            c[i-1] = b[i] + (e[i] if uncertainty[i] < t[i] else c[i])     where the branch of i is run
+            c[i-1] = c[i]                                                 where it is not
 
-        From the last branch backwards, t[l] is the one that minimises the sum of c[l-1] over the rows that
-        the thresholds before l let through. In the order of their uncertainty the rows that leave are a
-        prefix, so that sum is, but for a constant, the cumulative sum of e[l] - c[l] at the prefix's end;
+        From the last branch backwards, t[i] is the one that minimises the sum of c[i-1] over the rows that
+        the thresholds before i let through. In the order of their uncertainty the rows that leave are a
+        prefix, so that sum is, but for a constant, the cumulative sum of e[i] - c[i] at the prefix's end;
         without a negative minimum, branches counted, the branch is not run. Exact in every coordinate:
         tests/model/guarantee/test_threshold_search.py compares it with all thresholds tried one by one.
         """
         outcomes, best = self._outcomes, thresholds.copy()
         left_before = np.logical_or.accumulate(outcomes.uncertainty < thresholds, axis=1)
-        if_exits = outcomes.layer_cost + multiplier * self._risk
+        if_exits = outcomes.exit_cost + multiplier * self._risk
         if_goes_on = if_exits[:, -1].copy()
-        for layer in range(len(thresholds) - 1, -1, -1):
-            gain = if_exits[:, layer] - if_goes_on
-            branch_cost = outcomes.branch_cost.sum()
-            if layer:
-                gain[left_before[:, layer - 1]] = 0.0
-                branch_cost = outcomes.branch_cost[~left_before[:, layer - 1]].sum()
-            sums = gain[self._order[layer]].cumsum()
-            sums[~self._can_part[layer]] = np.inf
+        for place in range(len(thresholds) - 1, -1, -1):
+            gain, branch_cost = if_exits[:, place] - if_goes_on, outcomes.branch_cost[:, place]
+            total_branch_cost = branch_cost.sum()
+            if place:
+                gain[left_before[:, place - 1]] = 0.0
+                total_branch_cost = branch_cost[~left_before[:, place - 1]].sum()
+            sums = gain[self._order[place]].cumsum()
+            sums[~self._can_part[place]] = np.inf
             end = int(sums.argmin())
-            if sums[end] + branch_cost < 0:
-                best[layer] = self._next[layer, end]
-                exits_here = outcomes.uncertainty[:, layer] < best[layer]
-                if_goes_on = np.where(exits_here, if_exits[:, layer], if_goes_on) + outcomes.branch_cost
+            if sums[end] + total_branch_cost < 0:
+                best[place] = self._next[place, end]
+                exits_here = outcomes.uncertainty[:, place] < best[place]
+                if_goes_on = np.where(exits_here, if_exits[:, place], if_goes_on) + branch_cost
             else:
-                best[layer] = 0.0
+                best[place] = 0.0
         return best
 
 
 def _expected_disagreements(outcomes: ExitOutcomes, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return how likely every exit disagrees about every row, (rows, num_layers)."""
+    """Return how likely every exit disagrees about every row, (rows, num_exits)."""
     expected = outcomes.disagrees.astype(np.float64)
     for group in np.unique(groups):
         rows = groups == group
-        for layer in range(outcomes.num_layers - 1):
-            expected[rows, layer] = fit_disagreement_probability(
-                outcomes.uncertainty[rows, layer], outcomes.disagrees[rows, layer]
+        for place in range(outcomes.num_exits - 1):
+            expected[rows, place] = fit_disagreement_probability(
+                outcomes.uncertainty[rows, place], outcomes.disagrees[rows, place]
             )
     return expected

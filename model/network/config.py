@@ -22,6 +22,9 @@ class FastBertConfig(PretrainedConfig):
         branch_size: width of a branch.
         branch_heads: attention heads of the paper's branch, learned queries of the pooling one.
         max_length: tokens that a text is cut to, special tokens included.
+        lexical_ngrams: n-grams that the lexical branch knows; 0 where there is none.
+        lexical_slot_bits: of its table, see `NgramTable`.
+        lexical_signature: see `model.tokens.lexical_signature`.
     """
 
     model_type = "fastbert"
@@ -34,6 +37,9 @@ class FastBertConfig(PretrainedConfig):
     branch_size: int = BRANCH_SIZES[BranchDesign.PAPER][0]
     branch_heads: int = BRANCH_SIZES[BranchDesign.PAPER][1]
     max_length: int = 512
+    lexical_ngrams: int = 0
+    lexical_slot_bits: int = 0
+    lexical_signature: str = ""
 
     @classmethod
     def from_backbone(

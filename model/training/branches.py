@@ -17,7 +17,6 @@ from model.training.branch_batches import BranchBatch, BranchBatches, tokenize_l
 from model.training.branch_learners import BranchLearners, steps_per_round
 from model.training.distillation_config import DistillationConfig, max_epochs
 from model.training.distillation_result import (
-    Advice,
     DistillationResult,
     RoundQualities,
     TrainedBranch,
@@ -33,8 +32,6 @@ Judge = Callable[[nn.ModuleList], tuple[BranchQuality, ...]]
 _WARMUP_STEPS = 100
 # Passes where no text is held out to say when a branch has converged: a corpus of some dozen texts.
 _UNJUDGED_EPOCHS = 10
-# So much further from the teacher than on texts that they learnt from, branches want more texts.
-_OVERFITTING_RATIO = 1.5
 _ROWS_TO_COMPARE = 2000
 
 
@@ -200,22 +197,13 @@ def _trained_branches(
     texts = concatenate(list(islice(batches, -(-_ROWS_TO_COMPARE // config.batch_size))))
     seen, unseen = _judge(model, engine, texts)(learners.branches), judge(learners.branches)
     return tuple(
-        TrainedBranch(
-            layer=held_out.layer,
-            kl=held_out.kl,
-            agreement=held_out.agreement,
+        TrainedBranch.of(
+            held_out,
             train_kl=trained.kl,
             fall=None if math.isnan(fall) else fall,
             has_converged=has_converged,
-            advice=_advice(has_converged, held_out.kl, trained.kl),
         )
         for held_out, trained, fall, has_converged in zip(
             unseen, seen, learners.falls.tolist(), learners.has_converged.tolist(), strict=True
         )
     )
-
-
-def _advice(has_converged: bool, kl: float, train_kl: float) -> Advice:
-    if not has_converged:
-        return Advice.MORE_EPOCHS
-    return Advice.MORE_TEXT if kl > _OVERFITTING_RATIO * train_kl else Advice.NOTHING

@@ -43,6 +43,7 @@ class DistillationConfig:
         seed: of the order of the texts.
         kl_direction: which way the divergence from the teacher is taken.
         hard_label_weight: weight of the cross-entropy with the teacher's answer, added to the divergence.
+        lexical_size: megabytes that the lexical branch may take; 0 for none.
     """
 
     epochs: int | None = None
@@ -51,6 +52,7 @@ class DistillationConfig:
     seed: int = 0
     kl_direction: KlDirection = KlDirection.TEACHER_STUDENT
     hard_label_weight: float = 0.0
+    lexical_size: float = 64.0
 
     def __post_init__(self) -> None:
         """Check each value.
@@ -69,3 +71,5 @@ class DistillationConfig:
             )
         if not 0 <= self.hard_label_weight < math.inf:
             raise ParameterError(f"`hard_label_weight` {self.hard_label_weight} is not 0 or above")
+        if not 0 <= self.lexical_size < math.inf:
+            raise ParameterError(f"`lexical_size` {self.lexical_size} is not 0 or above")

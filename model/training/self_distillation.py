@@ -91,7 +91,7 @@ class BranchQuality:
     """How a branch stands to the teacher on held-out texts.
 
     Attributes:
-        layer: the layer it follows, from 1.
+        layer: the layer it follows, from 1; 0 for the lexical branch.
         kl: mean KL(teacher || student), nats.
         agreement: share of texts with the teacher's answer.
     """

@@ -30,6 +30,8 @@ class Certificate:
         policy: what was asked for.
         thresholds: (num_layers - 1,) from the first layer on.
         temperatures: (num_layers - 1,) that logits are divided by for the uncertainty.
+        lexical_threshold: of the lexical branch; 0 where it is not run.
+        lexical_temperature: likewise.
         is_certified: whether that is certified to be kept.
         max_disagreement: share of answers that may disagree with full depth's; None where it was not asked.
         target_speedup: saved compute that was asked for, None likewise.
@@ -48,6 +50,8 @@ class Certificate:
     policy: str
     thresholds: tuple[float, ...]
     temperatures: tuple[float, ...]
+    lexical_threshold: float
+    lexical_temperature: float
     is_certified: bool
     max_disagreement: float | None
     target_speedup: float | None
@@ -70,6 +74,8 @@ class Certificate:
             policy=policy.name,
             thresholds=policy.thresholds,
             temperatures=policy.temperatures,
+            lexical_threshold=policy.lexical_threshold,
+            lexical_temperature=policy.lexical_temperature,
             is_certified=policy.is_certified,
             max_disagreement=policy.max_disagreement,
             target_speedup=policy.target_speedup,

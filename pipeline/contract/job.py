@@ -64,6 +64,8 @@ class ScoreSettings(JobSettings):
         policy: what was asked for.
         thresholds: (num_layers - 1,) from the first layer on.
         temperatures: (num_layers - 1,) that logits are divided by for the uncertainty.
+        lexical_threshold: of the lexical branch; 0 where it is not run.
+        lexical_temperature: likewise.
         shadow_fraction: share of the texts, drawn by hash, that are answered at full depth too.
     """
 
@@ -72,6 +74,8 @@ class ScoreSettings(JobSettings):
     policy: str
     thresholds: tuple[float, ...]
     temperatures: tuple[float, ...]
+    lexical_threshold: float
+    lexical_temperature: float
     shadow_fraction: float
 
 

@@ -116,12 +116,12 @@ def label_schema(*, num_labels: int, id_type: pa.DataType | None = None, with_pa
     )
 
 
-def calibration_schema(*, num_labels: int, num_layers: int) -> pa.Schema:
-    """Return the schema of calibration rows; what is of every exit is a list, from the first layer on.
+def calibration_schema(*, num_labels: int, num_exits: int) -> pa.Schema:
+    """Return the schema of calibration rows; what is of every exit is a list, in the order of the exits.
 
     Args:
         num_labels: width of the logit vectors.
-        num_layers: exits, the last layer's included.
+        num_exits: the last layer's included.
     """
     return pa.schema(
         [
@@ -129,9 +129,9 @@ def calibration_schema(*, num_labels: int, num_layers: int) -> pa.Schema:
             pa.field(HALF, pa.string(), nullable=False),
             pa.field(NUM_TOKENS, pa.int32(), nullable=False),
             pa.field(TEACHER_PREDICTION, pa.string(), nullable=False),
-            pa.field(EXIT_PREDICTIONS, pa.list_(pa.string(), num_layers), nullable=False),
-            pa.field(EXIT_UNCERTAINTY, pa.list_(pa.float32(), num_layers), nullable=False),
-            pa.field(EXIT_LOGITS, pa.list_(vector(num_labels), num_layers), nullable=False),
+            pa.field(EXIT_PREDICTIONS, pa.list_(pa.string(), num_exits), nullable=False),
+            pa.field(EXIT_UNCERTAINTY, pa.list_(pa.float32(), num_exits), nullable=False),
+            pa.field(EXIT_LOGITS, pa.list_(vector(num_labels), num_exits), nullable=False),
         ]
     )
 

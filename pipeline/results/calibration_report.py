@@ -21,6 +21,7 @@ class CertifiedTarget:
         max_disagreement: share of answers that may disagree with full depth's.
         is_certified: whether thresholds could be certified; else it is full depth.
         thresholds: (num_layers - 1,) from the first layer on.
+        lexical_threshold: of the lexical branch; 0 where it is not run.
         saved_compute: to expect, from the test rows.
         num_disagreements: among the test rows.
         num_rows: of the test half.
@@ -30,6 +31,7 @@ class CertifiedTarget:
     max_disagreement: float
     is_certified: bool
     thresholds: tuple[float, ...]
+    lexical_threshold: float
     saved_compute: float
     num_disagreements: int
     num_rows: int
@@ -45,7 +47,7 @@ class CalibrationReport:
         labels: label names in the order of the logits.
         num_rows: of both halves.
         calibrated_for: model, device, precision, backend and length.
-        temperatures: (num_layers - 1,) one per branch.
+        temperatures: (num_exits - 1,) one per branch, of the lexical one first where there is one.
         flops: of the model.
         cost: what its parts take here.
         confidence: of the targets below.
@@ -96,6 +98,7 @@ def _target(exits: ExitCalibration, max_disagreement: float, confidence: float) 
         max_disagreement=max_disagreement,
         is_certified=policy.is_certified,
         thresholds=policy.thresholds,
+        lexical_threshold=policy.lexical_threshold,
         saved_compute=policy.saved_compute,
         num_disagreements=policy.risk.num_disagreements,
         num_rows=policy.risk.num_rows,

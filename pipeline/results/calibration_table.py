@@ -23,7 +23,7 @@ def calibration_table(
         sources: (rows,) input file of each.
         row_numbers: (rows,) its row there.
     """
-    num_layers, num_labels = exits.logits.shape[1:]
+    num_exits, num_labels = exits.logits.shape[1:]
     names = pa.array(exits.labels)
     logits = fixed_size_list(exits.logits.reshape(-1, num_labels))
     predictions = names.take(pa.array(exits.logits.argmax(axis=2).ravel()))
@@ -33,11 +33,11 @@ def calibration_table(
         schema.HALF: pa.array([_HALVES[row % 2] for row in range(len(exits))]),
         schema.NUM_TOKENS: pa.array(exits.num_tokens.astype(np.int32)),
         schema.TEACHER_PREDICTION: names.take(pa.array(exits.teacher_labels)),
-        schema.EXIT_PREDICTIONS: pa.FixedSizeListArray.from_arrays(predictions, num_layers),
+        schema.EXIT_PREDICTIONS: pa.FixedSizeListArray.from_arrays(predictions, num_exits),
         schema.EXIT_UNCERTAINTY: fixed_size_list(exits.uncertainty),
-        schema.EXIT_LOGITS: pa.FixedSizeListArray.from_arrays(logits, num_layers),
+        schema.EXIT_LOGITS: pa.FixedSizeListArray.from_arrays(logits, num_exits),
     }
-    table_schema = schema.calibration_schema(num_labels=num_labels, num_layers=num_layers)
+    table_schema = schema.calibration_schema(num_labels=num_labels, num_exits=num_exits)
     return pa.table([columns[name] for name in table_schema.names], schema=table_schema)
 
 

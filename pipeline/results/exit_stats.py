@@ -19,14 +19,14 @@ NUM_BINS = 10_000
 
 
 @dataclass
-class LayerStats:
-    """What left after one layer.
+class ExitLayerStats:
+    """What left at one exit.
 
     Attributes:
         predictions: (num_labels,) rows by predicted label.
         uncertainty_sum: over the rows.
         uncertainty_bins: (10000,) rows by uncertainty.
-        flops: of the rows, up to this layer.
+        flops: of the rows, up to this exit.
         labelled: rows whose true label is known.
         correct: those of them that were predicted right.
         shadowed: rows of the shadow sample.
@@ -61,15 +61,16 @@ class ExitStats:
 
     Attributes:
         labels: label names.
-        layers: what left after each layer, from the first.
-        mean_exit_layer: over all rows.
+        exits: what left at each exit, by its number: 0, the lexical branch, where the model has one, and the
+            layers, from 1.
+        mean_exit_layer: over all rows; those that left before the first layer count 0.
         saved_compute: full depth's FLOPs over those of the job, with real lengths, attention products and the
             branches as run; each row counts, equal texts too, and the shadow sample only up to where it left.
         paper_saved_compute: the same in the paper's FLOPs (128 tokens, linear layers only).
     """
 
     labels: tuple[str, ...]
-    layers: list[LayerStats]
+    exits: dict[int, ExitLayerStats]
     mean_exit_layer: float
     paper_saved_compute: float
     saved_compute: float
@@ -77,27 +78,27 @@ class ExitStats:
     @property
     def rows(self) -> int:
         """All rows."""
-        return sum(layer.rows for layer in self.layers)
+        return sum(each.rows for each in self.exits.values())
 
     @property
     def num_labelled(self) -> int:
         """Rows whose true label is known."""
-        return sum(layer.labelled for layer in self.layers)
+        return sum(each.labelled for each in self.exits.values())
 
     @property
     def accuracy(self) -> float | None:
         """Share of the labelled rows that were predicted right; None where no label is known."""
-        return _ratio(sum(layer.correct for layer in self.layers), self.num_labelled)
+        return _ratio(sum(each.correct for each in self.exits.values()), self.num_labelled)
 
     @property
     def num_shadow(self) -> int:
         """Rows of the shadow sample."""
-        return sum(layer.shadowed for layer in self.layers)
+        return sum(each.shadowed for each in self.exits.values())
 
     @property
     def num_shadow_disagreements(self) -> int:
         """Rows of the shadow sample whose answer is not full depth's."""
-        return self.num_shadow - sum(layer.agreeing for layer in self.layers)
+        return self.num_shadow - sum(each.agreeing for each in self.exits.values())
 
     @property
     def shadow_agreement(self) -> float | None:
@@ -105,28 +106,28 @@ class ExitStats:
         return _ratio(self.num_shadow - self.num_shadow_disagreements, self.num_shadow)
 
     def as_table(self) -> pa.Table:
-        """Return one row per layer; what holds for all of them is in the schema metadata."""
-        stats, rows = self.layers, max(self.rows, 1)
-        flops = max(sum(layer.flops for layer in stats), 1)
+        """Return one row per exit; what holds for all of them is in the schema metadata."""
+        stats, rows = list(self.exits.values()), max(self.rows, 1)
+        flops = max(sum(each.flops for each in stats), 1)
         columns: dict[str, pa.Array] = {
-            schema.EXIT_LAYER: pa.array(range(1, len(stats) + 1), pa.int16()),
-            "rows": pa.array([layer.rows for layer in stats], pa.int64()),
-            "share": pa.array([layer.rows / rows for layer in stats], pa.float64()),
-            "flops_share": pa.array([layer.flops / flops for layer in stats], pa.float64()),
+            schema.EXIT_LAYER: pa.array(self.exits, pa.int16()),
+            "rows": pa.array([each.rows for each in stats], pa.int64()),
+            "share": pa.array([each.rows / rows for each in stats], pa.float64()),
+            "flops_share": pa.array([each.flops / flops for each in stats], pa.float64()),
             "uncertainty_mean": pa.array([_ratio(s.uncertainty_sum, s.rows) for s in stats], pa.float64()),
             **{
                 f"uncertainty_p{share * 100:02.0f}": pa.array(
-                    [layer.quantile(share) if layer.rows else None for layer in stats], pa.float64()
+                    [each.quantile(share) if each.rows else None for each in stats], pa.float64()
                 )
                 for share in QUANTILES
             },
             "predictions": pa.array(
-                [list(zip(self.labels, layer.predictions.tolist(), strict=True)) for layer in stats],
+                [list(zip(self.labels, each.predictions.tolist(), strict=True)) for each in stats],
                 pa.map_(pa.string(), pa.int64()),
             ),
-            "labelled_rows": pa.array([layer.labelled for layer in stats], pa.int64()),
+            "labelled_rows": pa.array([each.labelled for each in stats], pa.int64()),
             "accuracy": pa.array([_ratio(s.correct, s.labelled) for s in stats], pa.float64()),
-            "shadow_rows": pa.array([layer.shadowed for layer in stats], pa.int64()),
+            "shadow_rows": pa.array([each.shadowed for each in stats], pa.int64()),
             "agreement": pa.array([_ratio(s.agreeing, s.shadowed) for s in stats], pa.float64()),
         }
         table = pa.table(columns)

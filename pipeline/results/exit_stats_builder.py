@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.contract.shards import read_shard
-from pipeline.results.exit_stats import NUM_BINS, ExitStats, LayerStats
+from pipeline.results.exit_stats import NUM_BINS, ExitLayerStats, ExitStats
 
 # Label ids are places in the manifest's label names; rows without one have this.
 NO_LABEL = -1
@@ -35,9 +36,10 @@ class ExitStatsBuilder:
             policy: which branches it ran.
         """
         self._labels, self._flops, self._policy = labels, flops, policy
-        self._layers = [
-            LayerStats(predictions=np.zeros(len(labels), dtype=np.int64)) for _ in range(flops.num_layers)
-        ]
+        self._exits = {
+            exit_layer: ExitLayerStats(predictions=np.zeros(len(labels), dtype=np.int64))
+            for exit_layer in flops.exits
+        }
         self._full_depth_flops = 0
 
     def add(self, batch: pa.RecordBatch, true_labels: LabelIds | None = None) -> None:
@@ -56,8 +58,8 @@ class ExitStatsBuilder:
         flops = self._flops.with_exits(tokens, exits, self._policy)
         self._full_depth_flops += int(self._flops.full_depth(tokens).sum())
         bins = np.minimum((uncertainty * NUM_BINS).astype(np.int64), NUM_BINS - 1)
-        for layer in np.unique(exits).tolist():
-            here, stats = exits == layer, self._layers[layer - 1]
+        for exit_layer in np.unique(exits).tolist():
+            here, stats = exits == exit_layer, self._exits[exit_layer]
             stats.predictions += np.bincount(predicted[here], minlength=len(self._labels))
             stats.uncertainty_sum += float(uncertainty[here].sum())
             stats.uncertainty_bins += np.bincount(bins[here], minlength=NUM_BINS)
@@ -69,18 +71,19 @@ class ExitStatsBuilder:
 
     def build(self) -> ExitStats:
         """Return the statistics of all rows added."""
-        rows = np.array([layer.rows for layer in self._layers])
-        layers = np.arange(1, len(rows) + 1)
-        mean = float((layers * rows).sum() / rows.sum()) if rows.sum() else 0.0
+        layers, rows = np.array([(layer, stats.rows) for layer, stats in self._exits.items()]).T
+        num_rows = max(int(rows.sum()), 1)
+        mean = float((layers * rows).sum() / num_rows)
         # Layers whose branch is not run, as at speed 0, cost no classifier; the last has the teacher's.
-        was_run = np.array([*(threshold > 0 for threshold in self._policy.thresholds), True])
-        classifiers = float((np.cumsum(was_run) * rows).sum() / max(rows.sum(), 1))
-        flops = sum(layer.flops for layer in self._layers)
+        runs_lexical, *runs_branch = self._policy.runs_branch
+        num_classifiers = np.cumsum([0, *runs_branch, True])[layers]
+        flops = sum(stats.flops for stats in self._exits.values())
+        paper = partial(self._flops.paper_saved_compute, mean, runs_lexical=runs_lexical)
         return ExitStats(
             labels=self._labels,
-            layers=self._layers,
+            exits=self._exits,
             mean_exit_layer=mean,
-            paper_saved_compute=self._flops.paper_saved_compute(mean, classifiers) if mean else 1.0,
+            paper_saved_compute=paper(float((num_classifiers * rows).sum() / num_rows)) if flops else 1.0,
             saved_compute=self._full_depth_flops / flops if flops else 1.0,
         )
 
@@ -106,7 +109,11 @@ def collect(
     builder = ExitStatsBuilder(
         manifest.labels,
         manifest.flops,
-        ExitPolicy(thresholds=settings.thresholds, name=settings.policy),
+        ExitPolicy(
+            thresholds=settings.thresholds,
+            lexical_threshold=settings.lexical_threshold,
+            name=settings.policy,
+        ),
     )
     columns = [
         schema.SOURCE,

@@ -28,7 +28,7 @@ class Answer:
     Attributes:
         prediction: label name.
         probabilities: a float per label.
-        exit_layer: from 1.
+        exit_layer: from 1; 0 for the lexical branch.
         uncertainty: at the exit taken, in [0, 1].
     """
 

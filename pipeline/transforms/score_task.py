@@ -147,6 +147,8 @@ class ScoreTask:
             policy=self.policy.name,
             thresholds=tuple(map(float, self.policy.thresholds)),
             temperatures=tuple(map(float, self.policy.temperatures)),
+            lexical_threshold=float(self.policy.lexical_threshold),
+            lexical_temperature=float(self.policy.lexical_temperature),
             # 0 and 0.0 are the same job.
             shadow_fraction=float(self.shadow_fraction),
         )
@@ -207,11 +209,11 @@ class ScoreTask:
         }
 
     def _counts(self, answers: Predictions, distinct: DistinctTexts) -> Counts:
-        exits = np.bincount(answers.exit_layer[distinct.inverse], minlength=self.policy.num_layers + 1)
+        exits = np.bincount(answers.exit_layer[distinct.inverse], minlength=self.flops.exits.stop)
         return {
             DISTINCT_TEXTS: len(distinct.texts),
             schema.TRUNCATED: int(answers.truncated[distinct.inverse].sum()),
             PROCESSED_TOKENS: answers.num_processed_tokens,
             REAL_TOKENS: answers.num_real_tokens,
-            **{EXIT_COUNT.format(layer): int(exits[layer]) for layer in range(1, self.policy.num_layers + 1)},
+            **{EXIT_COUNT.format(exit_layer): int(exits[exit_layer]) for exit_layer in self.flops.exits},
         }

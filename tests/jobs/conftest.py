@@ -1,3 +1,3 @@
-from tests.job_fixtures import command, fastbert, many_labels, teacher, two_labels
+from tests.job_fixtures import command, fastbert, lexical_fastbert, many_labels, teacher, two_labels
 
-__all__ = ["command", "fastbert", "many_labels", "teacher", "two_labels"]
+__all__ = ["command", "fastbert", "lexical_fastbert", "many_labels", "teacher", "two_labels"]

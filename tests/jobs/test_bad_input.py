@@ -136,10 +136,19 @@ def test_the_speed_is_a_share(score_refused: Refusals, speed: Any):
     assert line == f"--speed {float(speed)} is outside [0, 1]; 0 is full depth, 1 the earliest exit"
 
 
-@pytest.mark.parametrize("layer", [0, 4, -1])
+@pytest.mark.parametrize("layer", [4, -1])
 def test_the_exit_layer_is_one_of_the_models(score_refused: Refusals, layer: int):
     line = score_refused(speed=None, fixed_exit_layer=layer)
-    assert line == f"--fixed-exit-layer {layer} is not a layer of this model (1 to 3)"
+    rule = "is not a layer of this model (1 to 3), nor 0, the lexical branch"
+    assert line == f"--fixed-exit-layer {layer} {rule}"
+
+
+def test_exit_0_is_for_models_that_have_it(score_refused: Refusals, fastbert: Path):
+    line = score_refused(speed=None, fixed_exit_layer=0)
+    assert line == (
+        f"--fixed-exit-layer 0 is the lexical branch, and {str(fastbert)!r} has none; "
+        "`fastbert-jobs distill` makes one"
+    )
 
 
 def test_there_is_one_policy(score_refused: Refusals):

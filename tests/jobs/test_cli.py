@@ -36,7 +36,7 @@ OPTIONS = {
     "calibrate": {"--model", "--labels", "--output", "--rows", "--confidence", "--precision"},
     "distill": {
         *_TRAINING, "--labels", "--backbone", "--branch", "--kl-direction", "--hard-label-weight",
-        "--precision", "--resume",
+        "--lexical-size", "--precision", "--resume",
     },
     "finetune": {
         *_TRAINING, "--input", "--text-column", "--text-pair-column", "--label-column", "--model",

@@ -1,5 +1,7 @@
 """Rows whose exits behave in known ways, for what is to hold whatever a model does."""
 
+from dataclasses import replace
+
 import numpy as np
 from transformers import BertConfig
 
@@ -8,6 +10,7 @@ from model.cost.latency import RunCost
 from model.exits.policy import CalibratedFor
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.exit_outcomes import ExitOutcomes
+from model.network.branches.branch import BranchFlops
 from model.network.branches.paper import PaperBranch
 from model.version import NUMERICS_VERSION
 
@@ -36,8 +39,8 @@ def population(kind, num_rows=20_000, seed=0):
     return ExitOutcomes(
         uncertainty=uncertainty.astype(np.float32),
         disagrees=np.concatenate([disagrees, np.zeros((num_rows, 1), dtype=bool)], axis=1),
-        layer_cost=tokens[:, None] * np.arange(1.0, LAYERS + 1),
-        branch_cost=0.07 * tokens,
+        exit_cost=tokens[:, None] * np.arange(1.0, LAYERS + 1),
+        branch_cost=np.tile(0.07 * tokens[:, None], LAYERS - 1),
         teacher_labels=teacher,
     )
 
@@ -55,25 +58,39 @@ CALIBRATED_FOR = CalibratedFor(
 LABELS = ("ham", "spam", "other")
 
 
-def exit_calibration(num_rows=6000, seed=0):
-    """Return what a model gives whose exits get better from layer to layer and know what they do not know."""
+def exit_calibration(num_rows=6000, seed=0, *, lexical=False):
+    """Return what a model gives whose exits get better from layer to layer and know what they do not know.
+
+    With a lexical branch it has one more exit before the first layer, worse than that.
+    """
     rng = np.random.default_rng(seed)
     teacher = rng.choice(3, size=num_rows, p=[0.6, 0.1, 0.3])
-    depth = np.arange(1, LAYERS + 1)[:, None] * 2.0
-    logits = rng.normal(0, 1, (num_rows, LAYERS, 3)) + np.eye(3)[teacher][:, None] * depth
+    exits = np.arange(0 if lexical else 1, LAYERS + 1)
+    depth = np.maximum(exits, 0.5)[:, None] * 2.0
+    logits = rng.normal(0, 1, (num_rows, len(exits), 3)) + np.eye(3)[teacher][:, None] * depth
     logits[:, -1] = np.eye(3)[teacher] * 9
     logits = logits.astype(np.float32)
     odds = np.exp(logits)
     shares = odds / odds.sum(axis=2, keepdims=True)
-    config = BertConfig(hidden_size=32, num_hidden_layers=LAYERS, num_attention_heads=2, intermediate_size=64)
+    flops = flops_model(
+        BertConfig(hidden_size=32, num_hidden_layers=LAYERS, num_attention_heads=2, intermediate_size=64),
+        PaperBranch(hidden_size=32, width=8, num_heads=2, num_labels=3),
+    )
     return ExitCalibration(
         labels=LABELS,
         num_tokens=rng.integers(3, 40, num_rows),
         teacher_labels=teacher,
         logits=logits,
         uncertainty=(-(shares * np.log(shares)).sum(axis=2) / np.log(3)).astype(np.float32),
-        temperatures=(1.5, 1.0, 0.9),
-        flops=flops_model(config, PaperBranch(hidden_size=32, width=8, num_heads=2, num_labels=3)),
-        cost=RunCost(layer_seconds=1.0, branch_seconds=0.1, layer_flops=100.0, branch_flops=10.0),
+        temperatures=(*([2.0] if lexical else []), 1.5, 1.0, 0.9),
+        flops=replace(flops, lexical=BranchFlops(per_token=9, per_text=5) if lexical else None),
+        cost=RunCost(
+            layer_seconds=1.0,
+            branch_seconds=0.1,
+            layer_flops=100.0,
+            branch_flops=10.0,
+            lexical_seconds=0.04,
+            lexical_flops=0.5,
+        ),
         calibrated_for=CALIBRATED_FOR,
     )

@@ -1,3 +1,3 @@
-from tests.job_fixtures import fastbert, teacher
+from tests.job_fixtures import fastbert, lexical_fastbert, teacher
 
-__all__ = ["fastbert", "teacher"]
+__all__ = ["fastbert", "lexical_fastbert", "teacher"]

@@ -154,16 +154,17 @@ def test_every_exits_answers_are_those_it_gives_when_all_leave_there(rows: pd.Da
     model = FastBertForSequenceClassification.from_pretrained(calibrated)
     temperatures = json.loads((calibrated / "calibration.json").read_text())["temperatures"]
     texts = [TEXTS[row] for row in rows["row"]]
-    for layer in range(1, NUM_LAYERS + 1):
-        plain = ExitPolicy.from_exit_layer(layer, num_layers=NUM_LAYERS)
+    for exit_layer in range(NUM_LAYERS + 1):
+        plain = ExitPolicy.from_exit_layer(exit_layer, num_layers=NUM_LAYERS)
         answered = model.predict(texts, policy=plain)
-        logits = np.stack([np.stack(each)[layer - 1] for each in rows["exit_logits"]])
+        assert (answered.exit_layer == exit_layer).all()
+        logits = np.stack([np.stack(each)[exit_layer] for each in rows["exit_logits"]])
         np.testing.assert_allclose(logits, answered.logits, rtol=0, atol=2e-5)
-        assert [each[layer - 1] for each in rows["exit_predictions"]] == answered.predictions
-        temperature = 1.0 if layer == NUM_LAYERS else temperatures[layer - 1]
+        assert [each[exit_layer] for each in rows["exit_predictions"]] == answered.predictions
+        temperature = 1.0 if exit_layer == NUM_LAYERS else temperatures[exit_layer]
         uncertainty = normalised_entropy(torch.from_numpy(logits) / temperature)
         np.testing.assert_allclose(
-            [each[layer - 1] for each in rows["exit_uncertainty"]], uncertainty, atol=1e-6
+            [each[exit_layer] for each in rows["exit_uncertainty"]], uncertainty, atol=1e-6
         )
 
 
@@ -171,10 +172,10 @@ def test_the_file_tells_reliability_costs_and_targets(calibrated: Path, rows: pd
     content = json.loads((calibrated / "calibration.json").read_text())
     assert content["calibrated_for"]["precision"] == "fp32"
     assert content["calibrated_for"]["model_hash"] == checkpoint_hash(calibrated)
-    assert [each["exit_layer"] for each in content["exits"]] == [1, 2, 3]
+    assert [each["exit_layer"] for each in content["exits"]] == [0, 1, 2, 3]
     test = rows[rows["half"] == "test"]
-    for layer, each in enumerate(content["exits"]):
-        predicted = [exits[layer] for exits in test["exit_predictions"]]
+    for place, each in enumerate(content["exits"]):
+        predicted = [exits[place] for exits in test["exit_predictions"]]
         assert each["agreement"] == pytest.approx(np.mean(predicted == test["teacher_prediction"]))
     assert sum(each["ece_after"] for each in content["exits"]) < sum(
         each["ece_before"] for each in content["exits"]
@@ -186,7 +187,7 @@ def test_the_file_tells_reliability_costs_and_targets(calibrated: Path, rows: pd
         assert each["upper_bound"] <= each["max_disagreement"]
         assert each["num_rows"] == len(test)
     for asked, found in content["speed_curve"]:
-        assert found == pytest.approx(asked, rel=0.05)
+        assert found == pytest.approx(asked, rel=0.1)
 
 
 def test_calibrating_changes_no_model(tmp_path: Path, distilled: Path, labels: Path, command: CommandLine):
@@ -216,6 +217,8 @@ def test_a_certificate_is_kept_and_told(
     manifest = read_manifest_file(tmp_path / "scores")
     assert manifest["settings"]["thresholds"] == list(policy.thresholds)
     assert manifest["settings"]["temperatures"] == list(policy.temperatures)
+    assert manifest["settings"]["lexical_threshold"] == policy.lexical_threshold
+    assert manifest["settings"]["lexical_temperature"] == policy.lexical_temperature
     assert manifest["settings"]["policy"] == "max disagreement 0.05, confidence 0.95"
     certificate = manifest["certificate"]
     assert certificate["is_certified"]
@@ -227,11 +230,10 @@ def test_a_certificate_is_kept_and_told(
     assert f"max disagreement 0.05, confidence 0.95: {told}" in out
     # Probabilities are the branch's own; a temperature is for the uncertainty beside them.
     early = scored[scored["exit_layer"] < NUM_LAYERS]
-    places = early["exit_layer"].to_numpy() - 1
     log = torch.from_numpy(np.stack(early["probabilities"].to_list())).log()
-    scaled = log / torch.tensor(policy.temperatures)[places][:, None]
+    scaled = log / torch.tensor([policy.temperature(each) for each in early["exit_layer"]])[:, None]
     np.testing.assert_allclose(early["uncertainty"], normalised_entropy(scaled), atol=1e-4)
-    thresholds = np.array(policy.thresholds)[early["exit_layer"] - 1]
+    thresholds = np.array([policy.threshold(each) for each in early["exit_layer"]])
     assert (early["uncertainty"] < thresholds).all()
 
 
@@ -349,7 +351,7 @@ def test_the_calibration_may_lie_elsewhere(
         (["--max-disagreement", 0.1, "--max-missed", "si=0.1"], "--max-missed si: the model has no such"),
         (["--max-disagreement", 0.1, "--max-missed", "yes=2"], "--max-missed 2 is not a share above 0"),
         (["--target-speedup", 0.5], "--target-speedup 0.5 is below 1, which is full depth"),
-        (["--target-speedup", 99], "--target-speedup 99 is out of reach: leaving after the first layer"),
+        (["--target-speedup", 1e9], "--target-speedup 1e+09 is out of reach: leaving at the first exit"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line(

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoTokenizer
 
 from jobs.driver.distill_metrics import DistillMetrics
+from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.training import branch_batches, branches
 from model.training.resume import TrainingState
@@ -96,6 +97,26 @@ def test_a_fastbert_comes_out(command: CommandLine, soft_labels: Path, teacher: 
     assert "branch after layer" in out
 
 
+def test_it_has_a_lexical_branch_unless_asked_otherwise(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
+):
+    out = command(*distill(soft_labels, teacher, tmp_path / "with"))
+    assert "a lexical one of at most 64 MB" in out
+    assert "│ 0 " in out
+    metrics = json.loads((tmp_path / "with" / "metrics.json").read_text())
+    assert [branch["layer"] for branch in metrics["branches"]] == [0, 1, 2]
+    model = FastBertForSequenceClassification.from_pretrained(tmp_path / "with")
+    answers = model.predict(TEXTS[:50], policy=ExitPolicy.from_exit_layer(0, num_layers=NUM_LAYERS))
+    assert set(answers.exit_layer.tolist()) == {0}
+    out = command(*distill(soft_labels, teacher, tmp_path / "without", "--lexical-size", 0))
+    assert "none lexical" in out
+    without = weights(tmp_path / "without")
+    assert not [name for name in without if "lexical" in name]
+    # The others are what they are without it.
+    made = weights(tmp_path / "with")
+    assert all((made[name] == tensor).all() for name, tensor in without.items())
+
+
 def test_the_backbone_stays_what_it_was(
     command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
 ):
@@ -103,7 +124,8 @@ def test_the_backbone_stays_what_it_was(
     command(*distill(soft_labels, teacher, tmp_path / "out"))
     assert snapshot(teacher) == before
     own, made = weights(teacher), weights(tmp_path / "out")
-    assert {name for name in made if not name.startswith("branches.")} == {f"backbone.{name}" for name in own}
+    backbone = {name for name in made if not name.startswith(("branches.", "lexical_branch."))}
+    assert backbone == {f"backbone.{name}" for name in own}
     assert all((made[f"backbone.{name}"] == values).all() for name, values in own.items())
 
 
@@ -112,7 +134,8 @@ def test_the_branches_learn(command: CommandLine, soft_labels: Path, teacher: Pa
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["epochs"] == metrics["config"]["epochs"] == 30
     assert metrics["rounds"][-1]["epochs"] == 30
-    first, last = metrics["rounds"][0]["branches"], metrics["branches"]
+    assert metrics["branches"][0]["layer"] == 0
+    first, last = metrics["rounds"][0]["branches"], metrics["branches"][1:]
     for branch, (before, after) in enumerate(zip(first, last, strict=True), start=1):
         assert before["layer"] == after["layer"] == branch
         assert after["kl"] < before["kl"]
@@ -386,6 +409,8 @@ def test_a_backbone_that_is_a_fastbert_is_refused(
         (("--learning-rate", 0), "--learning-rate 0.0"),
         (("--learning-rate", "nan"), "--learning-rate nan"),
         (("--hard-label-weight", "nan"), "--hard-label-weight nan"),
+        (("--lexical-size", -1), "--lexical-size -1.0 is not 0 or above"),
+        (("--lexical-size", 0.001), "--lexical-size 0.001 MB holds 0 n-grams, fewer than the 3 labels; give"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(

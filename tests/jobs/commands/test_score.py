@@ -121,6 +121,25 @@ def test_a_fixed_exit_layer(command: CommandLine, fastbert: Path, tmp_path: Path
     assert "mean exit layer 2.00 of 3" in out
 
 
+def test_exit_0_is_an_exit_layer_like_others(command: CommandLine, lexical_fastbert: Path, tmp_path: Path):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+    score = (
+        "score", *FP32, "--input", path, "--text-column", "text", "--model", lexical_fastbert,
+        "--shadow-fraction", 0.5,
+    )  # fmt: skip
+    out = command(*score, "--output", tmp_path / "out", "--fixed-exit-layer", 0)
+    assert set(read_output(tmp_path / "out")["exit_layer"].to_pylist()) == {0}
+    assert "mean exit layer 0.00 of 3" in out
+    told = command("audit", tmp_path / "out")
+    assert "mean exit layer 0.00 of 3" in told
+    stats = pq.read_table(tmp_path / "out" / "_audit" / "exit_stats.parquet")
+    assert stats["exit_layer"].to_pylist() == [0, 1, 2, 3]
+    assert stats["rows"].to_pylist() == [60, 0, 0, 0]
+    assert stats["shadow_rows"].to_pylist()[0] > 10
+    command(*score, "--output", tmp_path / "paper", "--speed", 0.7)
+    assert 0 not in read_output(tmp_path / "paper")["exit_layer"].to_pylist()
+
+
 def test_readers_of_parquet_directories_find_all_rows(
     command: CommandLine, fastbert: Path, teacher: Path, tmp_path: Path
 ):

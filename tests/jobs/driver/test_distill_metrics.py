@@ -19,6 +19,7 @@ JOB = DistillationJob(
     seed=0,
     kl_direction=KlDirection.TEACHER_STUDENT,
     hard_label_weight=0.0,
+    lexical_size=64.0,
     precision=Precision.FP32,
     backend=Backend.ONEDNN,
 )

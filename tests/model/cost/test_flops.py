@@ -14,6 +14,7 @@ from model.engine.execution import Backend
 from model.errors import CheckpointError
 from model.exits.policy import ExitPolicy
 from model.network.branch_design import BranchDesign
+from model.network.branches.branch import BranchFlops
 from model.network.branches.paper import PaperBranch
 
 MILLION = 1e6
@@ -192,3 +193,38 @@ def test_groups_of_albert_that_share_weights_cost_as_often_as_they_are_run(make_
 def test_an_unsupported_family_has_no_count():
     with pytest.raises(CheckpointError, match="gpt2"):
         flops_model(AutoConfig.for_model("gpt2", n_embd=8, n_layer=2, n_head=2, vocab_size=9))
+
+
+# -- with a lexical branch ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lexical(base):
+    return replace(base, lexical=BranchFlops(per_token=100, per_text=7))
+
+
+def test_a_configuration_tells_of_its_lexical_branch(lexical_fastbert, fastbert):
+    flops = fastbert_flops(lexical_fastbert.config)
+    assert flops.lexical == lexical_fastbert.lexical_branch.flops
+    assert list(flops.exits) == [0, 1, 2, 3, 4]
+    assert replace(flops, lexical=None) == fastbert_flops(fastbert.config)
+
+
+def test_texts_that_leave_before_the_first_layer_cost_the_lexical_branch(lexical, base):
+    num_tokens, exit_layer = np.array([3, 40, 40]), np.array([0, 0, 2], dtype=np.int16)
+    policy = ExitPolicy(thresholds=(0.5,) * 11, lexical_threshold=0.5, name="all")
+    cost = lexical.with_exits(num_tokens, exit_layer, policy)
+    assert cost[:2].tolist() == [307, 4007]
+    late = np.array([2, 2, 2], dtype=np.int16)
+    paper = ExitPolicy(thresholds=policy.thresholds, name="the layers'")
+    assert cost[2] == base.with_exits(num_tokens, late, paper)[2] + 4007
+    assert (
+        lexical.with_exits(num_tokens, late, paper).tolist()
+        == base.with_exits(num_tokens, late, paper).tolist()
+    ), "what is not run costs nothing"
+
+
+def test_the_papers_count_stays_finite_where_no_layer_is_run(lexical, base):
+    assert lexical.paper_saved_compute(0, 0, runs_lexical=True) == base.paper_full_depth() / (100 * 128 + 7)
+    assert lexical.paper_saved_compute(3) == base.paper_saved_compute(3)
+    assert lexical.paper_saved_compute(3, runs_lexical=True) < base.paper_saved_compute(3)

@@ -31,9 +31,17 @@ def test_all_leave_at_a_fixed_layer_and_none_before():
         assert [threshold for threshold in thresholds if threshold <= 1] == [0.0] * (3 - (layer < 4))
 
 
-@pytest.mark.parametrize("layer", [-1, 0, 5])
+def test_exit_0_is_before_the_first_layer_and_of_no_speed():
+    policy = ExitPolicy.from_exit_layer(0, num_layers=4)
+    assert (policy.lexical_threshold, policy.thresholds) == (2.0, (0.0, 0.0, 0.0))
+    assert policy.threshold(0) == 2.0
+    assert policy.runs_branch == (True, False, False, False)
+    assert ExitPolicy.from_speed(0.5, num_layers=3).runs_branch == (False, True, True)
+
+
+@pytest.mark.parametrize("layer", [-1, 5])
 def test_a_layer_that_there_is_not_is_refused(layer):
-    with pytest.raises(ParameterError, match=r"`exit_layer` .* \(1 to 4\)"):
+    with pytest.raises(ParameterError, match=r"`exit_layer` .* \(1 to 4\), nor 0, the lexical"):
         ExitPolicy.from_exit_layer(layer, num_layers=4)
 
 

@@ -54,7 +54,7 @@ def test_every_exits_answers_are_those_that_it_gives(exits, saved, corpus, make_
     np.testing.assert_array_equal(exits.logits, all_exit_logits(make_engine(saved), tokenized))
     assert exits.logits.dtype == np.float32
     assert exits.num_tokens.tolist() == tokenized.lengths.tolist()
-    assert (len(exits), exits.num_layers, exits.labels) == (130, 4, saved.labels)
+    assert (len(exits), list(exits.exits), exits.labels) == (130, [1, 2, 3, 4], saved.labels)
     assert exits.flops == fastbert_flops(saved.config)
     assert exits.cost.layer_seconds > 0
 
@@ -85,7 +85,7 @@ def test_uncertainty_is_what_the_sweep_holds_against_thresholds(exits, saved, co
 def test_rows_leave_where_the_calibration_says_they_do(exits, saved, corpus, make_engine):
     policy = exits.policy(target_speedup=1.15)
     swept = saved.predict(corpus, policy=policy)
-    assert swept.exit_layer.tolist() == exits.flops_outcomes.exit_layers(policy.thresholds).tolist()
+    assert swept.exit_layer.tolist() == (exits.flops_outcomes.exits_taken(policy.thresholds) + 1).tolist()
     assert len(set(swept.exit_layer.tolist())) > 1
 
 
@@ -172,3 +172,16 @@ def test_what_is_calibrated_on_one_backend_is_refused_on_another(exits, saved, c
     engine = make_engine(saved, backend=Backend.HUGGING_FACE)
     with pytest.raises(ArtifactError, match=r"backend \(hugging-face, calibrated for "):
         saved.predict(corpus, policy=exits.policy(target_speedup=1.2), engine=engine)
+
+
+def test_exit_0_leaves_where_the_calibration_says_it_does(lexical_fastbert, corpus):
+    teacher_logits = teacher_logits_of(lexical_fastbert, corpus)
+    exits = calibrate(lexical_fastbert, corpus, teacher_logits, execution=FP32)
+    assert list(exits.exits) == [0, 1, 2, 3, 4]
+    assert exits.logits.shape == (130, 5, 3)
+    policy = exits.policy(target_speedup=1.8)
+    thresholds = (policy.lexical_threshold, *policy.thresholds)
+    assert policy.lexical_threshold > 0
+    swept = lexical_fastbert.predict(corpus, policy=policy)
+    assert swept.exit_layer.tolist() == exits.flops_outcomes.exits_taken(thresholds).tolist()
+    assert {0, 4} <= set(swept.exit_layer.tolist())

@@ -172,7 +172,7 @@ def test_a_branch_costs_more_time_than_its_flops(calibration):
     np.testing.assert_array_equal(slow.flops_outcomes.branch_cost, calibration.flops_outcomes.branch_cost)
     np.testing.assert_allclose(slow.latency_outcomes.branch_cost, 4 * slow.flops_outcomes.branch_cost)
     np.testing.assert_array_equal(
-        slow.latency_outcomes.layer_cost, calibration.flops.to_layers(calibration.num_tokens)
+        slow.latency_outcomes.exit_cost, calibration.flops.to_layers(calibration.num_tokens)
     )
 
 
@@ -189,3 +189,55 @@ def test_reliability_is_of_the_half_that_temperatures_were_not_fitted_on(calibra
         shares = (odds / odds.sum(axis=1, keepdims=True)).max(axis=1)
         assert each.ece_after == pytest.approx(expected_calibration_error(shares, agrees), abs=2e-3)
     assert exits[1].ece_before == exits[1].ece_after
+
+
+# -- with a lexical branch ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lexical():
+    return exit_calibration(lexical=True)
+
+
+def test_the_certificate_covers_exit_0_and_the_layers_together(lexical):
+    policy = lexical.policy(max_disagreement=0.05)
+    assert policy.is_certified
+    assert policy.lexical_threshold > 0
+    assert (policy.lexical_temperature, policy.temperatures) == (2.0, (1.5, 1.0, 0.9))
+    assert len(policy.thresholds) == LAYERS - 1
+    disagrees = disagreements(lexical, (policy.lexical_threshold, *policy.thresholds), TEST)
+    assert policy.risk.num_disagreements == disagrees.sum()
+
+
+def test_exit_0_pays(lexical, calibration):
+    asked = {"max_disagreement": 0.05}
+    assert lexical.policy(**asked).saved_compute > 1.1 * calibration.policy(**asked).saved_compute
+
+
+def test_an_exit_0_that_costs_more_than_it_saves_is_left_out(lexical, calibration):
+    dear = replace(lexical, cost=replace(lexical.cost, lexical_seconds=1e6))
+    policy = dear.policy(max_disagreement=0.05)
+    assert policy.lexical_threshold == 0
+    assert policy.saved_compute > 1.5
+
+
+def test_the_time_of_the_lexical_branch_is_its_own(lexical):
+    flops, seconds = lexical.flops_outcomes.branch_cost, lexical.latency_outcomes.branch_cost
+    np.testing.assert_allclose(seconds[:, 0], 8 * flops[:, 0])
+    np.testing.assert_allclose(seconds[:, 1:], flops[:, 1:])
+    np.testing.assert_array_equal(flops[:, 0], 9 * lexical.num_tokens + 5)
+    assert (lexical.flops_outcomes.exit_cost[:, 0] == 0).all()
+
+
+def test_reliability_is_told_of_exit_0_too(lexical):
+    assert [each.exit_layer for each in lexical.reliability()] == [0, 1, 2, 3, 4]
+    assert [each.temperature for each in lexical.reliability()] == [2.0, 1.5, 1.0, 0.9, 1.0]
+
+
+def test_a_speed_up_beyond_the_layers_is_within_reach(lexical, calibration):
+    beyond = 2 * highest_saved_compute(calibration.flops_outcomes)
+    policy = lexical.policy(target_speedup=beyond)
+    assert policy.lexical_threshold > 0
+    assert policy.saved_compute == pytest.approx(beyond, rel=0.1)
+    with pytest.raises(ParameterError, match="out of reach: leaving at the first exit always"):
+        calibration.policy(target_speedup=beyond)

@@ -25,7 +25,7 @@ SHORT_PATH = SearchEffort(num_coarse=6, num_fine=5, num_risks=5)
 
 def is_kept(rows, thresholds, constraint):
     """Whether a policy keeps a constraint in a whole population."""
-    disagrees = rows.disagrees_at(rows.exit_layers(thresholds))
+    disagrees = rows.disagrees_at(rows.exits_taken(thresholds))
     return disagrees.mean() <= constraint.max_disagreement and all(
         disagrees[rows.teacher_labels == label].mean() <= share
         for label, share in constraint.max_missed.items()
@@ -96,7 +96,7 @@ def test_the_candidate_after_the_last_would_break_them():
 def test_certificates_are_not_idle_either():
     """Of sensible exits most of what could be saved with hindsight is."""
     everything = population("sensible")
-    full = everything.layer_cost[:, -1].mean()
+    full = everything.exit_cost[:, -1].mean()
     constraint = RiskConstraint(max_disagreement=0.05)
     with_hindsight = [each for each in candidate_thresholds(everything, constraint) if each.risk <= 0.05][-1]
     rng = np.random.default_rng(2)

@@ -27,13 +27,13 @@ def test_1_is_full_depth():
     assert not thresholds_for_speedup(1.0, rows, rows).any()
 
 
-def test_the_highest_is_leaving_after_the_first_layer():
+def test_the_highest_is_leaving_at_the_first_exit():
     rows = population("sensible", num_rows=100)
     highest = highest_saved_compute(rows)
     assert highest == pytest.approx(
-        rows.layer_cost[:, -1].sum() / (rows.layer_cost[:, 0] + rows.branch_cost).sum()
+        rows.exit_cost[:, -1].sum() / (rows.exit_cost[:, 0] + rows.branch_cost[:, 0]).sum()
     )
-    assert (rows.exit_layers(thresholds_for_speedup(highest, rows, rows)) == 1).all()
+    assert (rows.exits_taken(thresholds_for_speedup(highest, rows, rows)) == 0).all()
 
 
 @pytest.mark.parametrize("target", [0.99, 0, -1, float("nan")])
@@ -53,8 +53,8 @@ def test_few_wrong_answers_for_the_speed():
     rows = population("sensible", num_rows=4000)
     target = 2.0
     found = thresholds_for_speedup(target, rows, rows)
-    wrong = rows.disagrees_at(rows.exit_layers(found)).mean()
+    wrong = rows.disagrees_at(rows.exits_taken(found)).mean()
     # The paper's single threshold of the same speed-up.
     singles = [np.full(3, value, dtype=np.float32) for value in np.linspace(0, 1, 400)]
     single = min(singles, key=lambda each: abs(rows.saved_compute(each) - target))
-    assert wrong <= rows.disagrees_at(rows.exit_layers(single)).mean() + 0.002
+    assert wrong <= rows.disagrees_at(rows.exits_taken(single)).mean() + 0.002

@@ -18,23 +18,23 @@ def test_a_path_goes_from_safe_to_fast(kind):
         assert one.risk < other.risk
         assert one.cost > other.cost
     for candidate in path:
-        exits = rows.exit_layers(candidate.thresholds)
+        exits = rows.exits_taken(candidate.thresholds)
         assert candidate.risk == pytest.approx(rows.disagrees_at(exits).mean(), abs=0.03)
         assert candidate.cost == pytest.approx(rows.cost_at(exits, candidate.thresholds).mean())
-        assert candidate.cost < rows.layer_cost[:, -1].mean()
+        assert candidate.cost < rows.exit_cost[:, -1].mean()
 
 
 def test_perfect_exits_let_everything_leave_at_the_first():
     rows = population("perfect", num_rows=500)
     candidate = candidate_path(rows)[-1]
     assert candidate.risk < 0.01
-    assert (rows.exit_layers(candidate.thresholds) == 1).all()
+    assert (rows.exits_taken(candidate.thresholds) == 0).all()
     assert list(candidate.thresholds[1:]) == [0] * (LAYERS - 2), "branches that nobody reaches are not run"
 
 
 def test_a_branch_that_costs_more_than_it_saves_is_not_run():
     rows = population("sensible", num_rows=500)
-    dear = ExitOutcomes(**{**vars(rows), "branch_cost": rows.layer_cost[:, 0] * 3.5})
+    dear = ExitOutcomes(**{**vars(rows), "branch_cost": rows.exit_cost[:, :1] * [3.5, 3.5, 3.5]})
     assert candidate_path(dear) == []
 
 
@@ -48,13 +48,13 @@ def every_policy(rows, places):
 def test_no_policy_of_a_grid_beats_the_path_by_much(kind):
     rows = population(kind, num_rows=2000)
     path = candidate_path(rows, focus=(0.0, 0.2))
-    safest = [(0.0, float(rows.layer_cost[:, -1].mean()))]
+    safest = [(0.0, float(rows.exit_cost[:, -1].mean()))]
     found = safest + [
-        (rows.disagrees_at(rows.exit_layers(candidate.thresholds)).mean(), candidate.cost)
+        (rows.disagrees_at(rows.exits_taken(candidate.thresholds)).mean(), candidate.cost)
         for candidate in path
     ]
     for thresholds in every_policy(rows, 7):
-        exits = rows.exit_layers(thresholds)
+        exits = rows.exits_taken(thresholds)
         # More than a lucky threshold between single errors gains.
         risk = rows.disagrees_at(exits).mean() + 0.02
         if risk > 0.17:
@@ -72,8 +72,8 @@ def test_rows_of_equal_uncertainty_leave_together(values, seed):
     outcomes = ExitOutcomes(
         uncertainty=uncertainty,
         disagrees=np.append(rng.random((rows, 3)) < 0.3, np.zeros((rows, 1), dtype=bool), axis=1),
-        layer_cost=np.tile(np.arange(1.0, 5.0), (rows, 1)),
-        branch_cost=np.full(rows, 0.07),
+        exit_cost=np.tile(np.arange(1.0, 5.0), (rows, 1)),
+        branch_cost=np.full((rows, 3), 0.07),
         teacher_labels=np.zeros(rows, dtype=np.int64),
     )
     for candidate in candidate_path(outcomes):
@@ -88,7 +88,7 @@ def test_rows_that_weigh_more_are_answered_more_safely():
     plain, careful = candidate_path(rows), candidate_path(rows, weights)
 
     def missed(candidate):
-        return rows.disagrees_at(rows.exit_layers(candidate.thresholds))[rows.teacher_labels == 0].mean()
+        return rows.disagrees_at(rows.exits_taken(candidate.thresholds))[rows.teacher_labels == 0].mean()
 
     fast = min(plain, key=lambda each: abs(each.cost - plain[-1].cost))
     same_price = [each for each in careful if each.risk <= fast.risk]
@@ -118,7 +118,7 @@ def test_groups_that_exits_are_oftener_wrong_about_are_told_apart():
         """How far risks on the path are from what was found."""
         gaps = []
         for candidate in path:
-            found = (rows.disagrees_at(rows.exit_layers(candidate.thresholds)) * weights).mean()
+            found = (rows.disagrees_at(rows.exits_taken(candidate.thresholds)) * weights).mean()
             gaps.append(abs(candidate.risk - found))
         return max(gaps)
 
@@ -141,11 +141,11 @@ def lagrangian(rows, risk, thresholds, multiplier):
     """Cost + multiplier * risk, each row walked through the layers."""
     total = 0.0
     for row in range(len(rows)):
-        for layer in range(rows.num_layers):
-            is_last = layer == rows.num_layers - 1
-            total += 0 if is_last or thresholds[layer] == 0 else rows.branch_cost[row]
-            if is_last or rows.uncertainty[row, layer] < thresholds[layer]:
-                total += rows.layer_cost[row, layer] + multiplier * risk[row, layer]
+        for place in range(rows.num_exits):
+            is_last = place == rows.num_exits - 1
+            total += 0 if is_last or thresholds[place] == 0 else rows.branch_cost[row, place]
+            if is_last or rows.uncertainty[row, place] < thresholds[place]:
+                total += rows.exit_cost[row, place] + multiplier * risk[row, place]
                 break
     return total
 
@@ -153,14 +153,14 @@ def lagrangian(rows, risk, thresholds, multiplier):
 @settings(max_examples=300)
 @given(uncertainties, flags, costs, costs, st.floats(0.01, 100), st.integers(0, 2**32 - 1))
 def test_a_pass_takes_the_best_of_all_thresholds_in_every_coordinate(
-    uncertainty, disagrees, layer_cost, branch_cost, multiplier, seed
+    uncertainty, disagrees, exit_cost, branch_cost, multiplier, seed
 ):
     rng = np.random.default_rng(seed)
     rows = ExitOutcomes(
         uncertainty=np.array(uncertainty, dtype=np.float32),
         disagrees=np.append(np.array(disagrees), np.zeros((ROWS, 1), dtype=bool), axis=1),
-        layer_cost=np.array(layer_cost)[:, None] * np.arange(1.0, BRANCHES + 2),
-        branch_cost=0.3 * np.array(branch_cost),
+        exit_cost=np.array(exit_cost)[:, None] * np.arange(1.0, BRANCHES + 2),
+        branch_cost=np.array(branch_cost)[:, None] * [0.01, 0.3, 0.5],
         teacher_labels=np.zeros(ROWS, dtype=np.int64),
     )
     search = _Search(rows, rng.uniform(1, 5, ROWS), rng.integers(0, 2, ROWS))

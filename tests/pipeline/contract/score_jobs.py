@@ -34,6 +34,8 @@ SCORE = ScoreSettings(
     policy="speed 0.5",
     thresholds=(0.5, 0.5),
     temperatures=(1.0, 1.5),
+    lexical_threshold=0.25,
+    lexical_temperature=0.9,
     shadow_fraction=0.25,
 )
 LABEL = LabelSettings(

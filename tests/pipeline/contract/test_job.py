@@ -29,6 +29,8 @@ settings_of_score = st.builds(
     policy=names,
     thresholds=st.tuples(shares, shares),
     temperatures=st.tuples(shares, shares),
+    lexical_threshold=shares,
+    lexical_temperature=shares,
     shadow_fraction=shares,
 )
 CHANGES: dict[str, Any] = {
@@ -42,6 +44,8 @@ CHANGES: dict[str, Any] = {
     "policy": "speed 0.25",
     "thresholds": (0.5, 0.25),
     "temperatures": (1.0, 1.0),
+    "lexical_threshold": 0.5,
+    "lexical_temperature": 1.0,
     "shadow_fraction": 0.5,
     "calibration_fraction": 0.2,
 }

@@ -55,6 +55,20 @@ def test_its_policies_are_those_of_its_exits_with_the_speed_curve(
     assert policy.calibrated_for == CALIBRATED_FOR
 
 
+def test_one_with_a_lexical_branch_is_saved_and_loaded(tmp_path: Path):
+    exits = exit_calibration(num_rows=1000, lexical=True)
+    calibration = Calibration.of(exits, sources=["a.tsv"] * 1000, row_numbers=np.arange(1000))
+    calibration.save(str(tmp_path))
+    loaded = Calibration.load(str(tmp_path))
+    np.testing.assert_array_equal(loaded.exits.logits, exits.logits)
+    assert loaded.report == calibration.report
+    assert [each.exit_layer for each in loaded.report.exits] == [0, 1, 2, 3, 4]
+    target = next(each for each in loaded.report.targets if each.max_disagreement == 0.05)
+    policy = loaded.policy(max_disagreement=0.05)
+    assert (policy.lexical_threshold, policy.thresholds) == (target.lexical_threshold, target.thresholds)
+    assert policy.lexical_threshold > 0
+
+
 def test_exactly_one_thing_is_asked_for(calibration: Calibration):
     with pytest.raises(ParameterError, match="give exactly one of"):
         calibration.policy()

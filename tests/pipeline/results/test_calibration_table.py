@@ -26,7 +26,7 @@ def table(exits: ExitCalibration) -> pa.Table:
 
 
 def test_a_row_is_what_every_exit_answers_to_it(exits: ExitCalibration, table: pa.Table):
-    assert table.schema.equals(schema.calibration_schema(num_labels=3, num_layers=LAYERS))
+    assert table.schema.equals(schema.calibration_schema(num_labels=3, num_exits=LAYERS))
     assert table["source"].to_pylist() == [f"{row % 2}.tsv" for row in range(51)]
     assert table["row"].to_pylist() == list(range(100, 151))
     assert table["num_tokens"].to_pylist() == exits.num_tokens.tolist()

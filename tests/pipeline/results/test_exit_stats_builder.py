@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.exits.policy import ExitPolicy
+from model.network.branches.branch import BranchFlops
 from pipeline.contract import schema
 from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column
 from pipeline.contract.columns import Columns
@@ -18,9 +20,9 @@ from pipeline.contract.manifest import ScoreManifest
 from pipeline.contract.output import claim_output, commit
 from pipeline.contract.plan import RowRange, make_plan
 from pipeline.contract.shards import ShardWriter, with_metadata
-from pipeline.results.exit_stats_builder import NO_LABEL, LabelIds, collect, label_ids
+from pipeline.results.exit_stats_builder import NO_LABEL, ExitStatsBuilder, LabelIds, collect, label_ids
 from tests.pipeline.contract.score_jobs import SCORE
-from tests.pipeline.results.score_rows import FLOPS, LABELS, POLICY, collected, random_rows
+from tests.pipeline.results.score_rows import FLOPS, LABELS, NUM_LAYERS, POLICY, batch, collected, random_rows
 
 
 def test_totals_are_those_of_pandas():
@@ -55,12 +57,48 @@ def test_totals_are_those_of_pandas():
 def test_how_rows_come_in_batches_does_not_matter(num_rows: int, batch_rows: int, seed: int):
     rows = random_rows(num_rows, seed=seed)
     one, two = collected(rows), collected(rows, batch_rows=batch_rows)
-    for first, second in zip(one.layers, two.layers, strict=True):
+    for first, second in zip(one.exits.values(), two.exits.values(), strict=True):
         assert (first.predictions == second.predictions).all()
         assert (first.uncertainty_bins == second.uncertainty_bins).all()
         assert first.uncertainty_sum == pytest.approx(second.uncertainty_sum)
         assert (first.flops, first.correct, first.agreeing) == (second.flops, second.correct, second.agreeing)
     assert one.saved_compute == two.saved_compute
+
+
+def test_what_left_before_the_first_layer_is_counted_as_exit_0():
+    lexical = replace(FLOPS, lexical=BranchFlops(per_token=3, per_text=11))
+    policy = replace(POLICY, lexical_threshold=0.5)
+    rows = random_rows(500)
+    rows["exit_layer"] -= 1  # from 0
+    builder = ExitStatsBuilder(LABELS, lexical, policy)
+    builder.add(batch(rows))
+    stats = builder.build()
+    assert list(stats.exits) == [0, 1, 2, 3, 4]
+    assert [each.rows for each in stats.exits.values()] == [
+        int((rows["exit_layer"] == exit_layer).sum()) for exit_layer in range(5)
+    ]
+    tokens = rows["num_tokens"].to_numpy().astype(np.int64)
+    assert stats.exits[0].flops == (3 * tokens + 11)[rows["exit_layer"] == 0].sum()
+    assert stats.mean_exit_layer == pytest.approx(rows["exit_layer"].mean())
+    flops = lexical.with_exits(tokens, rows["exit_layer"].to_numpy(), policy)
+    assert stats.saved_compute == pytest.approx(lexical.full_depth(tokens).sum() / flops.sum())
+    # One branch a layer, and the teacher's classifier after the last.
+    assert stats.paper_saved_compute == pytest.approx(
+        lexical.paper_saved_compute(rows["exit_layer"].mean(), runs_lexical=True)
+    )
+    assert stats.as_table()["exit_layer"].to_pylist() == [0, 1, 2, 3, 4]
+
+
+def test_where_all_left_before_the_first_layer_nothing_is_divided_by_0():
+    rows = random_rows(20)
+    rows["exit_layer"] = np.int16(0)
+    lexical = replace(FLOPS, lexical=BranchFlops(per_token=3, per_text=11))
+    builder = ExitStatsBuilder(LABELS, lexical, ExitPolicy.from_exit_layer(0, num_layers=NUM_LAYERS))
+    builder.add(batch(rows))
+    stats = builder.build()
+    assert (stats.mean_exit_layer, stats.exits[0].rows) == (0, 20)
+    assert stats.paper_saved_compute == FLOPS.paper_full_depth() / (3 * 128 + 11)
+    assert np.isfinite(stats.saved_compute)
 
 
 def test_names_become_places_and_strange_ones_do_not():

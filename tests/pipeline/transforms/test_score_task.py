@@ -127,6 +127,24 @@ def test_all_texts_can_leave_at_one_layer(task: ScoreTask, loaded: Scorer, layer
     assert counts[f"exit_layer_{layer}"] == len(TEXTS)
 
 
+def test_texts_may_leave_before_the_first_layer(task: ScoreTask, lexical_fastbert: Path):
+    lexical = replace(
+        task,
+        directory=str(lexical_fastbert),
+        model_hash=checkpoint_hash(lexical_fastbert),
+        flops=fastbert_flops(load_fastbert_config(lexical_fastbert)),
+        policy=replace(task.policy, lexical_threshold=0.6),
+    )
+    table, counts = lexical.process(accepted_rows(TEXTS), "a.csv", lexical.load())
+    exits = table["exit_layer"].to_numpy()
+    assert {0, 1} <= set(exits.tolist())
+    for exit_layer in range(NUM_LAYERS + 1):
+        assert counts[f"exit_layer_{exit_layer}"] == (exits == exit_layer).sum()
+    assert (table["uncertainty"].to_numpy()[exits == 0] < 0.6).all()
+    shadowed = [answer is not None for answer in table["teacher_prediction"].to_pylist()]
+    assert any(np.array(shadowed) & (exits == 0)), "exit 0 is held against full depth too"
+
+
 def test_a_kept_column_with_a_name_of_the_shards_own_is_refused(fastbert: Path, tmp_path: Path):
     (tmp_path / "a.tsv").write_text("text\tprediction\nhello\tx\n")
     columns = Columns(text="text", keep=("prediction",))
@@ -172,6 +190,8 @@ def test_what_changes_the_scores_is_in_the_settings(task: ScoreTask):
         {"shadow_fraction": 0.5},
         {"policy": ExitPolicy.from_speed(0.1, num_layers=NUM_LAYERS)},
         {"policy": replace(task.policy, temperatures=(2.0, 1.0))},
+        {"policy": replace(task.policy, lexical_threshold=0.5)},
+        {"policy": replace(task.policy, lexical_temperature=0.5)},
         {"execution": resolve_execution(Precision.BF16, device="cpu")},
         {"reading": replace(task.reading, columns=Columns(text="u"))},
         {"reading": replace(task.reading, rows_per_shard=11)},
