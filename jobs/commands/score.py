@@ -113,6 +113,7 @@ def _summarise(config: ScoreConfig, outcome: JobOutcome[ScoreManifest]) -> None:
     ]
     console.print(table("where the rows left", ("exit layer", "rows", "share"), rows))
     mean = sum(layer * count for layer, count in exits.items()) / outcome.num_rows
-    padding = counts[PROCESSED_TOKENS] / max(counts[REAL_TOKENS], 1) - 1
+    # Where all left before the first layer, nothing was padded.
+    padding = counts[PROCESSED_TOKENS] / counts[REAL_TOKENS] - 1 if counts[REAL_TOKENS] else 0.0
     console.print(f"mean exit layer {mean:.2f} of {flops.num_layers}, padding {padding:.1%}")
     print_next_step(console, f"fastbert-jobs audit {config.output}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model.errors import ParameterError
+from model.tokens.chunk_cache import ChunkTokenizer
 from model.tokens.packing import Lengths, cu_seqlens
 
 DEFAULT_MAX_LENGTH = 512
@@ -68,12 +70,21 @@ def tokenize(
     runs = [slice(first, first + _TEXTS_PER_CALL) for first in range(0, len(texts), _TEXTS_PER_CALL)]
     # Threads of a worker share the tokenizer, and a call sets its truncation: one at a time.
     with _LOCK, _restore_truncation_and_padding(tokenizer):
+        chunks = _chunk_tokenizer(tokenizer)
         parts = [
             _tokenize_run(
-                tokenizer, texts[run], None if text_pairs is None else text_pairs[run], max_length=max_length
+                tokenizer,
+                chunks,
+                texts[run],
+                None if text_pairs is None else text_pairs[run],
+                max_length=max_length,
             )
             for run in runs
         ]
+    return _concatenate(parts, max_length=max_length)
+
+
+def _concatenate(parts: Sequence[TokenizedTexts], *, max_length: int) -> TokenizedTexts:
     if not parts:
         none = np.zeros(0, dtype=np.int32)
         return TokenizedTexts(
@@ -93,14 +104,55 @@ def tokenize(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Remembered:
+    """What is remembered of a tokenizer.
+
+    Attributes:
+        state: of the tokenizer at that time.
+        chunks: None where texts are not tokenised by their chunks.
+    """
+
+    state: tuple[object, ...]
+    chunks: ChunkTokenizer | None
+
+
+_REMEMBERED: WeakKeyDictionary[PreTrainedTokenizerBase, _Remembered] = WeakKeyDictionary()
+
+
+def _chunk_tokenizer(tokenizer: PreTrainedTokenizerBase) -> ChunkTokenizer | None:
+    """Return what remembers the ids of a tokenizer's chunks, None where that would not be exact."""
+    if not tokenizer.is_fast:
+        return None
+    state = _state(tokenizer)
+    remembered = _REMEMBERED.get(tokenizer)
+    if remembered is None or remembered.state != state:
+        remembered = _Remembered(state=state, chunks=ChunkTokenizer.of(tokenizer))
+        _REMEMBERED[tokenizer] = remembered
+    return remembered.chunks
+
+
+def _state(tokenizer: PreTrainedTokenizerBase) -> tuple[object, ...]:
+    """Return what is another when a tokenizer was changed in memory."""
+    backend = tokenizer.backend_tokenizer
+    steps = (backend.normalizer, backend.pre_tokenizer, backend.post_processor)
+    return (
+        len(tokenizer),
+        tokenizer.truncation_side,
+        *(None if step is None else step.__getstate__() for step in steps),
+    )
+
+
 @contextmanager
 def _restore_truncation_and_padding(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """Undo what a call leaves set in a tokenizer: saved with it, it would change a checkpoint's bytes."""
+    """Neither cut nor pad, and undo what a call leaves set: saved with it, it would change a checkpoint."""
     if not tokenizer.is_fast:
         yield
         return
     backend = tokenizer.backend_tokenizer
     truncation, padding = backend.truncation, backend.padding
+    backend.no_truncation()
+    backend.no_padding()
     try:
         yield
     finally:
@@ -113,6 +165,41 @@ def _restore_truncation_and_padding(tokenizer: PreTrainedTokenizerBase) -> Itera
 
 
 def _tokenize_run(
+    tokenizer: PreTrainedTokenizerBase,
+    chunks: ChunkTokenizer | None,
+    texts: Sequence[str],
+    text_pairs: Sequence[str] | None,
+    *,
+    max_length: int,
+) -> TokenizedTexts:
+    """Tokenise by chunks what can be, and all else by the tokenizer itself."""
+    if chunks is None:
+        return _tokenize_whole(tokenizer, texts, text_pairs, max_length=max_length)
+    # The run before may have left it set.
+    tokenizer.backend_tokenizer.no_truncation()
+    found = chunks.tokenize(texts, text_pairs, max_length=max_length)
+    known = TokenizedTexts(
+        input_ids=found.input_ids,
+        token_type_ids=found.token_type_ids if chunks.has_types else None,
+        lengths=found.lengths,
+        truncated=found.truncated,
+        max_length=max_length,
+    )
+    others = np.flatnonzero(~found.is_known)
+    if not len(others):
+        return known
+    rows = others.tolist()
+    whole = _tokenize_whole(
+        tokenizer,
+        [texts[row] for row in rows],
+        None if text_pairs is None else [text_pairs[row] for row in rows],
+        max_length=max_length,
+    )
+    order = np.argsort(np.concatenate([np.flatnonzero(found.is_known), others]), kind="stable")
+    return _concatenate([known, whole], max_length=max_length).take(order)
+
+
+def _tokenize_whole(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     text_pairs: Sequence[str] | None,
