@@ -1,5 +1,7 @@
 """The table of what `run.py` measured, from its Parquet file alone."""
 
+import pandas as pd
+
 from benchmarks.markdown import percent, table, times
 from benchmarks.results import read_results
 
@@ -20,6 +22,7 @@ def designs() -> str:
                 f"{row.train_rows:,}",
                 f"{row.calibration_rows:,}",
                 row.model,
+                "" if pd.isna(row.exit_0) else percent(row.exit_0, 1),
                 *(percent(row.agreement[index], 1) for index in (0, middle, -1)),
                 *(times(at[share]) for share in _SHOWN),
                 f"{sum(row.broken)} of {len(row.broken) * found['redraws']}",
@@ -27,7 +30,7 @@ def designs() -> str:
         )
     header = (
         "data set", "labels", "texts to train on", "to calibrate with", "branches",
-        "agreement of the first", "middle", "last branch",
+        "agreement of exit 0", "the first", "middle", "last branch",
         *(f"saved compute at {percent(share, 1)}" for share in _SHOWN), "certificates broken",
     )  # fmt: skip
     return table(header, cells)

@@ -5,7 +5,9 @@
 --labels is an output of label-teacher with a large --calibration-fraction by a teacher that was fine-tuned on
 other rows, and each --model a FastBERT distilled from it, by this version or an earlier one. All exits are
 run once over the calibration split, which is then parted again and again, at random, into rows to calibrate
-with and fresh rows. The data set's rows in the Parquet file are replaced; `make performance` makes the table.
+with and fresh rows. A FastBERT with a lexical branch is told of twice: by its layers alone, as if exit 0 were
+not there, and as it is. The data set's rows in the Parquet file are replaced; `make performance` makes the
+table.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import torch
 
 from benchmarks.guarantee.run import CONFIDENCE, SHARES, calibrate, resamples
 from benchmarks.results import RESULTS, machine, write_rows
-from model.guarantee.exit_calibration import ExitCalibration
+from model.guarantee.exit_outcomes import ExitOutcomes
 from model.guarantee.risk_control import RiskConstraint, certify
 from pipeline.results.soft_labels import SoftLabels
 
@@ -39,16 +41,22 @@ def main() -> None:
     rows = []
     for name, _, directory in (given.partition("=") for given in args.model):
         exits = calibrate(directory, tuple(args.labels), args.precision)
+        told = {
+            "dataset": args.dataset,
+            "labels": len(exits.labels),
+            "layers": exits.flops.num_layers,
+            "train_rows": train_rows,
+        }
+        seconds, flops = exits.latency_outcomes, exits.flops_outcomes
+        if 0 in exits.exits:
+            layers = seconds.without_first_exit(), flops.without_first_exit()
+            rows.append({**told, "model": name, **saved_compute(*layers, args), **agreement(layers[1])})
+            print(rows[-1], flush=True)
+            name = f"{name}, exit 0"
+        of_exits = agreement(flops.without_first_exit() if 0 in exits.exits else flops)
+        exit_0 = float(1 - flops.disagrees[:, 0].mean()) if 0 in exits.exits else None
         rows.append(
-            {
-                "dataset": args.dataset,
-                "model": name,
-                "labels": len(exits.labels),
-                "layers": exits.flops.num_layers,
-                "train_rows": train_rows,
-                "agreement": agreement(exits),
-                **saved_compute(exits, args),
-            }
+            {**told, "model": name, **saved_compute(seconds, flops, args), **of_exits, "exit_0": exit_0}
         )
         print(rows[-1], flush=True)
     environment = {
@@ -60,26 +68,30 @@ def main() -> None:
     write_rows(args.output, [*others(args), *rows], environment)
 
 
-def agreement(exits: ExitCalibration) -> list[float]:
-    """Return the share of all rows with the teacher's answer, branch by branch."""
-    shares: list[float] = (1 - exits.flops_outcomes.disagrees[:, :-1].mean(axis=0)).tolist()
-    return shares
+def agreement(layers: ExitOutcomes) -> dict[str, object]:
+    """Return the share of all rows with the teacher's answer, layer by layer; of exit 0 nothing is known."""
+    return {"agreement": (1 - layers.disagrees[:, :-1].mean(axis=0)).tolist(), "exit_0": None}
 
 
-def saved_compute(exits: ExitCalibration, args: argparse.Namespace) -> dict[str, object]:
-    """Return medians over the redraws for each of `SHARES`, and how many certificates were broken."""
-    seconds, flops = exits.latency_outcomes, exits.flops_outcomes
+def saved_compute(seconds: ExitOutcomes, flops: ExitOutcomes, args: argparse.Namespace) -> dict[str, object]:
+    """Return medians over the redraws for each of `SHARES`, and how many certificates were broken.
+
+    Args:
+        seconds: what thresholds are sought and tested with.
+        flops: the same rows, costs in FLOPs, to tell what is saved.
+        args: of the command line.
+    """
     # An even number: half to search with, half to test.
-    calibration_rows = (len(exits) - int(args.fresh * len(exits))) // 2 * 2
+    calibration_rows = (len(flops) - int(args.fresh * len(flops))) // 2 * 2
     found: dict[str, list[float]] = {"saved_compute": [], "disagreement": [], "broken": []}
     for share in SHARES:
         constraint = RiskConstraint(max_disagreement=share, confidence=CONFIDENCE)
         saved, disagreements = [], []
-        draws = resamples(len(exits), calibration_rows=calibration_rows, redraws=args.redraws)
+        draws = resamples(len(flops), calibration_rows=calibration_rows, redraws=args.redraws)
         for search, test, fresh_rows in draws:
             fresh = flops.take(fresh_rows)
             fastest = certify(seconds.take(search), seconds.take(test), constraint)
-            thresholds = np.zeros(len(exits.exits) - 1) if fastest is None else fastest.thresholds
+            thresholds = np.zeros(flops.num_exits - 1) if fastest is None else fastest.thresholds
             saved.append(fresh.saved_compute(thresholds))
             disagreements.append(float(fresh.disagrees_at(fresh.exits_taken(thresholds)).mean()))
         found["saved_compute"].append(float(np.median(saved)))
@@ -88,7 +100,7 @@ def saved_compute(exits: ExitCalibration, args: argparse.Namespace) -> dict[str,
     return {
         "shares": list(SHARES),
         "calibration_rows": calibration_rows,
-        "fresh_rows": len(exits) - calibration_rows,
+        "fresh_rows": len(flops) - calibration_rows,
         **found,
     }
 
