@@ -11,7 +11,7 @@ from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import load_for_finetuning, load_tokenizer, silence_transformers
 from model.engine.execution import Execution, resolve_execution
 from model.errors import InputError
-from model.tokens.tokenization import choose_max_length, position_limit
+from model.tokens.max_length import choose_max_length, position_limit
 from model.training.classifier import FinetuningEpoch, FinetuningResult, finetune
 from model.training.labelled_texts import LabelledTexts, sorted_labels
 from model.training.loop import TrainingConfig

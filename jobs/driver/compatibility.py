@@ -3,7 +3,7 @@
 from model.errors import CheckpointError
 from model.fastbert import FastBertForSequenceClassification
 from model.messages import format_labels
-from model.tokens.tokenization import position_limit
+from model.tokens.max_length import position_limit
 from pipeline.results.soft_labels import SoftLabels
 
 

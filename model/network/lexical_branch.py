@@ -32,7 +32,7 @@ class NgramBag:
 
     Attributes:
         numbers: (known,) int64, of each in the branch's table, those of a text beside each other.
-        orders: (known,) int64, of how many tokens each one is.
+        orders: (known,) int8, of how many tokens each one is.
         offsets: (texts + 1,) int64, where each text's begin, and where the last one's end.
     """
 

@@ -8,42 +8,32 @@ tokenising them together as well as one by one. What is not proven is left to th
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
+from model.tokens.growing_array import GrowingArray
 from model.tokens.packing import Lengths, cu_seqlens
+from model.tokens.special_tokens import Frame
+from model.tokens.tokenizer_kinds import may_part_at_spaces
 
 Ids = npt.NDArray[np.int32]
-Segments = tuple[int, ...]
 
 # Chunks that are remembered at once, some 50 MB; when there are more, all are forgotten.
 _MOST_CHUNKS = 1 << 18
-# A longer chunk is hardly a word, and hardly seen again: text without spaces, or an address.
+# A longer chunk, the space before it counted, is hardly a word and hardly seen again: text without spaces, or
+# an address. It is not remembered, and its text is left to the tokenizer.
 _LONGEST_CHUNK = 32
-# Each added token is looked for in every new chunk; a tokenizer that has more of them is asked itself.
-_MOST_ADDED_TOKENS = 200
 # Chunks that are tokenised together for a proof.
 _TOGETHER = 64
 # The number of tokens of a chunk that is left to the tokenizer.
 _NOT_PROVEN = -1
-
-# Steps that see no further than to the next space, which `ByteLevel` takes along.
-_NORMALIZERS = {
-    "BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "Replace", "Strip",
-    "StripAccents",
-}  # fmt: skip
-_PRE_TOKENIZERS = {
-    "BertPreTokenizer", "ByteLevel", "Metaspace", "Punctuation", "Whitespace", "WhitespaceSplit"
-}  # fmt: skip
-_MODELS = {"BPE", "Unigram", "WordPiece"}
 
 # Tokenised both ways when a tokenizer is first seen.
 _PROBES = (
@@ -65,70 +55,6 @@ _PROBES = (
 )
 # Of a tokenizer for which fewer are known, nothing is proven.
 _FEWEST_KNOWN_PROBES = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Frame:
-    """The special tokens around a text, or around the texts of a pair.
-
-    Attributes:
-        specials: ids before the first text, and after each.
-        special_types: the token type of each of these.
-        text_types: the token type of each text.
-    """
-
-    specials: tuple[Segments, ...]
-    special_types: Segments
-    text_types: Segments
-
-    @property
-    def num_specials(self) -> int:
-        return sum(map(len, self.specials))
-
-    @classmethod
-    def around(
-        cls, body: list[int], ids: list[int], types: list[int] | None, *, num_texts: int
-    ) -> _Frame | None:
-        """Return what stands around texts that all have the ids `body`, None where that is not to be told."""
-        types = types or [0] * len(ids)
-        specials: list[Segments] = []
-        special_types, text_types = [], []
-        place = 0
-        for _ in range(num_texts):
-            start = next((at for at in range(place, len(ids)) if ids[at : at + len(body)] == body), None)
-            if start is None or not body:
-                return None
-            specials.append(tuple(ids[place:start]))
-            special_types.append(types[place])
-            text_types.append(types[start])
-            place = start + len(body)
-        specials.append(tuple(ids[place:]))
-        special_types.append(types[place] if place < len(ids) else 0)
-        return cls(specials=tuple(specials), special_types=tuple(special_types), text_types=tuple(text_types))
-
-
-class _Column:
-    """An array that grows."""
-
-    def __init__(self, dtype: type[np.generic]) -> None:
-        self._values = np.empty(1 << 12, dtype=dtype)
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    @property
-    def values(self) -> npt.NDArray[Any]:
-        return self._values[: self._size]
-
-    def extend(self, new: npt.NDArray[Any]) -> None:
-        size = self._size + len(new)
-        if size > len(self._values):
-            grown = np.empty(max(size, 2 * len(self._values)), dtype=self._values.dtype)
-            grown[: self._size] = self.values
-            self._values = grown
-        self._values[self._size : size] = new
-        self._size = size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +84,8 @@ class ChunkTokenizer:
         tokenizer: PreTrainedTokenizerBase,
         *,
         takes_space_along: bool,
-        text: _Frame,
-        pair: _Frame,
+        text: Frame,
+        pair: Frame,
         has_types: bool,
     ) -> None:
         """Remember nothing yet; `of` makes one where that is proven to be right."""
@@ -174,10 +100,7 @@ class ChunkTokenizer:
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> ChunkTokenizer | None:
         """Return one for a fast tokenizer, None where it is not proven to part texts at spaces first."""
-        added = [str(token) for token in tokenizer.added_tokens_decoder.values()]
-        if len(added) > _MOST_ADDED_TOKENS or any(" " in token for token in added):
-            return None
-        if tokenizer.truncation_side != "right" or not _has_known_kinds(tokenizer.backend_tokenizer):
+        if not may_part_at_spaces(tokenizer):
             return None
         for takes_space_along in (False, True):
             chunks = cls._framed(tokenizer, takes_space_along=takes_space_along)
@@ -193,7 +116,7 @@ class ChunkTokenizer:
         for pairs in (None, ["a"]):
             encoded = _ask(tokenizer, ["a"], pairs)
             ids, types = encoded["input_ids"][0], encoded.get("token_type_ids")
-            frame = _Frame.around(body, ids, types and types[0], num_texts=1 if pairs is None else 2)
+            frame = Frame.around(body, ids, types and types[0], num_texts=1 if pairs is None else 2)
             if frame is None:
                 return None
             frames.append(frame)
@@ -231,9 +154,10 @@ class ChunkTokenizer:
         split = [[self._split(text) for text in column] for column in columns]
         flat = [list(chain.from_iterable(column)) for column in split]
         self._learn(set(chain.from_iterable(flat)))
+        unknown = repeat(self._unknown)
         parts = [
             _Chunks(
-                numbers=np.fromiter(map(self._numbers.__getitem__, chunks), np.int64, count=len(chunks)),
+                numbers=np.fromiter(map(self._numbers.get, chunks, unknown), np.int64, count=len(chunks)),
                 counts=np.fromiter(map(len, column), np.int64, count=len(column)),
             )
             for chunks, column in zip(flat, split, strict=True)
@@ -252,7 +176,7 @@ class ChunkTokenizer:
 
     def _assemble(
         self,
-        frame: _Frame,
+        frame: Frame,
         parts: Sequence[_Chunks],
         *,
         is_known: npt.NDArray[np.bool_],
@@ -310,9 +234,16 @@ class ChunkTokenizer:
 
     def _forget(self) -> None:
         self._numbers: dict[str, int] = {}
-        self._ids, self._starts, self._lengths = _Column(np.int32), _Column(np.int64), _Column(np.int64)
-        # The first numbers are those of the special tokens, which no chunk is called by.
-        self._append([*self._text.specials, *self._pair.specials])
+        self._ids, self._starts, self._lengths = (
+            GrowingArray(np.int32),
+            GrowingArray(np.int64),
+            GrowingArray(np.int64),
+        )
+        # The first numbers are those of the special tokens, which no chunk is called by; then that of all
+        # chunks that are not remembered.
+        specials = [*self._text.specials, *self._pair.specials]
+        self._append([*specials, None])
+        self._unknown = len(specials)
 
     def _append(self, rows: Sequence[Sequence[int] | None]) -> int:
         """Add the ids of chunks, None of those that are left to the tokenizer; return the first number."""
@@ -327,12 +258,12 @@ class ChunkTokenizer:
 
     def _learn(self, chunks: set[str]) -> None:
         """Remember the ids of chunks that were not seen before."""
-        new = chunks - self._numbers.keys()
+        new = [chunk for chunk in chunks - self._numbers.keys() if len(chunk) <= _LONGEST_CHUNK]
         if not new:
             return
         if len(self._numbers) + len(new) > _MOST_CHUNKS:
             self._forget()
-            new = chunks
+            new = [chunk for chunk in chunks if len(chunk) <= _LONGEST_CHUNK]
         plain = [chunk for chunk in new if self._is_plain(chunk)]
         ids = dict(zip(plain, self._encode(plain), strict=True))
         if self._takes_space_along:
@@ -349,7 +280,7 @@ class ChunkTokenizer:
         if not word:
             # What stands between two spaces: nothing, where these are not taken along.
             return not self._takes_space_along
-        if len(word) > _LONGEST_CHUNK or not word.isprintable():
+        if not word.isprintable():
             return False
         folded = word if word.isascii() and word.islower() else _folded(word)
         return not any(token in word or token in folded for token in self._added)
@@ -420,26 +351,3 @@ def _folded(text: str) -> str:
 
 def _ask(tokenizer: PreTrainedTokenizerBase, texts: list[str], pairs: list[str] | None) -> Any:
     return tokenizer(texts, pairs, truncation=False, return_attention_mask=False, verbose=False)
-
-
-def _has_known_kinds(backend: Any) -> bool:
-    """Return whether nothing in a tokenizer is known to see further than to the next space."""
-    if type(backend.model).__name__ not in _MODELS:
-        return False
-    if backend.pre_tokenizer is None:
-        return False
-    steps = [(backend.normalizer, _NORMALIZERS), (backend.pre_tokenizer, _PRE_TOKENIZERS)]
-    return all(
-        known.issuperset(_kinds(json.loads(step.__getstate__()))) for step, known in steps if step is not None
-    )
-
-
-def _kinds(step: dict[str, Any]) -> Iterator[str]:
-    """Yield the kinds of a step's parts."""
-    parts = step.get("normalizers") or step.get("pretokenizers")
-    if parts is None:
-        # One that does not split leaves words to be joined.
-        yield step["type"] if step.get("split", True) else "no split"
-    else:
-        for part in parts:
-            yield from _kinds(part)

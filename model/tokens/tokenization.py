@@ -9,14 +9,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from model.errors import ParameterError
 from model.tokens.chunk_cache import ChunkTokenizer
 from model.tokens.packing import Lengths, cu_seqlens
 
-DEFAULT_MAX_LENGTH = 512
 # A tokenizer returns lists of Python integers, some 36 bytes per token; they live only until packed.
 _TEXTS_PER_CALL = 2048
 _LOCK = threading.Lock()
@@ -241,32 +238,3 @@ def _truncated(
         whole = tokenizer([texts[row]], pair, truncation=False, return_attention_mask=False, verbose=False)
         truncated[row] = len(whole["input_ids"][0]) > max_length
     return truncated
-
-
-def position_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return how many tokens `model` can take: its positions, and what its tokenizer says.
-
-    Args:
-        model: may stand on the meta device.
-        tokenizer: the model's own.
-    """
-    limits = [int(tokenizer.model_max_length)]
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # The RoBERTa family counts positions from padding_idx + 1.
-            offset = 0 if module.padding_idx is None else module.padding_idx + 1
-            limits.append(module.num_embeddings - offset)
-    return min(limits)
-
-
-def choose_max_length(requested: int | None, limit: int) -> int:
-    """Return the length that texts are cut to: what was asked for, else `limit`, at most 512.
-
-    Raises:
-        ParameterError: if more is asked for than the model takes, or too little to hold a text.
-    """
-    if requested is None:
-        return min(limit, DEFAULT_MAX_LENGTH)
-    if not 4 <= requested <= limit:
-        raise ParameterError(f"`max_length` {requested} is not between 4 and {limit}, the model's limit")
-    return requested

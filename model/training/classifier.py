@@ -14,7 +14,8 @@ from model.checkpoints.loading import label_names
 from model.engine.execution import Execution, resolve_execution
 from model.errors import InputError
 from model.exits.teacher import padded_inputs, teacher_logits
-from model.tokens.tokenization import TokenizedTexts, choose_max_length, position_limit, tokenize
+from model.tokens.max_length import choose_max_length, position_limit
+from model.tokens.tokenization import TokenizedTexts, tokenize
 from model.training.batching import bucketed_batches, step_seed
 from model.training.labelled_texts import LabelledTexts
 from model.training.loop import StepReport, TrainingConfig, ignore, training_steps

@@ -90,11 +90,17 @@ def train_lexical_branch(
         How it ended; None without a branch, or a judgement.
 
     Raises:
-        InputError: if there are no texts.
+        ParameterError: if `config` gives it no room for an n-gram of each label.
+        InputError: if there are fewer texts than labels.
     """
     if not config.lexical_size:
         model.set_lexical_branch(None)
         return None
+    check_lexical_branch(
+        megabytes=config.lexical_size,
+        num_labels=len(model.labels),
+        num_texts=source.steps_per_epoch(batch_size=1),
+    )
     # Sums of gradients must not depend on how many threads there are.
     pool = CorePool(torch.get_num_threads())
     return pool.run_on_driver_thread(partial(_train, model, source, config, held_out, on_texts))

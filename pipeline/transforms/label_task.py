@@ -12,7 +12,7 @@ from model.checkpoints.loading import label_names, load_classifier, load_tokeniz
 from model.checks import check_fraction
 from model.engine.execution import Execution, Precision, check_same_execution, resolve_execution
 from model.exits.teacher import Teacher
-from model.tokens.tokenization import choose_max_length, position_limit
+from model.tokens.max_length import choose_max_length, position_limit
 from pipeline.contract import schema
 from pipeline.contract.arrays import fixed_size_list, source_column
 from pipeline.contract.defaults import default_calibration_fraction

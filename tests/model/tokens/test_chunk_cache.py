@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import normalizers, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from tokenizers import normalizers
 
 from model.tokens import chunk_cache
 from model.tokens.chunk_cache import ChunkTokenizer
 from model.tokens.tokenization import tokenize
-from tests.model.tokens.tokenizers_of_every_kind import byte_level, every_kind, unigram, word_piece
+from tests.model.tokens.tokenizers_of_every_kind import every_kind, word_piece
 
 KINDS = every_kind()
 # What tokenizers and normalisers treat in their own ways, beside words that they know.
@@ -147,28 +146,3 @@ def test_a_tokenizer_that_is_changed_in_memory_is_asked_again():
     tokenizer.backend_tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
     seen.append(check())
     assert seen[0] != seen[1] != seen[2]
-
-
-def test_kinds_that_may_see_across_spaces_are_left_alone():
-    whole = unigram(pre_tokenizers.Metaspace(split=False), normalizers.NFKC())
-    assert ChunkTokenizer.of(whole) is None
-    regex = byte_level(add_prefix_space=False)
-    regex.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "isolated")
-    assert ChunkTokenizer.of(regex) is None
-    bare = PreTrainedTokenizerFast(tokenizer_object=word_piece(lowercase=True).backend_tokenizer)
-    bare.backend_tokenizer.pre_tokenizer = None
-    assert ChunkTokenizer.of(bare) is None
-
-
-def test_added_tokens_with_spaces_in_them_are_left_alone():
-    tokenizer = word_piece(lowercase=True)
-    tokenizer.add_tokens(["quick fox"])
-    assert ChunkTokenizer.of(tokenizer) is None
-    tokens = tokenize(tokenizer, ["a quick fox"], max_length=99)
-    assert tokens.input_ids.tolist() == tokenizer("a quick fox")["input_ids"]
-
-
-def test_texts_that_are_cut_on_the_left_are_left_alone():
-    tokenizer = word_piece(lowercase=True)
-    tokenizer.truncation_side = "left"
-    assert ChunkTokenizer.of(tokenizer) is None

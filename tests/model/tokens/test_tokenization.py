@@ -2,14 +2,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForSequenceClassification, BertTokenizer, CanineTokenizer
+from transformers import BertTokenizer, CanineTokenizer
 
-from model.errors import ParameterError
 from model.tokens import tokenization
-from model.tokens.tokenization import TokenizedTexts, choose_max_length, position_limit, tokenize
+from model.tokens.tokenization import TokenizedTexts, tokenize
 
 TEXT = st.lists(
     st.sampled_from(["the", "fox", "dog", "lunches", "12", "naïve", "!", "[PAD]", "☃"]), max_size=30
@@ -141,49 +139,6 @@ def test_a_tokenizer_written_in_python_will_do():
     assert tokenized.lengths.tolist() == [5, 7, 7]
     assert tokenized.truncated.tolist() == [False, False, True]
     assert tokenized.input_ids[1:4].tolist() == [ord(letter) for letter in "fox"]
-
-
-def test_the_longest_length_is_asked_for_or_the_models_but_512_at_most():
-    assert choose_max_length(None, 48) == 48
-    assert choose_max_length(None, 512) == 512
-    assert choose_max_length(None, 8192) == 512
-    assert choose_max_length(4, 48) == 4
-    assert choose_max_length(48, 48) == 48
-    assert choose_max_length(1000, 8192) == 1000
-
-
-@pytest.mark.parametrize("requested", [-1, 0, 3, 49])
-def test_a_length_that_cannot_be_is_refused_with_the_limit(requested):
-    with pytest.raises(ParameterError, match=f"`max_length` {requested} is not between 4 and 48"):
-        choose_max_length(requested, 48)
-
-
-def test_the_limit_is_what_the_model_can_take_and_no_token_more(family, make_classifier, tokenizer_of):
-    model, tokenizer = make_classifier(family), tokenizer_of(family)
-    tokenizer.model_max_length = 10**30
-    limit = position_limit(model, tokenizer)
-    assert limit in (48, 50)  # max_position_embeddings is 50, of which the RoBERTa family cannot use 2
-
-    def run(num_tokens):
-        model(input_ids=torch.full((1, num_tokens), 7), attention_mask=torch.ones(1, num_tokens))
-
-    run(limit)
-    with pytest.raises((IndexError, RuntimeError)):
-        run(limit + 1)
-
-
-def test_the_tokenizers_limit_counts_too(make_classifier, tokenizer_of):
-    tokenizer = tokenizer_of("bert")
-    tokenizer.model_max_length = 33
-    assert position_limit(make_classifier("bert"), tokenizer) == 33
-
-
-def test_the_limit_is_known_without_weights(family, make_classifier, tokenizer_of):
-    model, tokenizer = make_classifier(family), tokenizer_of(family)
-    tokenizer.model_max_length = 10**30
-    with torch.device("meta"):
-        weightless = AutoModelForSequenceClassification.from_config(model.config)
-    assert position_limit(weightless, tokenizer) == position_limit(model, tokenizer)
 
 
 def test_threads_that_share_a_tokenizer_do_not_meet(tokenizer: BertTokenizer):
