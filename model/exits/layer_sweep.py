@@ -22,7 +22,7 @@ from torch import Tensor
 from model.engine.engine import Engine
 from model.engine.execution import check_finite
 from model.exits.binding import check_policy
-from model.exits.policy import ExitPolicy
+from model.exits.policy import ExitPolicy, length_scales
 from model.exits.predictions import Predictions
 from model.network.uncertainty import normalised_entropy
 from model.tokens.packing import Lengths, MicroBatch, argsort_by_length, chunks
@@ -134,7 +134,8 @@ class LayerSweep:
                 continue
             logits = self.engine.branch_logits(layer, features)
             uncertainty = normalised_entropy(logits / self.policy.temperature(layer))
-            exits_here = (uncertainty < threshold) & ~survivors.answered
+            scales = torch.from_numpy(length_scales(survivors.lengths, self.policy.length_exponent))
+            exits_here = (uncertainty / scales.to(device) < threshold) & ~survivors.answered
             answers.record(survivors.rows[exits_here], logits[exits_here], uncertainty[exits_here], layer)
             survivors.answered |= exits_here
             survivors = survivors.keep(~survivors.answered | full_depth[survivors.rows], self.engine)
@@ -223,7 +224,8 @@ def _leave_before_first_layer(
     """Answer the texts that the lexical branch is sure of."""
     logits = engine.run_on_driver_thread(partial(engine.lexical_logits, texts))
     uncertainty = normalised_entropy(logits / policy.lexical_temperature)
-    leaves = (uncertainty < policy.lexical_threshold).cpu().numpy()
+    scales = torch.from_numpy(length_scales(texts.lengths, policy.length_exponent)).to(engine.device)
+    leaves = (uncertainty / scales < policy.lexical_threshold).cpu().numpy()
     answers.logits[leaves] = logits.cpu().numpy()[leaves]
     answers.uncertainty[leaves] = uncertainty.cpu().numpy()[leaves]
     answers.exit_layer[leaves] = 0

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from model.errors import ArtifactError, ParameterError
+from model.tokens.packing import Lengths
 
 # Above every uncertainty: all texts leave.
 ALWAYS_EXIT = 2.0
@@ -78,6 +82,8 @@ class ExitPolicy:
             where none are given, as in the paper.
         lexical_threshold: the same of the lexical branch.
         lexical_temperature: likewise.
+        length_exponent: thresholds are held against the uncertainty over the text's tokens to the power of
+            this: the higher, the more may a long text leave that is unsure. 0 as in the paper.
         calibrated_for: what the thresholds hold for, checked by whatever answers; None for thresholds that
             nothing is promised of.
     """
@@ -87,6 +93,7 @@ class ExitPolicy:
     temperatures: tuple[float, ...] = ()
     lexical_threshold: float = 0.0
     lexical_temperature: float = 1.0
+    length_exponent: float = 0.0
     calibrated_for: CalibratedFor | None = None
 
     def __post_init__(self) -> None:
@@ -155,6 +162,16 @@ class ExitPolicy:
     def runs_branch(self) -> tuple[bool, ...]:
         """(num_layers,) whether the branch of each exit is run, from the lexical one on."""
         return tuple(self.threshold(exit_layer) > 0 for exit_layer in range(self.num_layers))
+
+
+def length_scales(lengths: Lengths, length_exponent: float) -> npt.NDArray[np.float32]:
+    """Return what the uncertainty of each text is divided by before thresholds are held against it, (rows,).
+
+    Args:
+        lengths: (rows,) tokens of each text.
+        length_exponent: of the policy.
+    """
+    return np.power(lengths.astype(np.float64), length_exponent).astype(np.float32)
 
 
 def check_speed_or_policy(speed: float | None, policy: ExitPolicy | None) -> None:

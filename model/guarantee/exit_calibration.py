@@ -11,7 +11,7 @@ from model.checks import DEFAULT_CONFIDENCE, check_confidence
 from model.cost.flops import FlopsModel
 from model.cost.latency import RunCost
 from model.errors import ParameterError
-from model.exits.policy import CalibratedFor
+from model.exits.policy import CalibratedFor, length_scales
 from model.guarantee.binomial import p_value, rows_needed
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
@@ -22,6 +22,9 @@ from model.messages import format_labels
 
 # Every second row, since they stand in the order of their hashes.
 SEARCH, TEST = slice(0, None, 2), slice(1, None, 2)
+# A wrong answer costs the same of a text of any length, and a right one saves more of a long one. Chosen by
+# measurement (docs/performance.md); exits that were fitted one of their own had 0.45 to 0.8.
+LENGTH_EXPONENT = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,7 @@ class ExitCalibration:
     def flops_outcomes(self) -> ExitOutcomes:
         """Outcomes whose costs are FLOPs: saved compute, as `audit` counts it."""
         return ExitOutcomes(
-            uncertainty=self.uncertainty[:, :-1],
+            uncertainty=self.uncertainty[:, :-1] / length_scales(self.num_tokens, LENGTH_EXPONENT)[:, None],
             disagrees=self.logits.argmax(axis=2) != self.teacher_labels[:, None],
             exit_cost=self.flops.to_exits(self.num_tokens).astype(np.float64),
             branch_cost=self.flops.of_branches(self.num_tokens).astype(np.float64),
@@ -165,6 +168,7 @@ class ExitCalibration:
             temperatures=layer_temperatures,
             lexical_threshold=lexical_threshold,
             lexical_temperature=lexical_temperature,
+            length_exponent=LENGTH_EXPONENT,
             name=name,
             calibrated_for=self.calibrated_for,
             is_certified=is_certified,

@@ -16,7 +16,8 @@ class ExitOutcomes:
     Exits are told by their places, from 0: the lexical branch where there is one, and then the layers.
 
     Attributes:
-        uncertainty: (rows, num_exits - 1) float32, what a policy's thresholds are held against.
+        uncertainty: (rows, num_exits - 1) float32, what a policy's thresholds are held against, the length of
+            the texts counted.
         disagrees: (rows, num_exits) bool, whether an exit's label is not the teacher's; of the last layer it
             may be so by rounding.
         exit_cost: (rows, num_exits) float64, of a row that leaves there, branches not counted; any unit.

@@ -32,6 +32,7 @@ class Certificate:
         temperatures: (num_layers - 1,) that logits are divided by for the uncertainty.
         lexical_threshold: of the lexical branch; 0 where it is not run.
         lexical_temperature: likewise.
+        length_exponent: of the tokens by which the uncertainty is divided before thresholds are held against.
         is_certified: whether that is certified to be kept.
         max_disagreement: share of answers that may disagree with full depth's; None where it was not asked.
         target_speedup: saved compute that was asked for, None likewise.
@@ -52,6 +53,7 @@ class Certificate:
     temperatures: tuple[float, ...]
     lexical_threshold: float
     lexical_temperature: float
+    length_exponent: float
     is_certified: bool
     max_disagreement: float | None
     target_speedup: float | None
@@ -76,6 +78,7 @@ class Certificate:
             temperatures=policy.temperatures,
             lexical_threshold=policy.lexical_threshold,
             lexical_temperature=policy.lexical_temperature,
+            length_exponent=policy.length_exponent,
             is_certified=policy.is_certified,
             max_disagreement=policy.max_disagreement,
             target_speedup=policy.target_speedup,

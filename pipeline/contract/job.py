@@ -66,6 +66,7 @@ class ScoreSettings(JobSettings):
         temperatures: (num_layers - 1,) that logits are divided by for the uncertainty.
         lexical_threshold: of the lexical branch; 0 where it is not run.
         lexical_temperature: likewise.
+        length_exponent: of the tokens by which the uncertainty is divided before thresholds are held against.
         shadow_fraction: share of the texts, drawn by hash, that are answered at full depth too.
     """
 
@@ -76,6 +77,7 @@ class ScoreSettings(JobSettings):
     temperatures: tuple[float, ...]
     lexical_threshold: float
     lexical_temperature: float
+    length_exponent: float
     shadow_fraction: float
 
 

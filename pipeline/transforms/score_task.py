@@ -149,6 +149,7 @@ class ScoreTask:
             temperatures=tuple(map(float, self.policy.temperatures)),
             lexical_threshold=float(self.policy.lexical_threshold),
             lexical_temperature=float(self.policy.lexical_temperature),
+            length_exponent=float(self.policy.length_exponent),
             # 0 and 0.0 are the same job.
             shadow_fraction=float(self.shadow_fraction),
         )

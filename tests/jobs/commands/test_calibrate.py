@@ -234,7 +234,8 @@ def test_a_certificate_is_kept_and_told(
     scaled = log / torch.tensor([policy.temperature(each) for each in early["exit_layer"]])[:, None]
     np.testing.assert_allclose(early["uncertainty"], normalised_entropy(scaled), atol=1e-4)
     thresholds = np.array([policy.threshold(each) for each in early["exit_layer"]])
-    assert (early["uncertainty"] < thresholds).all()
+    assert manifest["settings"]["length_exponent"] == certificate["length_exponent"] == 0.5
+    assert (early["uncertainty"] / early["num_tokens"] ** 0.5 < thresholds * (1 + 1e-6)).all()
 
 
 def test_other_texts_than_those_of_the_calibration_are_noticed(

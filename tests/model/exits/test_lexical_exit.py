@@ -25,6 +25,7 @@ POLICY = st.builds(
     thresholds=st.tuples(*[THRESHOLD] * (NUM_LAYERS - 1)),
     lexical_threshold=THRESHOLD,
     lexical_temperature=st.sampled_from([0.7, 1.0, 2.0]),
+    length_exponent=st.sampled_from([0.0, 0.5, 1.0]),
     name=st.just("drawn"),
 )
 
@@ -36,6 +37,7 @@ class Pool:
     texts: list[str]
     pairs: list[str]
     exits: np.ndarray  # (rows, exits, num_labels)
+    num_tokens: np.ndarray  # (rows,)
 
     def uncertainty(self, policy, plain_uncertainty):
         """(rows, exits), with the policy's temperatures."""
@@ -63,7 +65,12 @@ def pool(lexical_fastbert, texts, plain_exits):
     rows = list(zip(first, second, strict=True))
     lexical = np.stack([plain_lexical_logits(lexical_fastbert, *row) for row in rows])
     layers = np.stack([plain_exits(lexical_fastbert, *row) for row in rows])
-    return Pool(texts=first, pairs=second, exits=np.concatenate([lexical[:, None], layers], axis=1))
+    return Pool(
+        texts=first,
+        pairs=second,
+        exits=np.concatenate([lexical[:, None], layers], axis=1),
+        num_tokens=tokenize(lexical_fastbert.tokenizer, first, second, max_length=48).lengths,
+    )
 
 
 def tokenized(model, pool, rows):
@@ -91,11 +98,12 @@ def predict(lexical_fastbert, engine, pool):
 def test_equals_the_plain_early_exit(predict, pool, plain_uncertainty, rows, policy, chunk_tokens, data):
     uncertainty = pool.uncertainty(policy, plain_uncertainty)
     thresholds = np.array([policy.threshold(each) for each in range(NUM_LAYERS)])
+    held_against = uncertainty[:, :-1] / pool.num_tokens[:, None] ** policy.length_exponent
     # No rounding error of a sum in another order may change a decision; at 0 nothing leaves, however sure.
-    assume((np.abs(uncertainty[rows, :-1] - thresholds)[:, thresholds > 0] > 1e-4).all())
+    assume((np.abs(held_against[rows] - thresholds)[:, thresholds > 0] > 1e-4).all())
     mask = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), dtype=bool)
     result = predict(rows, policy, chunk_tokens=chunk_tokens, full_depth_mask=mask)
-    sure = np.concatenate([uncertainty[:, :-1] < thresholds, np.ones((NUM_ROWS, 1), dtype=bool)], axis=1)
+    sure = np.concatenate([held_against < thresholds, np.ones((NUM_ROWS, 1), dtype=bool)], axis=1)
     exits = sure.argmax(axis=1)[rows]
     assert result.exit_layer.tolist() == exits.tolist()
     np.testing.assert_allclose(result.logits, pool.exits[rows, exits], rtol=0, atol=2e-5)

@@ -1,11 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import ParameterError
-from model.exits.policy import ExitPolicy
+from model.exits.policy import ExitPolicy, length_scales
 
 
 @given(st.floats(0, 1), st.integers(2, 30))
@@ -61,3 +62,11 @@ def test_thresholds_and_temperatures_may_be_lists_of_one_length():
     assert (policy.thresholds, policy.temperatures) == ((0.5, 0.25), (1.0, 2.0))
     with pytest.raises(ParameterError, match="`temperatures` has 1 values, and `thresholds` 2"):
         ExitPolicy(thresholds=(0.5, 0.25), temperatures=(1.0,), name="mine")
+
+
+def test_a_long_text_may_be_less_sure():
+    lengths = np.array([1, 4, 100])
+    assert length_scales(lengths, 0.5).tolist() == [1.0, 2.0, 10.0]
+    assert length_scales(lengths, 0.0).tolist() == [1.0, 1.0, 1.0]
+    assert length_scales(lengths, 0.5).dtype == np.float32
+    assert ExitPolicy.from_speed(0.5, num_layers=3).length_exponent == 0, "the paper's knows no lengths"

@@ -21,7 +21,8 @@ def calibration():
 
 def disagreements(calibration, thresholds, half):
     """(rows,) whether each row of a half is answered otherwise."""
-    uncertainty = calibration.uncertainty[half, :-1]
+    # Of a text of four times the tokens, twice the uncertainty will do.
+    uncertainty = calibration.uncertainty[half, :-1] / np.sqrt(calibration.num_tokens[half, None])
     leaves = np.append(
         uncertainty < np.array(thresholds, dtype=np.float32), np.ones((len(uncertainty), 1)), 1
     )
@@ -34,6 +35,7 @@ def test_a_certificate_is_kept_on_the_half_that_tests_it(calibration):
     disagrees = disagreements(calibration, policy.thresholds, TEST)
     assert policy.is_certified
     assert policy.temperatures == calibration.temperatures
+    assert policy.length_exponent == 0.5
     assert policy.saved_compute > 1.3
     assert (policy.risk.num_rows, policy.risk.num_disagreements) == (3000, disagrees.sum())
     assert policy.risk.upper_bound == upper_bound(int(disagrees.sum()), 3000, 0.9) <= 0.02
@@ -95,7 +97,9 @@ def test_what_cannot_be_shown_says_how_many_rows_it_would_take(calibration, aske
 def test_exits_that_always_disagree_need_no_more_rows(calibration):
     logits = calibration.logits.copy()
     logits[:, :-1] = np.eye(3)[(calibration.teacher_labels + 1) % 3][:, None]
-    policy = replace(calibration, logits=logits).policy(max_disagreement=0.01)
+    # Of one length, so that no few texts cost much.
+    even = replace(calibration, logits=logits, num_tokens=np.full(len(calibration), 20))
+    policy = even.policy(max_disagreement=0.01)
     assert not policy.is_certified
     assert policy.thresholds == FULL_DEPTH
     assert policy.note

@@ -36,6 +36,7 @@ SCORE = ScoreSettings(
     temperatures=(1.0, 1.5),
     lexical_threshold=0.25,
     lexical_temperature=0.9,
+    length_exponent=0.5,
     shadow_fraction=0.25,
 )
 LABEL = LabelSettings(

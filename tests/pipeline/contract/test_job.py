@@ -31,6 +31,7 @@ settings_of_score = st.builds(
     temperatures=st.tuples(shares, shares),
     lexical_threshold=shares,
     lexical_temperature=shares,
+    length_exponent=shares,
     shadow_fraction=shares,
 )
 CHANGES: dict[str, Any] = {
@@ -46,6 +47,7 @@ CHANGES: dict[str, Any] = {
     "temperatures": (1.0, 1.0),
     "lexical_threshold": 0.5,
     "lexical_temperature": 1.0,
+    "length_exponent": 0.25,
     "shadow_fraction": 0.5,
     "calibration_fraction": 0.2,
 }

@@ -192,6 +192,7 @@ def test_what_changes_the_scores_is_in_the_settings(task: ScoreTask):
         {"policy": replace(task.policy, temperatures=(2.0, 1.0))},
         {"policy": replace(task.policy, lexical_threshold=0.5)},
         {"policy": replace(task.policy, lexical_temperature=0.5)},
+        {"policy": replace(task.policy, length_exponent=0.5)},
         {"execution": resolve_execution(Precision.BF16, device="cpu")},
         {"reading": replace(task.reading, columns=Columns(text="u"))},
         {"reading": replace(task.reading, rows_per_shard=11)},
