@@ -121,6 +121,7 @@ class LayerSweep:
         device, num_layers = self.engine.device, self.engine.num_layers
         answers = _ChunkResult.empty(len(chunk), len(self.engine.labels), device)
         full_depth = torch.from_numpy(full_depth_mask).to(device)
+        scales = torch.from_numpy(length_scales(chunk.lengths, self.policy.length_exponent)).to(device)
         survivors = _Survivors(
             rows=torch.arange(len(chunk), device=device),
             lengths=chunk.lengths,
@@ -134,8 +135,7 @@ class LayerSweep:
                 continue
             logits = self.engine.branch_logits(layer, features)
             uncertainty = normalised_entropy(logits / self.policy.temperature(layer))
-            scales = torch.from_numpy(length_scales(survivors.lengths, self.policy.length_exponent))
-            exits_here = (uncertainty / scales.to(device) < threshold) & ~survivors.answered
+            exits_here = (uncertainty / scales[survivors.rows] < threshold) & ~survivors.answered
             answers.record(survivors.rows[exits_here], logits[exits_here], uncertainty[exits_here], layer)
             survivors.answered |= exits_here
             survivors = survivors.keep(~survivors.answered | full_depth[survivors.rows], self.engine)
