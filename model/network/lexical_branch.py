@@ -142,8 +142,8 @@ def max_ngrams(size: int, num_labels: int) -> int:
 
     >>> [max_ngrams(64_000_000, num_labels) for num_labels in (2, 1_000)]
     [5902845, 245804]
-    >>> max_ngrams(100, 2)
-    0
+    >>> [max_ngrams(size, 2) for size in (10, 100)]
+    [0, 7]
     """
     ngram_bytes = _FLOAT_BYTES * _embedding_width(num_labels)
     with torch.device("meta"):
