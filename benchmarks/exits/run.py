@@ -50,15 +50,13 @@ def main() -> None:
         seconds, flops = exits.latency_outcomes, exits.flops_outcomes
         if 0 in exits.exits:
             layers = seconds.without_first_exit(), flops.without_first_exit()
-            rows.append({**told, "model": name, **saved_compute(*layers, args), **agreement(layers[1])})
+            whole = [(f"{name}, exit 0", (seconds, flops), agreement(flops)[0])]
+        else:
+            layers, whole = (seconds, flops), []
+        for model, outcomes, exit_0 in [(name, layers, None), *whole]:
+            of_layers = {"agreement": agreement(layers[1]), "exit_0": exit_0}
+            rows.append({**told, "model": model, **saved_compute(*outcomes, args), **of_layers})
             print(rows[-1], flush=True)
-            name = f"{name}, exit 0"
-        of_exits = agreement(flops.without_first_exit() if 0 in exits.exits else flops)
-        exit_0 = float(1 - flops.disagrees[:, 0].mean()) if 0 in exits.exits else None
-        rows.append(
-            {**told, "model": name, **saved_compute(seconds, flops, args), **of_exits, "exit_0": exit_0}
-        )
-        print(rows[-1], flush=True)
     environment = {
         **machine(threads=torch.get_num_threads(), libraries=("torch", "transformers")),
         "precision": args.precision,
@@ -68,9 +66,10 @@ def main() -> None:
     write_rows(args.output, [*others(args), *rows], environment)
 
 
-def agreement(layers: ExitOutcomes) -> dict[str, object]:
-    """Return the share of all rows with the teacher's answer, layer by layer; of exit 0 nothing is known."""
-    return {"agreement": (1 - layers.disagrees[:, :-1].mean(axis=0)).tolist(), "exit_0": None}
+def agreement(outcomes: ExitOutcomes) -> list[float]:
+    """Return the share of all rows with the teacher's answer, branch by branch."""
+    shares: list[float] = (1 - outcomes.disagrees[:, :-1].mean(axis=0)).tolist()
+    return shares
 
 
 def saved_compute(seconds: ExitOutcomes, flops: ExitOutcomes, args: argparse.Namespace) -> dict[str, object]:

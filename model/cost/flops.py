@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
+from model.cost.exit_cost import cost_of_exits
 from model.exits.policy import ExitPolicy
 from model.network.backbones.registry import adapter_for
 from model.network.branch_design import BRANCH_SIZES, BranchDesign
@@ -162,12 +163,12 @@ class FlopsModel:
             exit_layer: (rows,) of `exits`.
             policy: says which branches were run.
         """
-        is_run = np.array(policy.runs_branch)[self.exits.start :]
-        branches = np.cumsum(self.of_branches(num_tokens) * is_run, axis=1)
-        # The last exit has the model's own classifier, which is counted with its layer.
-        total = self.to_exits(num_tokens) + np.concatenate([branches, branches[:, -1:]], axis=1)
-        of_exit: Flops = total[np.arange(len(num_tokens)), exit_layer - self.exits.start]
-        return of_exit
+        return cost_of_exits(
+            self.to_exits(num_tokens),
+            self.of_branches(num_tokens),
+            policy.runs_branch[self.exits.start :],
+            exit_layer - self.exits.start,
+        )
 
 
 def flops_model(

@@ -29,7 +29,7 @@ def ngram_bag(texts: TokenizedTexts, table: NgramTable, *, sep_token_id: int | N
     """
     ngrams = hash_ngrams(texts, sep_token_id=sep_token_id)
     numbers, is_known = table.find(ngrams.hashes)
-    known_before = np.concatenate([[0], np.cumsum(is_known)])
+    known_before = cu_seqlens(is_known)
     return NgramBag(
         numbers=torch.from_numpy(numbers),
         orders=torch.from_numpy(ngrams.orders[is_known]),

@@ -161,8 +161,8 @@ class ExitCalibration:
     ) -> CalibratedPolicy:
         test = self.flops_outcomes.take(TEST)
         disagrees = test.disagrees_at(test.exits_taken(thresholds))
-        lexical_threshold, layer_thresholds = self.lexical_and_layers(thresholds.tolist(), without=0.0)
-        lexical_temperature, layer_temperatures = self.lexical_and_layers(self.temperatures, without=1.0)
+        lexical_threshold, layer_thresholds = self._lexical_and_layers(thresholds.tolist(), without=0.0)
+        lexical_temperature, layer_temperatures = self._lexical_and_layers(self.temperatures, without=1.0)
         return CalibratedPolicy(
             thresholds=layer_thresholds,
             temperatures=layer_temperatures,
@@ -182,7 +182,7 @@ class ExitCalibration:
             note=note,
         )
 
-    def lexical_and_layers(
+    def _lexical_and_layers(
         self, values: Sequence[float], *, without: float
     ) -> tuple[float, tuple[float, ...]]:
         """Return the lexical branch's value, and those of the layers' branches, (num_layers - 1,).

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from model.cost.exit_cost import cost_of_exits
+
 Thresholds = npt.NDArray[np.float32]
 
 
@@ -77,12 +79,7 @@ class ExitOutcomes:
             exits: from `exits_taken`.
             thresholds: say which branches are run: those above 0.
         """
-        branch_cost = np.cumsum(self.branch_cost * (np.asarray(thresholds) > 0), axis=1)
-        rows = np.arange(len(self))
-        # The last exit has no branch.
-        branches = branch_cost[rows, np.minimum(exits, self.num_exits - 2)]
-        cost: npt.NDArray[np.float64] = self.exit_cost[rows, exits] + branches
-        return cost
+        return cost_of_exits(self.exit_cost, self.branch_cost, np.asarray(thresholds) > 0, exits)
 
     def saved_compute(self, thresholds: Sequence[float] | Thresholds) -> float:
         """Return the cost of full depth over that of the thresholds."""

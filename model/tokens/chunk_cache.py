@@ -19,9 +19,9 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from model.tokens.growing_array import GrowingArray
-from model.tokens.packing import Lengths, cu_seqlens
+from model.tokens.packing import Lengths, cu_seqlens, token_indices
 from model.tokens.special_tokens import Frame
-from model.tokens.tokenizer_kinds import may_part_at_spaces
+from model.tokens.tokenizer_kinds import added_tokens, may_part_at_spaces
 
 Ids = npt.NDArray[np.int32]
 
@@ -93,7 +93,7 @@ class ChunkTokenizer:
         self._backend = tokenizer.backend_tokenizer
         self._takes_space_along = takes_space_along
         self._text, self._pair = text, pair
-        added = [str(token) for token in tokenizer.added_tokens_decoder.values()]
+        added = added_tokens(tokenizer)
         self._added = {*added, *map(_folded, added)}
         self._forget()
 
@@ -198,15 +198,12 @@ class ChunkTokenizer:
             place = place + 1
             if index < len(parts):
                 part = parts[index]
-                places = np.repeat(place - cu_seqlens(part.counts)[:-1], part.counts) + np.arange(
-                    len(part.numbers)
-                )
+                places = token_indices(place, part.counts)
                 numbers[places] = part.numbers
                 types[places] = frame.text_types[index]
                 lengths[places] = self._cut(part, max_length - frame.num_specials, truncated)
                 place = place + part.counts
-        tokens = np.repeat(self._starts.values[numbers] - cu_seqlens(lengths)[:-1], lengths)
-        tokens += np.arange(len(tokens))
+        tokens = token_indices(self._starts.values[numbers], lengths)
         row_ends = cu_seqlens(lengths)[cu_seqlens(per_row)]
         return ChunkedTexts(
             is_known=is_known,
@@ -234,11 +231,8 @@ class ChunkTokenizer:
 
     def _forget(self) -> None:
         self._numbers: dict[str, int] = {}
-        self._ids, self._starts, self._lengths = (
-            GrowingArray(np.int32),
-            GrowingArray(np.int64),
-            GrowingArray(np.int64),
-        )
+        self._ids = GrowingArray(np.int32)
+        self._starts, self._lengths = GrowingArray(np.int64), GrowingArray(np.int64)
         # The first numbers are those of the special tokens, which no chunk is called by; then that of all
         # chunks that are not remembered.
         specials = [*self._text.specials, *self._pair.specials]

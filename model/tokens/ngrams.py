@@ -52,7 +52,7 @@ def hash_ngrams(texts: TokenizedTexts, *, sep_token_id: int | None) -> Ngrams:
     left = np.repeat(texts.lengths, texts.lengths) - (np.arange(num_tokens) - first)
     tokens = texts.input_ids.astype(np.uint64) + np.uint64(1)
     if sep_token_id is not None:
-        before = np.concatenate([[0], np.cumsum(texts.input_ids == sep_token_id)])
+        before = cu_seqlens(texts.input_ids == sep_token_id)
         tokens |= (before[:-1] - before[first]).astype(np.uint64) << _SEGMENT_SHIFT
     hashes = np.empty((num_tokens, MAX_ORDER), dtype=np.uint64)
     so_far = np.zeros(num_tokens, dtype=np.uint64)

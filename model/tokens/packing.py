@@ -147,13 +147,30 @@ class MicroBatch:
         return padded_token_indices(self.cu_seqlens[:-1], self.lengths).ravel()
 
 
-def cu_seqlens(lengths: Lengths) -> Lengths:
+def cu_seqlens(lengths: Lengths | npt.NDArray[np.bool_]) -> Lengths:
     """Return where each text begins in a packed tensor, from 0, and where the last one ends, (texts + 1,).
+
+    So it counts flags, too: how many of them are set before each place.
 
     >>> cu_seqlens(np.array([3, 1])).tolist()
     [0, 3, 4]
     """
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+
+
+def token_indices(starts: Lengths, lengths: Lengths) -> Lengths:
+    """Return which tokens some runs of tokens are, one run after another, (total_tokens,).
+
+    Args:
+        starts: (runs,) the index of each run's first token.
+        lengths: (runs,) its tokens.
+
+    >>> token_indices(np.array([7, 0]), np.array([2, 3])).tolist()
+    [7, 8, 0, 1, 2]
+    """
+    # Token i of run k, which is number cu_seqlens[k] + i of all, is starts[k] + i.
+    indices: Lengths = np.repeat(starts - cu_seqlens(lengths)[:-1], lengths) + np.arange(lengths.sum())
+    return indices
 
 
 def micro_batches(lengths: Lengths, token_budget: int) -> Iterator[MicroBatch]:

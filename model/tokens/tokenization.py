@@ -12,7 +12,7 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from model.tokens.chunk_cache import ChunkTokenizer
-from model.tokens.packing import Lengths, cu_seqlens
+from model.tokens.packing import Lengths, cu_seqlens, token_indices
 
 # A tokenizer returns lists of Python integers, some 36 bytes per token; they live only until packed.
 _TEXTS_PER_CALL = 2048
@@ -43,9 +43,7 @@ class TokenizedTexts:
     def take(self, rows: npt.NDArray[np.int64]) -> "TokenizedTexts":
         """Return the texts that `rows` names, in that order."""
         starts, lengths = cu_seqlens(self.lengths)[:-1], self.lengths[rows]
-        # Token i of the k-th of them stands at starts[rows[k]] + i.
-        first = np.repeat(starts[rows] - cu_seqlens(lengths)[:-1], lengths)
-        tokens = first + np.arange(lengths.sum())
+        tokens = token_indices(starts[rows], lengths)
         token_types = self.token_type_ids
         return TokenizedTexts(
             input_ids=self.input_ids[tokens],

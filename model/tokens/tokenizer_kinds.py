@@ -19,9 +19,14 @@ _PRE_TOKENIZERS = {
 _MODELS = {"BPE", "Unigram", "WordPiece"}
 
 
+def added_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return the tokens that are looked for before a text is parted, special ones among them."""
+    return [str(token) for token in tokenizer.added_tokens_decoder.values()]
+
+
 def may_part_at_spaces(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Return whether nothing in a fast tokenizer is known to see further than to the next space."""
-    added = [str(token) for token in tokenizer.added_tokens_decoder.values()]
+    added = added_tokens(tokenizer)
     if len(added) > _MOST_ADDED_TOKENS or any(" " in token for token in added):
         return False
     backend = tokenizer.backend_tokenizer

@@ -212,8 +212,4 @@ class _Learner:
         self.branch.eval()
         logits = torch.cat([self.branch(batch.bag) for batch in batches])
         teacher = torch.cat([batch.logits for batch in batches])
-        return BranchQuality(
-            layer=0,
-            kl=float(self_distillation_loss(logits, teacher)),
-            agreement=float((logits.argmax(1) == teacher.argmax(1)).float().mean()),
-        )
+        return BranchQuality.of(0, logits, teacher)

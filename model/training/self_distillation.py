@@ -100,6 +100,21 @@ class BranchQuality:
     kl: float
     agreement: float
 
+    @classmethod
+    def of(cls, layer: int, logits: Tensor, teacher_logits: Tensor) -> "BranchQuality":
+        """Compare a branch with the teacher.
+
+        Args:
+            layer: see the attributes.
+            logits: (rows, num_labels) of the branch, at least one row.
+            teacher_logits: likewise, of the teacher.
+        """
+        return cls(
+            layer=layer,
+            kl=float(self_distillation_loss(logits, teacher_logits)),
+            agreement=float((logits.argmax(1) == teacher_logits.argmax(1)).float().mean()),
+        )
+
 
 def branch_qualities(
     engine: Engine, texts: TokenizedTexts, teacher_logits: npt.NDArray[np.float32]
@@ -114,10 +129,5 @@ def branch_qualities(
     exits = torch.from_numpy(all_exit_logits(engine, texts))
     teacher = torch.from_numpy(teacher_logits)
     return [
-        BranchQuality(
-            layer=layer + 1,
-            kl=float(self_distillation_loss(exits[:, layer], teacher)),
-            agreement=float((exits[:, layer].argmax(1) == teacher.argmax(1)).float().mean()),
-        )
-        for layer in range(engine.num_layers - 1)
+        BranchQuality.of(layer, exits[:, place], teacher) for place, layer in enumerate(engine.exits[:-1])
     ]
