@@ -7,6 +7,8 @@ Multipliers leave gaps where more risk saves evenly more; there thresholds are m
 other, through equal shares of the rows.
 
 What counts as risk is how likely an exit disagrees at its uncertainty, not whether it did so for that row.
+That is too low where the exits that others leave to are worse on what is left to them, as with many labels;
+so where a path is to be dense is told by the disagreements that the rows show.
 """
 
 from dataclasses import dataclass, replace
@@ -46,11 +48,13 @@ class Candidate:
     Attributes:
         thresholds: (num_exits - 1,) float32; 0 where the branch is not run.
         risk: mean weight of the disagreements to expect.
+        seen_risk: mean weight of the disagreements that there are.
         cost: mean cost of a row.
     """
 
     thresholds: Thresholds
     risk: float
+    seen_risk: float
     cost: float
 
 
@@ -69,7 +73,8 @@ def candidate_path(
         weights: (rows,) how much a disagreement about each row counts, from 1 on; None for 1 each.
         groups: (rows,) numbers of groups among which exits may disagree more often than among others; None
             for one group.
-        focus: a range of risks where the path is to be dense; None for everywhere alike.
+        focus: a range of risks, as the rows show them, where the path is to be dense; None for everywhere
+            alike.
         effort: how dense.
 
     Returns:
@@ -101,11 +106,11 @@ def _path(
     # From where one disagreement outweighs all rows, to where an early exit is worth many.
     multipliers = np.geomspace(full_depth.cost * len(outcomes), full_depth.cost / 20, effort.num_coarse)
     candidates = search.solve_path(multipliers)
-    if focus is not None:
-        candidates += search.solve_path(_multipliers_within(focus, multipliers, candidates, effort.num_fine))
     path = _pareto_front([full_depth, *candidates])
     if focus is not None:
-        risks = np.linspace(*focus, effort.num_risks)
+        inside = _multipliers_within(_expected(focus, path), multipliers, candidates, effort.num_fine)
+        path = _pareto_front([*path, *search.solve_path(inside)])
+        risks = np.linspace(*_expected(focus, path), effort.num_risks)
         path = _pareto_front([*path, *search.interpolate_at_risks(risks, path)])
     return [candidate for candidate in path if candidate.cost < full_depth.cost]
 
@@ -134,6 +139,16 @@ def interpolate(
         ranks = np.rint((1 - share) * first + share * last).astype(np.int64)
         moved.append(np.where(ranks > 0, by_rank[ranks, exits], np.float32(0)))
     return moved
+
+
+def _expected(seen: tuple[float, float], path: list[Candidate]) -> tuple[float, float]:
+    """Return the range of expected risks in which a path, safest first, shows a range of seen ones."""
+    low, high = seen
+    rising = list(zip(path, np.maximum.accumulate([each.seen_risk for each in path]), strict=True))
+    return (
+        max((candidate.risk for candidate, risk in rising if risk <= low), default=path[0].risk),
+        min((candidate.risk for candidate, risk in rising if risk >= high), default=path[-1].risk),
+    )
 
 
 def _multipliers_within(
@@ -167,6 +182,7 @@ class _Search:
     ) -> None:
         self._outcomes = outcomes
         self._risk = weights[:, None] * _expected_disagreements(outcomes, groups)
+        self._seen_risk = weights[:, None] * outcomes.disagrees
         # By exit: rows in the order of their uncertainty, and after which of them a threshold may stand.
         self._order = outcomes.uncertainty.argsort(axis=0, kind="stable").T
         self._sorted = np.take_along_axis(outcomes.uncertainty.T, self._order, axis=1)
@@ -196,9 +212,11 @@ class _Search:
     def evaluate(self, thresholds: Thresholds) -> Candidate:
         """Return what thresholds come to."""
         exits = self._outcomes.exits_taken(thresholds)
+        rows = np.arange(len(exits))
         return Candidate(
             thresholds=thresholds,
-            risk=float(self._risk[np.arange(len(exits)), exits].mean()),
+            risk=float(self._risk[rows, exits].mean()),
+            seen_risk=float(self._seen_risk[rows, exits].mean()),
             cost=float(self._outcomes.cost_at(exits, thresholds).mean()),
         )
 

@@ -104,6 +104,27 @@ def test_the_path_is_dense_where_it_is_looked_at():
     assert inside[1] > 2 * inside[0]
 
 
+def test_it_is_dense_where_the_rows_show_these_risks_whatever_is_expected():
+    """An exit that is as sure of what the one before it left as of all else, and oftener wrong there."""
+    rng, rows = np.random.default_rng(0), 4000
+    is_hard = rng.random(rows) < 0.2
+    wrong = np.zeros((rows, 3), dtype=bool)
+    wrong[:, :2] = is_hard[:, None] & (rng.random((rows, 2)) < [0.9, 0.2])
+    uncertainty = rng.random((rows, 2)).astype(np.float32)
+    uncertainty[:, 0] = np.where(is_hard, 0.9, 0.1) + uncertainty[:, 0] / 100
+    outcomes = ExitOutcomes(
+        uncertainty=uncertainty,
+        disagrees=wrong,
+        exit_cost=np.tile([1.0, 2.0, 12.0], (rows, 1)),
+        branch_cost=np.full((rows, 2), 0.01),
+        teacher_labels=np.zeros(rows, dtype=np.int64),
+    )
+    path = candidate_path(outcomes, focus=(0.002, 0.03))
+    looked_at = [each for each in path if 0.002 < each.seen_risk < 0.03]
+    assert all(each.risk < each.seen_risk for each in looked_at), "as rarely wrong as elsewhere"
+    assert len(looked_at) > 30
+
+
 def test_groups_that_exits_are_oftener_wrong_about_are_told_apart():
     rows = population("sensible", num_rows=4000)
     rare = rows.teacher_labels == 3
@@ -119,6 +140,7 @@ def test_groups_that_exits_are_oftener_wrong_about_are_told_apart():
         gaps = []
         for candidate in path:
             found = (rows.disagrees_at(rows.exits_taken(candidate.thresholds)) * weights).mean()
+            assert candidate.seen_risk == pytest.approx(found)
             gaps.append(abs(candidate.risk - found))
         return max(gaps)
 
