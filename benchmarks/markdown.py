@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from model.messages import format_ratio
+
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table.
@@ -17,12 +19,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def times(value: float) -> str:
-    """Return a ratio as people write it.
+    """Return a ratio as people write it: what is left above a thousand is chance.
 
-    >>> times(2.718)
-    '2.72x'
+    >>> times(2.718), times(935.2), times(472_780.2)
+    ('2.72x', '935x', 'over 1,000x')
     """
-    return f"{value:.2f}x"
+    return "over 1,000x" if value > 1000 else format_ratio(value)
 
 
 def percent(value: float, digits: int = 2) -> str:

@@ -7,7 +7,7 @@ from model.errors import ParameterError
 MAX_SEED = 2**31 - 1
 # Of certificates; of many calibrations this share keeps what they promise.
 DEFAULT_CONFIDENCE = 0.95
-# Of fewer calibration rows, neither half says anything.
+# Fewer calibration rows say nothing, whether they search or test.
 MIN_CALIBRATION_ROWS = 100
 
 

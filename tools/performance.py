@@ -40,11 +40,10 @@ def _stricter_shares() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "guarantee summary": guarantee.summary,
-    "guarantee hindsight": guarantee.hindsight,
     "guarantee data": guarantee.data,
     "guarantee": guarantee.disagreements,
     "target speedup": guarantee.targets,
+    "exits summary": exits.summary,
     "exits": exits.designs,
     "exits environment": exits.environment,
     "speed summary": speed.summary,
@@ -57,6 +56,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "early exit full depth": early_exit.full_depth,
     "early exit": early_exit.speeds,
     "job rates": jobs.rates,
+    "wall clock": jobs.wall_clock,
     "peak memory": jobs.peak_memory,
     "finite corpus": _chances,
     "finite corpus stricter": _stricter_shares,

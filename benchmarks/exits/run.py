@@ -47,7 +47,7 @@ def main() -> None:
             "layers": exits.flops.num_layers,
             "train_rows": train_rows,
         }
-        seconds, flops = exits.latency_outcomes, exits.flops_outcomes
+        seconds, flops, held_out = exits.latency_outcomes, exits.flops_outcomes, exits.is_held_out
         if 0 in exits.exits:
             layers = seconds.without_first_exit(), flops.without_first_exit()
             whole = [(f"{name}, exit 0", (seconds, flops), agreement(flops)[0])]
@@ -55,7 +55,7 @@ def main() -> None:
             layers, whole = (seconds, flops), []
         for model, outcomes, exit_0 in [(name, layers, None), *whole]:
             of_layers = {"agreement": agreement(layers[1]), "exit_0": exit_0}
-            rows.append({**told, "model": model, **saved_compute(*outcomes, args), **of_layers})
+            rows.append({**told, "model": model, **saved_compute(*outcomes, held_out, args), **of_layers})
             print(rows[-1], flush=True)
     environment = {
         **machine(threads=torch.get_num_threads(), libraries=("torch", "transformers")),
@@ -72,21 +72,24 @@ def agreement(outcomes: ExitOutcomes) -> list[float]:
     return shares
 
 
-def saved_compute(seconds: ExitOutcomes, flops: ExitOutcomes, args: argparse.Namespace) -> dict[str, object]:
+def saved_compute(
+    seconds: ExitOutcomes, flops: ExitOutcomes, is_held_out: np.ndarray, args: argparse.Namespace
+) -> dict[str, object]:
     """Return medians over the redraws for each of `SHARES`, and how many certificates were broken.
 
     Args:
         seconds: what thresholds are sought and tested with.
         flops: the same rows, costs in FLOPs, to tell what is saved.
+        is_held_out: (rows,) those that training has looked at.
         args: of the command line.
     """
-    # An even number: half to search with, half to test.
-    calibration_rows = (len(flops) - int(args.fresh * len(flops))) // 2 * 2
+    num_unseen = int((~is_held_out).sum())
+    calibration_rows = num_unseen - int(args.fresh * num_unseen)
     found: dict[str, list[float]] = {"saved_compute": [], "disagreement": [], "broken": []}
     for share in SHARES:
         constraint = RiskConstraint(max_disagreement=share, confidence=CONFIDENCE)
         saved, disagreements = [], []
-        draws = resamples(len(flops), calibration_rows=calibration_rows, redraws=args.redraws)
+        draws = resamples(is_held_out, calibration_rows=calibration_rows, redraws=args.redraws)
         for search, test, fresh_rows in draws:
             fresh = flops.take(fresh_rows)
             fastest = certify(seconds.take(search), seconds.take(test), constraint)
@@ -99,7 +102,7 @@ def saved_compute(seconds: ExitOutcomes, flops: ExitOutcomes, args: argparse.Nam
     return {
         "shares": list(SHARES),
         "calibration_rows": calibration_rows,
-        "fresh_rows": len(flops) - calibration_rows,
+        "fresh_rows": num_unseen - calibration_rows,
         **found,
     }
 

@@ -11,32 +11,10 @@ def data() -> str:
     return (
         f"{found['distinct_texts']:,} distinct texts of {found['texts']} that the branches were not trained "
         f"on, {found['labels']} labels, {found['layers']} layers, {found['precision']}. They are parted at "
-        f"random {found['redraws']} times into {found['calibration_rows']:,} to calibrate with (half to "
-        f"search, half to test) and {found['fresh_rows']:,} fresh ones; medians."
+        f"random {found['redraws']} times into {found['calibration_rows']:,} to calibrate with "
+        f"({found['test_rows']:,} to test, the others and {found['held_out_texts']:,} that training held out "
+        f"to search) and {found['fresh_rows']:,} fresh ones; medians."
     )
-
-
-def summary() -> str:
-    """Return the table of README.md."""
-    rows, found = read_results("guarantee")
-    cells = [
-        (
-            _share(row.max_disagreement),
-            f"**{times(row.saved_compute)}**",
-            percent(row.disagreement),
-            f"{row.broken_certificates:.0f} of {row.redraws}",
-            times(row.paper_as_much_disagreement),
-        )
-        for row in rows.itertuples()
-    ]
-    header = (
-        f"`--max-disagreement`, at {found['confidence']:.0%} confidence",
-        "saved compute",
-        "disagreement on fresh texts",
-        "certificates broken",
-        "the paper's single threshold with as much disagreement",
-    )
-    return table(header, cells)
 
 
 def disagreements() -> str:
@@ -68,16 +46,6 @@ def disagreements() -> str:
         "per-layer thresholds, chosen on the fresh rows",
     )
     return table(header, cells)
-
-
-def hindsight() -> str:
-    """Return one sentence: certified thresholds against the paper's, chosen with hindsight, at 1 %."""
-    rows, _ = read_results("guarantee")
-    row = rows[rows["max_disagreement"] == 0.01].iloc[0]
-    return (
-        f"At 1 % that is {times(row['saved_compute'])}, against {times(row['paper_hindsight'])} of the "
-        "paper's single threshold if it had been chosen with hindsight on the fresh texts themselves."
-    )
 
 
 def targets() -> str:

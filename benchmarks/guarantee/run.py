@@ -25,7 +25,7 @@ from jobs.commands.calibrate import run
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.configs.options import PrecisionName
 from model.guarantee.binomial import p_value
-from model.guarantee.exit_calibration import ExitCalibration
+from model.guarantee.exit_calibration import ExitCalibration, search_rows
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
 from model.guarantee.risk_control import RiskConstraint, certify
 from model.guarantee.target_speedup import highest_saved_compute, thresholds_for_speedup
@@ -50,16 +50,19 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the Parquet files")
     args = parser.parse_args()
     calibration = calibrate(str(args.model), (str(args.labels),), args.precision)
+    num_unseen = int((~calibration.is_held_out).sum())
     environment = {
         **machine(threads=torch.get_num_threads(), libraries=("torch", "transformers")),
         "texts": args.texts,
-        "distinct_texts": len(calibration),
+        "distinct_texts": num_unseen,
+        "held_out_texts": len(calibration) - num_unseen,
         "labels": len(calibration.labels),
         "layers": calibration.flops.num_layers,
         "precision": calibration.calibrated_for.precision,
         "redraws": args.redraws,
         "calibration_rows": args.rows,
-        "fresh_rows": len(calibration) - args.rows,
+        "test_rows": len(next(resamples(calibration.is_held_out, calibration_rows=args.rows, redraws=1))[1]),
+        "fresh_rows": num_unseen - args.rows,
         "confidence": CONFIDENCE,
     }
     write_rows(args.output / "guarantee.parquet", disagreements(calibration, args), environment)
@@ -74,13 +77,22 @@ def calibrate(model: str, labels: tuple[str, ...], precision: PrecisionName) -> 
 
 
 def resamples(
-    rows: int, *, calibration_rows: int, redraws: int
+    is_held_out: np.ndarray, *, calibration_rows: int, redraws: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield search, test and fresh rows of each redraw."""
-    half = calibration_rows // 2
+    """Yield search, test and fresh rows of each redraw.
+
+    Args:
+        is_held_out: (rows,) those that training has looked at, which search in every redraw.
+        calibration_rows: of the others, that search or test.
+        redraws: how many.
+    """
+    held_out, others = np.flatnonzero(is_held_out), np.flatnonzero(~is_held_out)
+    searching = int(search_rows(np.arange(len(held_out) + calibration_rows) < len(held_out)).sum())
+    num_search = searching - len(held_out)
     for seed in range(redraws):
-        order = np.random.default_rng(seed).permutation(rows)
-        yield order[:half], order[half:calibration_rows], order[calibration_rows:]
+        order = np.random.default_rng(seed).permutation(others)
+        search = np.concatenate([held_out, order[:num_search]])
+        yield search, order[num_search:calibration_rows], order[calibration_rows:]
 
 
 def disagreements(calibration: ExitCalibration, args: argparse.Namespace) -> list[dict[str, float]]:
@@ -88,16 +100,13 @@ def disagreements(calibration: ExitCalibration, args: argparse.Namespace) -> lis
     ours, paper = calibration.flops_outcomes, with_paper_uncertainty(calibration)
     latency = calibration.latency_outcomes
     full_depth = np.zeros(ours.num_exits - 1, dtype=np.float32)
-    redraws = [
-        (
-            search,
-            test,
-            fresh,
-            single_thresholds(paper.take(np.append(search, test))),
-            single_thresholds(paper.take(fresh)),
-        )
-        for search, test, fresh in resamples(len(ours), calibration_rows=args.rows, redraws=args.redraws)
-    ]
+    redraws = []
+    for search, test, fresh in resamples(
+        calibration.is_held_out, calibration_rows=args.rows, redraws=args.redraws
+    ):
+        unseen = np.append(search[~calibration.is_held_out[search]], test)
+        thresholds = (single_thresholds(paper.take(rows)) for rows in (unseen, fresh))
+        redraws.append((search, test, fresh, *thresholds))
     rows = []
     for share in SHARES:
         constraint = RiskConstraint(max_disagreement=share, confidence=CONFIDENCE)
@@ -185,7 +194,7 @@ def targets(calibration: ExitCalibration, args: argparse.Namespace) -> list[dict
     outcomes = calibration.flops_outcomes
     asked = [target for target in SPEEDUPS if target <= highest_saved_compute(outcomes)]
     measured: dict[float, list[float]] = {target: [] for target in asked}
-    draws = resamples(len(outcomes), calibration_rows=args.rows, redraws=args.redraws)
+    draws = resamples(calibration.is_held_out, calibration_rows=args.rows, redraws=args.redraws)
     for search, test, fresh in draws:
         rows = outcomes.take(np.append(search, test))
         for target in asked:

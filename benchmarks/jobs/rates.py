@@ -41,8 +41,6 @@ from model.training.distillation_config import DistillationConfig
 from model.training.soft_labelled_texts import SoftLabelledTexts
 from pipeline.contract.manifest import LabelManifest, ScoreManifest
 
-BATCH_SIZE = 32
-
 
 def main() -> None:
     args = parse_args()
@@ -140,8 +138,10 @@ def training(args: argparse.Namespace, texts: list[str]) -> Sides:
     model = FastBertForSequenceClassification.from_pretrained(args.model)
     tokenized = tokenize(model.tokenizer, texts, max_length=model.config.max_length)
     logits = torch.randn(len(texts), model.config.num_labels, generator=torch.Generator().manual_seed(0))
-    labels = SoftLabelledTexts(texts, None, logits.numpy(), tokenized.lengths)
-    config = DistillationConfig(epochs=1, batch_size=BATCH_SIZE)
+    labels = SoftLabelledTexts(
+        texts=texts, text_pairs=None, logits=logits.numpy(), num_tokens=tokenized.lengths
+    )
+    config = DistillationConfig(epochs=1)
     before_last = ExitPolicy.from_exit_layer(model.num_layers - 1, num_layers=model.num_layers)
 
     def distill(precision: PrecisionName) -> float:

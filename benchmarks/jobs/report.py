@@ -1,8 +1,8 @@
-"""Tables of what `rates.py` and `peak_memory.py` measured, from their Parquet files alone."""
+"""Tables of what the scripts beside it measured, from their Parquet files alone."""
 
 import pandas as pd
 
-from benchmarks.markdown import table
+from benchmarks.markdown import percent, rate, table, times
 from benchmarks.results import read_results
 
 _MIB_PER_GIB = 1024
@@ -27,6 +27,35 @@ def rates() -> str:
 def _ratio(row: pd.Series) -> str:
     first, second = row["first_rows_per_second"], row["second_rows_per_second"]
     return f"{first / second:.2f} ({first:,.0f} / {second:,.0f})"
+
+
+def wall_clock() -> str:
+    """Return the table of what promises save on the clock, and how it was measured."""
+    rows, found = read_results("wall_clock")
+    header = (
+        "data set", "precision", "promise", "saved compute", "full depth, rows/s", "promise, rows/s",
+        "faster", "faster / saved compute", "GEMM peak, GFLOP/s",
+    )  # fmt: skip
+    cells = []
+    for row in rows.itertuples():
+        faster = row.rows_per_second / row.full_depth_rows_per_second
+        cells.append(
+            (
+                row.dataset,
+                row.precision,
+                percent(row.max_disagreement, 1),
+                times(row.saved_compute),
+                rate(row.full_depth_rows_per_second),
+                rate(row.rows_per_second),
+                times(faster),
+                f"**{faster / row.saved_compute:.2f}**",
+                f"{row.gemm_gflops:,.0f}",
+            )
+        )
+    return (
+        table(header, cells)
+        + f"\n\n{found['cpu']}, {found['threads']} threads, medians of {found['rounds']} rounds."
+    )
 
 
 def peak_memory() -> str:

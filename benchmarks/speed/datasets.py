@@ -7,7 +7,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from benchmarks.speed.system import Rows
-from jobs.configs.label_teacher import LabelTeacherConfig
+from pipeline.contract.defaults import default_calibration_fraction
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample, text_hashes
 
 
@@ -32,9 +32,8 @@ def distinct_texts(path: Path) -> list[str]:
 
 def unseen(texts: list[str]) -> list[str]:
     """Return the texts that `label-teacher`, with its defaults, sets aside for calibration."""
-    is_unseen = in_hash_sample(
-        text_hashes(texts), LabelTeacherConfig.calibration_fraction, HashStream.CALIBRATION
-    )
+    fraction = default_calibration_fraction(len(texts))
+    is_unseen = in_hash_sample(text_hashes(texts), fraction, HashStream.CALIBRATION)
     return [text for text, keep in zip(texts, is_unseen, strict=True) if keep]
 
 

@@ -17,13 +17,13 @@ from model.errors import CheckpointError, InputError, ParameterError
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.binomial import rows_needed
 from model.guarantee.calibrate import calibrate
-from model.guarantee.exit_calibration import ExitCalibration
+from model.guarantee.exit_calibration import ExitCalibration, search_rows
 from model.messages import format_ratio
 from pipeline.contract import schema
 from pipeline.contract.storage import check_output_directory
 from pipeline.results.calibration import Calibration
 from pipeline.results.calibration_report import CalibrationReport
-from pipeline.results.calibration_texts import calibration_texts
+from pipeline.results.calibration_texts import CalibrationTexts, calibration_texts
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.training_hashes import TRAINING_HASHES_FILE, overlapping_rows
 
@@ -45,25 +45,25 @@ def run(config: CalibrateConfig) -> Calibration:
     labels = SoftLabels.open(config.labels)
     model = FastBertForSequenceClassification.from_pretrained(directory)
     _check_labels(config, model, labels)
-    rows, num_texts = calibration_texts(labels, config.rows)
-    overlap = _check_rows(config, directory, labels, rows)
+    texts = calibration_texts(labels, config.rows)
+    overlap = _check_rows(config, directory, labels, texts.calibration_rows)
     execution = resolve_execution(Precision(config.precision))
     print_settings(
         stdout_console(),
         {
             "model": f"{config.model}, {model.num_layers} layers, {len(model.labels)} labels",
             "labels": f"{labels.name}, {labels.num_calibration_rows:,} rows for calibration, "
-            f"{num_texts:,} distinct texts",
-            "rows": f"{len(rows):,} of these texts, half to find thresholds with and half to test them",
+            f"{texts.num_in_split:,} distinct texts",
+            "rows": _describe_rows(texts.is_held_out),
             "training": overlap,
             "runs on": execution.summary(),
         },
     )
-    exits = _calibrate(model, rows, execution)
+    exits = _calibrate(model, texts, execution)
     calibration = Calibration.of(
         exits,
-        sources=rows[schema.SOURCE].to_pylist(),
-        row_numbers=rows[schema.ROW].to_numpy(),
+        sources=texts.rows[schema.SOURCE].to_pylist(),
+        row_numbers=texts.rows[schema.ROW].to_numpy(),
         confidence=config.confidence,
     )
     output = config.output or str(directory)
@@ -75,10 +75,19 @@ def run(config: CalibrateConfig) -> Calibration:
     return calibration
 
 
+def _describe_rows(is_held_out: npt.NDArray[np.bool_]) -> str:
+    is_search = search_rows(is_held_out)
+    return (
+        f"{(~is_held_out).sum():,} of these texts, and {is_held_out.sum():,} that training held out: "
+        f"{is_search.sum():,} to find thresholds with, {(~is_search).sum():,} to test them"
+    )
+
+
 def _calibrate(
-    model: FastBertForSequenceClassification, rows: pa.Table, execution: Execution
+    model: FastBertForSequenceClassification, texts: CalibrationTexts, execution: Execution
 ) -> ExitCalibration:
     """Run all exits over calibration rows, and show how far it is."""
+    rows = texts.rows
     has_pairs = schema.TEXT_PAIR in rows.column_names
     with progress_bar(rate="rate") as progress:
         bar = progress.add_task("calibrate", total=len(rows), rate="")
@@ -87,6 +96,7 @@ def _calibrate(
             rows[schema.TEXT].to_pylist(),
             _teacher_logits(rows),
             text_pairs=rows[schema.TEXT_PAIR].to_pylist() if has_pairs else None,
+            is_held_out=texts.is_held_out.tolist(),
             execution=execution,
             on_rows=lambda done: progress.update(bar, completed=done),
         )
@@ -114,8 +124,8 @@ def _check_rows(config: CalibrateConfig, directory: Path, labels: SoftLabels, ro
     if len(rows) < MIN_CALIBRATION_ROWS:
         raise InputError(
             f"{labels.name!r} holds {len(rows)} distinct texts for calibration, and at least "
-            f"{MIN_CALIBRATION_ROWS} are needed (1 % at 95 % takes 598); label more, or with a larger "
-            "`calibration_fraction`"
+            f"{MIN_CALIBRATION_ROWS} are needed (1 % at 95 % takes 299 to test); label more, or with a "
+            "larger `calibration_fraction`"
         )
     seen = overlapping_rows(directory, rows[schema.TEXT_HASH].to_pylist())
     if seen is None:

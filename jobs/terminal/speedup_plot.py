@@ -13,7 +13,7 @@ def speedup_plot(curve: Sequence[tuple[float, float]], *, job: tuple[float, floa
     """Return a PNG.
 
     Args:
-        curve: pairs of saved compute, asked for and found, on the test half of the calibration.
+        curve: pairs of saved compute, asked for and found, on the test rows of the calibration.
         job: the same of one job, None for none.
     """
     figure = Figure(figsize=(5, 5), dpi=120, layout="constrained")
@@ -29,7 +29,7 @@ def speedup_plot(curve: Sequence[tuple[float, float]], *, job: tuple[float, floa
     )
     axes.plot(line, line, color="0.6", linewidth=1)
     if curve:
-        axes.plot(*zip(*curve, strict=True), marker="o", label="test half of the calibration")
+        axes.plot(*zip(*curve, strict=True), marker="o", label="test rows of the calibration")
     if job:
         axes.plot(*job, marker="*", markersize=16, linestyle="none", label="this job")
     axes.set(

@@ -15,7 +15,7 @@ from model.errors import CheckpointError, InputError
 from model.exits.binding import running_as
 from model.exits.exit_logits import all_exit_logits
 from model.fastbert import FastBertForSequenceClassification
-from model.guarantee.exit_calibration import SEARCH, ExitCalibration
+from model.guarantee.exit_calibration import ExitCalibration, search_rows
 from model.guarantee.temperature_scaling import fit_temperature
 from model.network.uncertainty import normalised_entropy
 from model.tokens.tokenization import TokenizedTexts, tokenize
@@ -36,6 +36,7 @@ def calibrate(
     teacher_logits: npt.NDArray[np.float32],
     *,
     text_pairs: Sequence[str] | None = None,
+    is_held_out: Sequence[bool] | None = None,
     execution: Execution | None = None,
     on_rows: Callable[[int], None] = _ignore,
 ) -> ExitCalibration:
@@ -44,31 +45,37 @@ def calibrate(
     Args:
         model: the FastBERT.
         texts: distinct ones, exchangeable with the texts to score, in an order that says nothing of them,
-            such as that of their hashes: every second one is for the search, the others test.
+            such as that of their hashes.
         teacher_logits: (rows, num_labels) of the model's own backbone at full depth.
         text_pairs: the second text of each pair, for a model of pairs.
+        is_held_out: (rows,) texts for the search alone, by which training may have judged the branches; None
+            where there are none.
         execution: what to run on; what is found holds for it alone. None for this machine's default.
         on_rows: told how many rows are done.
 
     Raises:
-        InputError: if the texts are too few, one of them is there twice, or the logits are not as many.
+        InputError: if the texts that may test are too few, a text is there twice, or the logits or flags are
+            not as many.
         CheckpointError: if an answer is not finite, or `teacher_logits` are another model's.
     """
-    _check_rows(texts, text_pairs, teacher_logits, num_labels=len(model.labels))
+    held_out = np.array([False] * len(texts) if is_held_out is None else is_held_out, dtype=np.bool_)
+    _check_rows(texts, text_pairs, teacher_logits, held_out, num_labels=len(model.labels))
     engine = model.engine(execution or resolve_execution())
     max_length = model.config.max_length
     tokenized = tokenize(model.tokenizer, texts, text_pairs, max_length=max_length)
     logits = _run_all_exits(engine, tokenized, on_rows)
     check_same_model(logits[:, -1], teacher_logits)
     teacher_labels = teacher_logits.argmax(axis=1).astype(np.int64)
+    is_search = search_rows(held_out)
     temperatures = tuple(
-        fit_temperature(logits[SEARCH, place], teacher_labels[SEARCH])
+        fit_temperature(logits[is_search, place], teacher_labels[is_search])
         for place in range(len(engine.exits) - 1)
     )
     flops = fastbert_flops(model.config)
     step = max(1, len(tokenized.input_ids) // _COST_TOKENS)
     return ExitCalibration(
         labels=model.labels,
+        is_held_out=held_out,
         num_tokens=tokenized.lengths,
         teacher_labels=teacher_labels,
         logits=logits,
@@ -84,12 +91,16 @@ def _check_rows(
     texts: Sequence[str],
     text_pairs: Sequence[str] | None,
     teacher_logits: npt.NDArray[np.float32],
+    is_held_out: npt.NDArray[np.bool_],
     *,
     num_labels: int,
 ) -> None:
     """Refuse what no bound can be had from."""
-    if len(texts) < MIN_CALIBRATION_ROWS:
-        raise InputError(f"{len(texts)} texts are too few to calibrate with; give {MIN_CALIBRATION_ROWS}")
+    if is_held_out.shape != (len(texts),):
+        raise InputError(f"`is_held_out` has {len(is_held_out)} flags for {len(texts)} texts")
+    num_unseen = int((~is_held_out).sum())
+    if num_unseen < MIN_CALIBRATION_ROWS:
+        raise InputError(f"{num_unseen} texts are too few to calibrate with; give {MIN_CALIBRATION_ROWS}")
     # A text that is there twice may be searched and tested with, and counts twice.
     if len(set(texts if text_pairs is None else zip(texts, text_pairs, strict=True))) < len(texts):
         raise InputError("a text is there twice among those to calibrate with; give each one once")

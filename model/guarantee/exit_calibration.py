@@ -20,10 +20,11 @@ from model.guarantee.target_speedup import highest_saved_compute, thresholds_for
 from model.guarantee.temperature_scaling import ExitReliability, exit_reliability
 from model.messages import format_labels
 
-# Every second row, since they stand in the order of their hashes.
-SEARCH, TEST = slice(0, None, 2), slice(1, None, 2)
+# Share of the rows that thresholds are sought with. Chosen by measurement, as is the next
+# (docs/performance.md): the others bound the risk, and are worth more.
+SEARCH_SHARE = 1 / 3
 # A wrong answer costs the same of a text of any length, and a right one saves more of a long one. Chosen by
-# measurement (docs/performance.md); exits that were fitted one of their own had 0.45 to 0.8.
+# measurement; exits that were fitted one of their own had 0.45 to 0.8.
 LENGTH_EXPONENT = 0.5
 
 
@@ -31,23 +32,25 @@ LENGTH_EXPONENT = 0.5
 class ExitCalibration:
     """What `calibrate` found out about one model in one precision on one backend.
 
-    Rows are distinct texts in the order of their hashes. Every second one is for the search, the others test
-    what it finds; so both halves are drawn by hash.
+    Rows are distinct texts in the order of their hashes. `is_search` says which of them are for the search;
+    the others test what it finds.
 
     Attributes:
         labels: label names in the order of the logits.
+        is_held_out: (rows,) bool, texts that training judged the branches by. They test nothing.
         num_tokens: (rows,) int64.
         teacher_labels: (rows,) int64 label ids from the soft labels.
         logits: (rows, num_exits, num_labels) float32 of every exit, as they come: of the lexical branch where
             there is one, and of the layers.
         uncertainty: (rows, num_exits) float32 of every exit, its temperature applied.
-        temperatures: (num_exits - 1,) one per branch, fitted on the search half.
+        temperatures: (num_exits - 1,) one per branch, fitted on the search rows.
         flops: of the model.
         cost: what its parts take here.
         calibrated_for: model, device, precision, backend and length of all this.
     """
 
     labels: tuple[str, ...]
+    is_held_out: npt.NDArray[np.bool_]
     num_tokens: npt.NDArray[np.int64]
     teacher_labels: npt.NDArray[np.int64]
     logits: npt.NDArray[np.float32]
@@ -64,6 +67,11 @@ class ExitCalibration:
     def exits(self) -> range:
         """The exits that the columns are of: 0 where there is a lexical branch, and the layers, from 1."""
         return self.flops.exits
+
+    @cached_property
+    def is_search(self) -> npt.NDArray[np.bool_]:
+        """(rows,) whether thresholds are sought with a row; else it tests them."""
+        return search_rows(self.is_held_out)
 
     @cached_property
     def flops_outcomes(self) -> ExitOutcomes:
@@ -116,7 +124,7 @@ class ExitCalibration:
             raise ParameterError("`max_missed` goes with `max_disagreement`")
         check_confidence(confidence)
         thresholds = thresholds_for_speedup(
-            target_speedup, self.flops_outcomes.take(SEARCH), self.flops_outcomes
+            target_speedup, self.flops_outcomes.take(self.is_search), self.flops_outcomes
         )
         return self._policy(
             thresholds,
@@ -134,7 +142,7 @@ class ExitCalibration:
         return self.labels.index(label)
 
     def _certified_policy(self, constraint: RiskConstraint) -> CalibratedPolicy:
-        search, test = self.latency_outcomes.take(SEARCH), self.latency_outcomes.take(TEST)
+        search, test = self._search_and_test(self.latency_outcomes)
         fastest = certify(search, test, constraint)
         full_depth = np.zeros(len(self.exits) - 1, dtype=np.float32)
         return self._policy(
@@ -159,7 +167,7 @@ class ExitCalibration:
         target_speedup: float | None = None,
         note: str = "",
     ) -> CalibratedPolicy:
-        test = self.flops_outcomes.take(TEST)
+        _, test = self._search_and_test(self.flops_outcomes)
         disagrees = test.disagrees_at(test.exits_taken(thresholds))
         lexical_threshold, layer_thresholds = self._lexical_and_layers(thresholds.tolist(), without=0.0)
         lexical_temperature, layer_temperatures = self._lexical_and_layers(self.temperatures, without=1.0)
@@ -182,6 +190,9 @@ class ExitCalibration:
             note=note,
         )
 
+    def _search_and_test(self, outcomes: ExitOutcomes) -> tuple[ExitOutcomes, ExitOutcomes]:
+        return outcomes.take(self.is_search), outcomes.take(~self.is_search)
+
     def _lexical_and_layers(
         self, values: Sequence[float], *, without: float
     ) -> tuple[float, tuple[float, ...]]:
@@ -195,7 +206,7 @@ class ExitCalibration:
         return lexical, tuple(layers)
 
     def speed_curve(self, targets: Sequence[float]) -> list[tuple[float, float]]:
-        """Return what thresholds that were set by the search half give on the test half.
+        """Return what thresholds that were set by the search rows give on the test rows.
 
         Args:
             targets: saved compute to ask for; what is out of reach is left out.
@@ -203,7 +214,7 @@ class ExitCalibration:
         Returns:
             Pairs of saved compute, asked for and found.
         """
-        search, test = self.flops_outcomes.take(SEARCH), self.flops_outcomes.take(TEST)
+        search, test = self._search_and_test(self.flops_outcomes)
         highest = highest_saved_compute(search)
         return [
             (target, test.saved_compute(thresholds_for_speedup(target, search, search)))
@@ -212,11 +223,12 @@ class ExitCalibration:
         ]
 
     def reliability(self) -> list[ExitReliability]:
-        """Return every exit's agreement and calibration error on the test half."""
+        """Return every exit's agreement and calibration error on the test rows."""
+        is_test = ~self.is_search
         return [
             exit_reliability(
-                self.logits[TEST, place],
-                self.teacher_labels[TEST],
+                self.logits[is_test, place],
+                self.teacher_labels[is_test],
                 exit_layer=exit_layer,
                 temperature=temperature,
             )
@@ -224,6 +236,24 @@ class ExitCalibration:
                 zip(self.exits, (*self.temperatures, 1.0), strict=True)
             )
         ]
+
+
+def search_rows(is_held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which rows thresholds are sought with, (rows,): held-out ones, and others up to `SEARCH_SHARE`.
+
+    Those others are spread evenly, so they are drawn by hash where the rows stand in that order.
+
+    >>> search_rows(np.array([False] * 6)).tolist()
+    [False, False, True, False, False, True]
+    >>> search_rows(np.array([True, False, False, True, False, False])).tolist()
+    [True, False, False, True, False, False]
+    """
+    is_search = is_held_out.copy()
+    others = np.flatnonzero(~is_held_out)
+    missing = max(0, int(len(is_held_out) * SEARCH_SHARE) - int(is_held_out.sum()))
+    if missing:
+        is_search[others[np.diff(np.arange(len(others) + 1) * missing // len(others)) > 0]] = True
+    return is_search
 
 
 def explain_failure(
@@ -244,4 +274,4 @@ def explain_failure(
     often = "of which as many disagree" if 0 < rate < share else "none of which disagrees"
     tested = f"even the safest exits disagree on {rows.sum():,} of {len(rows):,} test rows{name}"
     takes = f"{share:g} at {constraint.confidence:g} takes {needed:,} test rows{name}"
-    return f"{tested}: full depth; {takes}, {often}, and as many to search with"
+    return f"{tested}: full depth; {takes}, {often}, and half as many to search with"

@@ -41,7 +41,7 @@ class ExitOutcomes:
         """Exits, the last layer's included."""
         return int(self.disagrees.shape[1])
 
-    def take(self, rows: slice | npt.NDArray[np.int64]) -> "ExitOutcomes":
+    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> "ExitOutcomes":
         """Return some of the rows."""
         return ExitOutcomes(**{name: value[rows] for name, value in vars(self).items()})
 

@@ -1,6 +1,6 @@
 """Constraints on disagreements with the full model, and the thresholds that are certified to keep them.
 
-Thresholds are sought on one half of the calibration rows and tested on the other, from safe to fast, each
+Thresholds are sought on some of the calibration rows and tested on the others, from safe to fast, each
 against the null hypothesis that it breaks the constraint. The first one that might ends the test, and the
 last one before it is taken: a fixed sequence of tests needs no correction for their number (Angelopoulos et
 al. 2021, "Learn then Test"; Laufer-Goldshtein et al. 2023, "Pareto Testing").

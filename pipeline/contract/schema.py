@@ -29,7 +29,7 @@ NUM_TOKENS = "num_tokens"
 TRUNCATED = "truncated"
 REASON = "reason"
 RAW_VALUE = "raw_value"
-HALF = "half"
+USED_FOR = "used_for"
 EXIT_PREDICTIONS = "exit_predictions"
 EXIT_UNCERTAINTY = "exit_uncertainty"
 EXIT_LOGITS = "exit_logits"
@@ -42,8 +42,8 @@ TRAIN_SPLIT = "train"
 CALIBRATION_SPLIT = "calibration"
 
 # Of the calibration rows: what thresholds are found with, and what tests them.
-SEARCH_HALF = "search"
-TEST_HALF = "test"
+SEARCH = "search"
+TEST = "test"
 
 SOURCE_TYPE = pa.dictionary(pa.int32(), pa.string())
 TEXT_HASH_BYTES = 16
@@ -126,7 +126,8 @@ def calibration_schema(*, num_labels: int, num_exits: int) -> pa.Schema:
     return pa.schema(
         [
             *provenance_fields(None),
-            pa.field(HALF, pa.string(), nullable=False),
+            pa.field(SPLIT, pa.string(), nullable=False),
+            pa.field(USED_FOR, pa.string(), nullable=False),
             pa.field(NUM_TOKENS, pa.int32(), nullable=False),
             pa.field(TEACHER_PREDICTION, pa.string(), nullable=False),
             pa.field(EXIT_PREDICTIONS, pa.list_(pa.string(), num_exits), nullable=False),

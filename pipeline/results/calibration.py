@@ -24,7 +24,7 @@ from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.calibration_table import (
     calibration_table,
     float_array,
-    halves_alternate,
+    held_out_flags,
     teacher_label_ids,
 )
 
@@ -141,11 +141,10 @@ class Calibration:
     def _with_rows(cls, directory: str, report: CalibrationReport) -> "Calibration":
         with FileSystems.open(_path(directory, CALIBRATION_ROWS_FILE)) as file:
             table = pq.read_table(file)
-        if not halves_alternate(table):
-            raise ValueError(f"the rows of {CALIBRATION_ROWS_FILE} were filtered or sorted")
         num_rows, num_labels = len(table), len(report.labels)
         exits = ExitCalibration(
             labels=report.labels,
+            is_held_out=held_out_flags(table),
             num_tokens=table[schema.NUM_TOKENS].to_numpy().astype(np.int64),
             teacher_labels=teacher_label_ids(table, report.labels),
             logits=float_array(table[schema.EXIT_LOGITS]).reshape(num_rows, -1, num_labels),
@@ -170,6 +169,7 @@ def _fingerprint(exits: ExitCalibration, row_numbers: npt.NDArray[np.int64]) -> 
     digest = blake2b(digest_size=16)
     facts = asdict(exits.calibrated_for), exits.temperatures, asdict(exits.flops), asdict(exits.cost)
     digest.update(json.dumps([exits.labels, *facts], sort_keys=True).encode())
-    for values in (row_numbers, exits.num_tokens, exits.teacher_labels, exits.logits, exits.uncertainty):
+    answers = exits.teacher_labels, exits.logits, exits.uncertainty
+    for values in (row_numbers, exits.is_held_out, exits.num_tokens, *answers):
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

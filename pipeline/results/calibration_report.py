@@ -24,7 +24,7 @@ class CertifiedTarget:
         lexical_threshold: of the lexical branch; 0 where it is not run.
         saved_compute: to expect, from the test rows.
         num_disagreements: among the test rows.
-        num_rows: of the test half.
+        num_rows: that tested it.
         upper_bound: share of disagreements that is not exceeded.
     """
 
@@ -45,15 +45,15 @@ class CalibrationReport:
     Attributes:
         fingerprint: what it has in common with the rows in `calibration.parquet`.
         labels: label names in the order of the logits.
-        num_rows: of both halves.
+        num_rows: that searched and that tested.
         calibrated_for: model, device, precision, backend and length.
         temperatures: (num_exits - 1,) one per branch, of the lexical one first where there is one.
         flops: of the model.
         cost: what its parts take here.
         confidence: of the targets below.
-        exits: every exit's reliability on the test half.
+        exits: every exit's reliability on the test rows.
         targets: what some values of `max_disagreement` give.
-        speed_curve: pairs of saved compute, asked for and found on the test half.
+        speed_curve: pairs of saved compute, asked for and found on the test rows.
     """
 
     fingerprint: str

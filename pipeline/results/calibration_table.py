@@ -1,4 +1,4 @@
-"""Calibration rows as a Parquet table: every exit's answer to each, and which half it belongs to."""
+"""Calibration rows as a Parquet table: every exit's answer to each, and what it was used for."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from model.guarantee.exit_calibration import ExitCalibration
+from model.guarantee.exit_calibration import ExitCalibration, search_rows
 from pipeline.contract import schema
 from pipeline.contract.arrays import fixed_size_list
-
-_HALVES = (schema.SEARCH_HALF, schema.TEST_HALF)
+from pipeline.results.calibration_texts import train_split_flags
 
 
 def calibration_table(
@@ -30,7 +29,8 @@ def calibration_table(
     columns = {
         schema.SOURCE: pa.array(sources).dictionary_encode(),
         schema.ROW: pa.array(row_numbers),
-        schema.HALF: pa.array([_HALVES[row % 2] for row in range(len(exits))]),
+        schema.SPLIT: _names(exits.is_held_out, schema.TRAIN_SPLIT, schema.CALIBRATION_SPLIT),
+        schema.USED_FOR: _names(exits.is_search, schema.SEARCH, schema.TEST),
         schema.NUM_TOKENS: pa.array(exits.num_tokens.astype(np.int32)),
         schema.TEACHER_PREDICTION: names.take(pa.array(exits.teacher_labels)),
         schema.EXIT_PREDICTIONS: pa.FixedSizeListArray.from_arrays(predictions, num_exits),
@@ -41,13 +41,22 @@ def calibration_table(
     return pa.table([columns[name] for name in table_schema.names], schema=table_schema)
 
 
-def halves_alternate(table: pa.Table) -> bool:
-    """Return whether the rows stand as they were written, search and test in turn.
+def _names(flags: npt.NDArray[np.bool_], yes: str, no: str) -> pa.Array:
+    return pa.array(np.where(flags, yes, no))
 
-    The halves are told by their places; a table that was filtered or sorted would swap them unseen.
+
+def held_out_flags(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """Return (rows,) which texts training judged the branches by.
+
+    Raises:
+        ValueError: if the rows are not as they were written. What each is used for is told by its place; a
+            table that was filtered or sorted would swap rows that search and rows that test unseen.
     """
-    halves: list[str] = table[schema.HALF].to_pylist()
-    return halves == [_HALVES[row % 2] for row in range(len(halves))]
+    is_held_out = train_split_flags(table)
+    used_for = _names(search_rows(is_held_out), schema.SEARCH, schema.TEST)
+    if used_for.to_pylist() != table[schema.USED_FOR].to_pylist():
+        raise ValueError("its rows were filtered or sorted")
+    return is_held_out
 
 
 def teacher_label_ids(table: pa.Table, labels: Sequence[str]) -> npt.NDArray[np.int64]:

@@ -142,9 +142,11 @@ class SoftLabels:
 
     def train_hashes(self) -> Iterator[bytes]:
         """Yield the hash of every text to train on."""
-        for batch in self.read_shards(columns=[schema.SPLIT, schema.TEXT_HASH]):
-            train_rows, _ = self._split_masks(batch)
-            yield from batch[schema.TEXT_HASH].filter(pa.array(train_rows)).to_pylist()
+        return self._hashes(held_out=False)
+
+    def held_out_hashes(self) -> Iterator[bytes]:
+        """Yield the hash of every text that branches are judged by."""
+        return self._hashes(held_out=True)
 
     @property
     def _shards(self) -> list[tuple[OutputLayout, str]]:
@@ -163,6 +165,12 @@ class SoftLabels:
         """Yield the rows of all shards, in order."""
         for layout, name in self._shards:
             yield from read_shard(layout, name, columns=columns)
+
+    def _hashes(self, *, held_out: bool) -> Iterator[bytes]:
+        for batch in self.read_shards(columns=[schema.SPLIT, schema.TEXT_HASH]):
+            train_rows, held_out_rows = self._split_masks(batch)
+            rows = held_out_rows if held_out else train_rows
+            yield from batch[schema.TEXT_HASH].filter(pa.array(rows)).to_pylist()
 
     def _shuffle_buffers(self, generator: torch.Generator) -> Iterator[SoftLabelledTexts]:
         shards = self._shards

@@ -58,10 +58,11 @@ CALIBRATED_FOR = CalibratedFor(
 LABELS = ("ham", "spam", "other")
 
 
-def exit_calibration(num_rows=6000, seed=0, *, lexical=False):
+def exit_calibration(num_rows=6000, seed=0, *, lexical=False, held_out=0.0):
     """Return what a model gives whose exits get better from layer to layer and know what they do not know.
 
-    With a lexical branch it has one more exit before the first layer, worse than that.
+    With a lexical branch it has one more exit before the first layer, worse than that. The rows of a share
+    `held_out` of all are known to training.
     """
     rng = np.random.default_rng(seed)
     teacher = rng.choice(3, size=num_rows, p=[0.6, 0.1, 0.3])
@@ -78,6 +79,7 @@ def exit_calibration(num_rows=6000, seed=0, *, lexical=False):
     )
     return ExitCalibration(
         labels=LABELS,
+        is_held_out=np.random.default_rng(seed).random(num_rows) < held_out,
         num_tokens=rng.integers(3, 40, num_rows),
         teacher_labels=teacher,
         logits=logits,

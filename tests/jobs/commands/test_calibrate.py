@@ -31,6 +31,7 @@ from model.network.uncertainty import normalised_entropy
 from model.tokens.tokenization import tokenize
 from pipeline.results.calibration import Calibration
 from pipeline.results.calibration_report import CalibrationReport
+from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.hash_sampling import text_hashes
 from pipeline.sampling.training_hashes import TRAINING_HASHES_FILE
 from tests.job_fixtures import (
@@ -141,13 +142,24 @@ def calibrate(model: Path, labels: Path, *more: Any) -> list[Any]:
     return ["calibrate", *FP32, "--model", model, "--labels", labels, *more]
 
 
-def test_rows_are_the_calibration_splits_distinct_texts_in_hash_order(rows: pd.DataFrame, labels: Path):
+def test_rows_are_distinct_texts_of_the_calibration_split_and_held_out_ones(
+    rows: pd.DataFrame, labels: Path, distilled: Path
+):
     soft = read_output(labels).to_pandas()
-    ours = soft[soft["split"] == "calibration"].drop_duplicates("text_hash").sort_values("text_hash")
-    assert len(ours) < (soft["split"] == "calibration").sum(), "some texts came twice"
-    for name in ("source", "row", "num_tokens", "teacher_prediction"):
-        assert rows[name].tolist() == ours[name].tolist()
-    assert rows["half"].tolist() == (["search", "test"] * len(rows))[: len(rows)]
+    held_out = set(SoftLabels.open(str(labels)).held_out_hashes())
+    ours = soft[(soft["split"] == "calibration") | soft["text_hash"].map(held_out.__contains__)]
+    distinct = ours.drop_duplicates("text_hash").sort_values("text_hash")
+    assert len(distinct) < len(ours), "some texts came twice"
+    for name in ("source", "row", "split", "num_tokens", "teacher_prediction"):
+        assert rows[name].tolist() == distinct[name].tolist()
+    metrics = json.loads((distilled / "metrics.json").read_text())
+    assert len(ours[ours["split"] == "train"]) == metrics["num_held_out_rows"] > 0
+
+
+def test_rows_that_test_are_of_the_calibration_split_and_two_thirds_of_all(rows: pd.DataFrame):
+    assert set(rows[rows["used_for"] == "test"]["split"]) == {"calibration"}
+    assert set(rows[rows["used_for"] == "search"]["split"]) == {"calibration", "train"}
+    assert (rows["used_for"] == "search").sum() == len(rows) // 3
 
 
 def test_every_exits_answers_are_those_it_gives_when_all_leave_there(rows: pd.DataFrame, calibrated: Path):
@@ -173,7 +185,7 @@ def test_the_file_tells_reliability_costs_and_targets(calibrated: Path, rows: pd
     assert content["calibrated_for"]["precision"] == "fp32"
     assert content["calibrated_for"]["model_hash"] == checkpoint_hash(calibrated)
     assert [each["exit_layer"] for each in content["exits"]] == [0, 1, 2, 3]
-    test = rows[rows["half"] == "test"]
+    test = rows[rows["used_for"] == "test"]
     for place, each in enumerate(content["exits"]):
         predicted = [exits[place] for exits in test["exit_predictions"]]
         assert each["agreement"] == pytest.approx(np.mean(predicted == test["teacher_prediction"]))
@@ -187,7 +199,8 @@ def test_the_file_tells_reliability_costs_and_targets(calibrated: Path, rows: pd
         assert each["upper_bound"] <= each["max_disagreement"]
         assert each["num_rows"] == len(test)
     for asked, found in content["speed_curve"]:
-        assert found == pytest.approx(asked, rel=0.1)
+        # The fewer rows go on, the more chance there is in what they cost.
+        assert found == pytest.approx(asked, rel=0.05 * asked)
 
 
 def test_calibrating_changes_no_model(tmp_path: Path, distilled: Path, labels: Path, command: CommandLine):
@@ -203,7 +216,9 @@ def test_at_most_so_many_rows_are_taken(
 ):
     command(*calibrate(distilled, labels, "--rows", 150, "--output", tmp_path / "few"))
     few = pd.read_parquet(tmp_path / "few" / "calibration.parquet")
-    assert few["row"].tolist() == rows["row"].tolist()[:150]
+    in_split = rows[rows["split"] == "calibration"]
+    assert few[few["split"] == "calibration"]["row"].tolist() == in_split["row"].tolist()[:150]
+    assert set(few[few["split"] == "train"]["row"]) == set(rows[rows["split"] == "train"]["row"])
 
 
 def test_a_certificate_is_kept_and_told(
@@ -425,7 +440,9 @@ def test_files_of_two_calibrations_do_not_go_together(
 def test_too_few_rows_are_one_line(command: CommandLine, wide: Path, distilled: Path, tmp_path: Path):
     few = label(tmp_path / "few", wide, make_texts(200, seed=9))
     line = command.refused(*calibrate(distilled, few, "--output", tmp_path / "out"))
-    assert " distinct texts for calibration, and at least 100 are needed (1 % at 95 % takes 598)" in line
+    assert (
+        " distinct texts for calibration, and at least 100 are needed (1 % at 95 % takes 299 to test)" in line
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -567,7 +584,7 @@ def test_a_promise_that_saves_nothing_is_named_with_what_would_help(report: Cali
     line = describe_limits(with_saved_compute(report, 1.0, 1.05, 2, 2, 2, 2), "more text would help")
     assert line == (
         "at most 0.10%, 0.25% saves next to nothing; 0.10% takes 2,995 test rows at the least, and there are "
-        "500: label more, or with a larger --calibration-fraction; more text would help"
+        "667: label more, or with a larger --calibration-fraction; more text would help"
     )
 
 
@@ -602,5 +619,5 @@ def test_the_command_says_what_limits_a_promise(
         "--output",
         tmp_path / "few",
     )
-    assert "0.10% takes 2,995 test rows at the least, and there are 100: label more" in out
+    assert "0.10% takes 2,995 test rows at the least, and there are 200: label more" in out
     assert describe_training(distilled) in out

@@ -65,12 +65,34 @@ def test_what_it_holds_for_is_what_it_was_run_with(exits, saved, checkpoints):
     assert exits.calibrated_for.max_length == 48
 
 
-def test_temperatures_are_fitted_on_the_half_that_searches(exits, teacher_logits):
+def test_temperatures_are_fitted_on_the_rows_that_search(exits, teacher_logits):
     labels = teacher_logits.argmax(axis=1)
     assert exits.teacher_labels.tolist() == labels.tolist()
+    assert exits.is_search.sum() == 130 // 3
     assert exits.temperatures == tuple(
-        fit_temperature(exits.logits[::2, layer], labels[::2]) for layer in range(3)
+        fit_temperature(exits.logits[exits.is_search, layer], labels[exits.is_search]) for layer in range(3)
     )
+
+
+def test_held_out_texts_search(saved, corpus, teacher_logits):
+    is_held_out = [row < 30 for row in range(130)]
+    exits = calibrate(saved, corpus, teacher_logits, is_held_out=is_held_out, execution=FP32)
+    assert exits.is_held_out.tolist() == is_held_out
+    assert exits.is_search[:30].all()
+
+
+@pytest.mark.parametrize(
+    ("is_held_out", "message"),
+    [
+        ([True] * 31 + [False] * 99, "99 texts are too few to calibrate with; give 100"),
+        ([False] * 129, "`is_held_out` has 129 flags for 130 texts"),
+    ],
+)
+def test_held_out_texts_that_leave_too_few_or_are_not_as_many(
+    saved, corpus, teacher_logits, is_held_out, message
+):
+    with pytest.raises(InputError, match=message):
+        calibrate(saved, corpus, teacher_logits, is_held_out=is_held_out, execution=FP32)
 
 
 def test_uncertainty_is_what_the_sweep_holds_against_thresholds(exits, saved, corpus, make_engine):

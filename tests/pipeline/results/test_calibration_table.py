@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.guarantee.exit_calibration import SEARCH, TEST, ExitCalibration
+from model.guarantee.exit_calibration import ExitCalibration, search_rows
 from pipeline.contract import schema
 from pipeline.results.calibration_table import (
     calibration_table,
     float_array,
-    halves_alternate,
+    held_out_flags,
     teacher_label_ids,
 )
 from tests.model.exit_populations import LABELS, LAYERS, exit_calibration
@@ -17,7 +17,7 @@ from tests.model.exit_populations import LABELS, LAYERS, exit_calibration
 
 @pytest.fixture(scope="module")
 def exits() -> ExitCalibration:
-    return exit_calibration(num_rows=51)
+    return exit_calibration(num_rows=51, held_out=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +47,12 @@ def test_what_was_put_in_comes_out(exits: ExitCalibration, table: pa.Table):
     assert teacher_label_ids(table.slice(0, 0), LABELS).tolist() == []
 
 
-def test_a_row_says_which_half_it_belongs_to(table: pa.Table):
-    halves = np.array(table["half"].to_pylist())
-    assert set(halves[SEARCH]) == {"search"}
-    assert set(halves[TEST]) == {"test"}
-    assert halves_alternate(table)
+def test_a_row_says_what_it_was_used_for(exits: ExitCalibration, table: pa.Table):
+    assert np.array_equal(np.array(table["used_for"].to_pylist()) == "search", exits.is_search)
+    assert set(table["used_for"].to_pylist()) == {"search", "test"}
+    assert np.array_equal(np.array(table["split"].to_pylist()) == "train", exits.is_held_out)
+    assert set(table["split"].to_pylist()) == {"train", "calibration"}
+    assert held_out_flags(table).tolist() == exits.is_held_out.tolist()
 
 
 def test_a_label_that_is_none_of_the_models(table: pa.Table):
@@ -59,13 +60,20 @@ def test_a_label_that_is_none_of_the_models(table: pa.Table):
         teacher_label_ids(table, ("ham", "spam"))
 
 
-@given(st.sets(st.integers(0, 50)))
-def test_rows_that_were_left_out_show(table: pa.Table, left_out: set[int]):
+@given(st.sets(st.integers(0, 50), min_size=1))
+def test_rows_that_were_left_out_show_where_others_are_used_for_something_else(
+    exits: ExitCalibration, table: pa.Table, left_out: set[int]
+):
     left = [row for row in range(51) if row not in left_out]
-    halves_fit = [row % 2 for row in left] == [place % 2 for place in range(len(left))]
-    assert halves_alternate(table.take(pa.array(left, pa.int64()))) == halves_fit
+    rows = table.take(pa.array(left, pa.int64()))
+    if np.array_equal(search_rows(exits.is_held_out[left]), exits.is_search[left]):
+        assert held_out_flags(rows).tolist() == exits.is_held_out[left].tolist()
+    else:
+        with pytest.raises(ValueError, match="filtered or sorted"):
+            held_out_flags(rows)
 
 
-@pytest.mark.parametrize("column", ["half", "num_tokens", "teacher_prediction"])
+@pytest.mark.parametrize("column", ["used_for", "num_tokens", "teacher_prediction"])
 def test_rows_that_were_sorted_show(table: pa.Table, column: str):
-    assert not halves_alternate(table.sort_by(column))
+    with pytest.raises(ValueError, match="filtered or sorted"):
+        held_out_flags(table.sort_by(column))

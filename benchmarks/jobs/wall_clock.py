@@ -1,0 +1,143 @@
+"""What of a promise arrives on the clock: `score` at a certified disagreement against `score` at full depth.
+
+    python -m benchmarks.jobs.wall_clock --dataset "AG News" --input FILE --text-column text_a \\
+        --labels DIR --model DIR
+
+Whole commands, file to file; only their start-up, Beam and loading the model, is not counted. --labels is an
+output of label-teacher and --model the FastBERT distilled from it; it is calibrated anew in each precision,
+and the model's directory stays as it is. Full depth is run on a random part of the rows, the promise on all
+of them, in several copies where they are few, each a file of its own. Both sides run in turn; rates are
+medians, and the ratio is theirs. The data set's rows in the Parquet file are replaced; `make performance`
+makes the table.
+"""
+
+import argparse
+import contextlib
+import io
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+import pyarrow.parquet as pq
+import torch
+
+from benchmarks.results import RESULTS, machine, write_rows
+from benchmarks.speed.gemm import gemm_peak
+from jobs.commands.audit import run as audit
+from jobs.commands.calibrate import run as calibrate
+from jobs.commands.score import run as score
+from jobs.configs.audit import AuditConfig
+from jobs.configs.calibrate import CalibrateConfig
+from jobs.configs.options import PrecisionName
+from jobs.configs.score import ScoreConfig
+from model.engine.execution import Precision, resolve_execution
+from pipeline.results.exit_stats import ExitStats
+
+Result = TypeVar("Result")
+
+
+def main() -> None:
+    args = parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        everything, part = copies(args, home), sample(args, home)
+        for precision in args.precision:
+            calibration = str(home / f"calibration-{precision}")
+            config = CalibrateConfig(
+                model=str(args.model), labels=tuple(args.labels), output=calibration, precision=precision
+            )
+            silently(lambda config=config: calibrate(config))
+            peaks, full_depth, promised = [], [], []
+            for _ in range(args.rounds):
+                dtype = resolve_execution(Precision(precision)).dtype
+                peaks.append(gemm_peak(dtype, threads=torch.get_num_threads()))
+                full_depth.append(rate(args, part, home, precision, speed=0.0)[0])
+                promise = {"max_disagreement": args.max_disagreement, "calibration": calibration}
+                promised.append(rate(args, everything, home, precision, **promise))
+            stats = promised[0][1]
+            rows.append(
+                {
+                    "dataset": args.dataset,
+                    "precision": precision,
+                    "max_disagreement": args.max_disagreement,
+                    "saved_compute": stats.saved_compute,
+                    "full_depth_rows_per_second": median(full_depth),
+                    "rows_per_second": median(each for each, _ in promised),
+                    "gemm_gflops": median(peaks),
+                    "rows": stats.rows,
+                }
+            )
+            print(rows[-1], flush=True)
+    environment = {
+        **machine(threads=torch.get_num_threads(), libraries=("torch",)),
+        "rounds": args.rounds,
+    }
+    write_rows(args.output, [*others(args), *rows], environment)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--dataset", required=True, help="its name in the table")
+    parser.add_argument("--input", type=Path, required=True, help="a TSV file")
+    parser.add_argument("--text-column", required=True)
+    parser.add_argument("--labels", action="append", required=True, metavar="DIR")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--max-disagreement", type=float, default=0.01)
+    parser.add_argument("--full-depth-rows", type=int, default=3000)
+    parser.add_argument("--min-rows", type=int, default=60_000, help="of the promise: copied so often")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--precision", type=lambda names: names.split(","), default=["fp32", "bf16"])
+    parser.add_argument("--output", type=Path, default=RESULTS / "wall_clock.parquet")
+    return parser.parse_args()
+
+
+def copies(args: argparse.Namespace, home: Path) -> list[str]:
+    """Return copies of the input, as many as make the rows enough."""
+    num_rows = len(args.input.read_bytes().splitlines()) - 1
+    names = [home / f"copy-{number}.tsv" for number in range(-(-args.min_rows // num_rows))]
+    for name in names:
+        shutil.copy(args.input, name)
+    return [str(name) for name in names]
+
+
+def sample(args: argparse.Namespace, home: Path) -> list[str]:
+    """Return the name of a file with a random part of the rows."""
+    header, *lines = args.input.read_bytes().splitlines(keepends=True)
+    chosen = random.Random(0).sample(lines, min(args.full_depth_rows, len(lines)))
+    path = home / "part.tsv"
+    path.write_bytes(b"".join([header, *chosen]))
+    return [str(path)]
+
+
+def rate(
+    args: argparse.Namespace, files: list[str], home: Path, precision: PrecisionName, **policy: Any
+) -> tuple[float, ExitStats]:
+    """Return rows per second that `score` was busy, and its exit statistics."""
+    config = ScoreConfig(
+        input=tuple(files), text_column=args.text_column, model=str(args.model), precision=precision,
+        output=str(home / "scores"), overwrite=True, **policy,
+    )  # fmt: skip
+    outcome = silently(lambda: score(config))
+    stats = silently(lambda: audit(AuditConfig(scores=config.output)))
+    return outcome.num_rows / outcome.busy_seconds, stats
+
+
+def silently(command: Callable[[], Result]) -> Result:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return command()
+
+
+def others(args: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """Yield the rows of other data sets that were measured before."""
+    if args.output.is_file():
+        rows = pq.read_table(args.output).to_pylist()
+        yield from (row for row in rows if row["dataset"] != args.dataset)
+
+
+if __name__ == "__main__":
+    main()
