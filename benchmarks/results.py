@@ -49,6 +49,12 @@ def read_file(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     return table.to_pandas(), json.loads(table.schema.metadata[_ENVIRONMENT.encode()])
 
 
+def rows_of_others(path: Path, dataset: str) -> list[dict[str, object]]:
+    """Return the rows of an earlier file that are of other data sets; none without a file."""
+    rows = pq.read_table(path).to_pylist() if path.is_file() else []
+    return [row for row in rows if row["dataset"] != dataset]
+
+
 def machine(*, threads: int, libraries: Sequence[str]) -> dict[str, object]:
     """Return what a reader must know of this machine."""
     return {

@@ -14,11 +14,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from benchmarks.guarantee.run import CONFIDENCE, SHARES, calibrate, resamples
-from benchmarks.results import RESULTS, machine, write_rows
+from benchmarks.results import RESULTS, machine, rows_of_others, write_rows
 from model.guarantee.exit_outcomes import ExitOutcomes
 from model.guarantee.risk_control import RiskConstraint, certify
 from pipeline.results.soft_labels import SoftLabels
@@ -63,7 +62,7 @@ def main() -> None:
         "redraws": args.redraws,
         "confidence": CONFIDENCE,
     }
-    write_rows(args.output, [*others(args), *rows], environment)
+    write_rows(args.output, [*rows_of_others(args.output, args.dataset), *rows], environment)
 
 
 def agreement(outcomes: ExitOutcomes) -> list[float]:
@@ -105,14 +104,6 @@ def saved_compute(
         "fresh_rows": num_unseen - calibration_rows,
         **found,
     }
-
-
-def others(args: argparse.Namespace) -> list[dict[str, object]]:
-    """Return the rows of other data sets that were measured before."""
-    if not args.output.is_file():
-        return []
-    rows = pq.read_table(args.output).to_pylist()
-    return [row for row in rows if row["dataset"] != args.dataset]
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ distilled from it. Both sides of a ratio run in turn; it is that of the medians.
 """
 
 import argparse
-import contextlib
-import io
 import subprocess
 import sys
 import tempfile
@@ -22,6 +20,7 @@ import pandas as pd
 import torch
 
 from benchmarks.results import RESULTS, machine, write_rows
+from benchmarks.silence import silently
 from benchmarks.speed.datasets import read_dataset
 from jobs.commands.label_teacher import run as label_teacher
 from jobs.commands.score import run as score
@@ -128,8 +127,7 @@ def scoring(
 
 def rate(job: Callable[[], JobOutcome[LabelManifest] | JobOutcome[ScoreManifest]]) -> float:
     """Return rows per second that workers were busy."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        outcome = job()
+    outcome = silently(job)
     return outcome.num_rows / outcome.busy_seconds
 
 

@@ -12,20 +12,19 @@ makes the table.
 """
 
 import argparse
-import contextlib
-import io
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 
-from benchmarks.results import RESULTS, machine, write_rows
+from benchmarks.jobs.rates import rate
+from benchmarks.results import RESULTS, machine, rows_of_others, write_rows
+from benchmarks.silence import silently
 from benchmarks.speed.gemm import gemm_peak
 from jobs.commands.audit import run as audit
 from jobs.commands.calibrate import run as calibrate
@@ -35,9 +34,6 @@ from jobs.configs.calibrate import CalibrateConfig
 from jobs.configs.options import PrecisionName
 from jobs.configs.score import ScoreConfig
 from model.engine.execution import Precision, resolve_execution
-from pipeline.results.exit_stats import ExitStats
-
-Result = TypeVar("Result")
 
 
 def main() -> None:
@@ -48,18 +44,21 @@ def main() -> None:
         everything, part = copies(args, home), sample(args, home)
         for precision in args.precision:
             calibration = str(home / f"calibration-{precision}")
-            config = CalibrateConfig(
+            calibrate_config = CalibrateConfig(
                 model=str(args.model), labels=tuple(args.labels), output=calibration, precision=precision
             )
-            silently(lambda config=config: calibrate(config))
+            silently(partial(calibrate, calibrate_config))
+            promise = {"max_disagreement": args.max_disagreement, "calibration": calibration}
+            slow = config_of(args, part, home, precision, speed=0.0)
+            fast = config_of(args, everything, home, precision, **promise)
+            dtype = resolve_execution(Precision(precision)).dtype
             peaks, full_depth, promised = [], [], []
             for _ in range(args.rounds):
-                dtype = resolve_execution(Precision(precision)).dtype
                 peaks.append(gemm_peak(dtype, threads=torch.get_num_threads()))
-                full_depth.append(rate(args, part, home, precision, speed=0.0)[0])
-                promise = {"max_disagreement": args.max_disagreement, "calibration": calibration}
-                promised.append(rate(args, everything, home, precision, **promise))
-            stats = promised[0][1]
+                full_depth.append(rate(partial(score, slow)))
+                promised.append(rate(partial(score, fast)))
+            # Of the last round's output; all are alike.
+            stats = silently(partial(audit, AuditConfig(scores=fast.output)))
             rows.append(
                 {
                     "dataset": args.dataset,
@@ -67,7 +66,7 @@ def main() -> None:
                     "max_disagreement": args.max_disagreement,
                     "saved_compute": stats.saved_compute,
                     "full_depth_rows_per_second": median(full_depth),
-                    "rows_per_second": median(each for each, _ in promised),
+                    "rows_per_second": median(promised),
                     "gemm_gflops": median(peaks),
                     "rows": stats.rows,
                 }
@@ -77,7 +76,7 @@ def main() -> None:
         **machine(threads=torch.get_num_threads(), libraries=("torch",)),
         "rounds": args.rounds,
     }
-    write_rows(args.output, [*others(args), *rows], environment)
+    write_rows(args.output, [*rows_of_others(args.output, args.dataset), *rows], environment)
 
 
 def parse_args() -> argparse.Namespace:
@@ -114,29 +113,13 @@ def sample(args: argparse.Namespace, home: Path) -> list[str]:
     return [str(path)]
 
 
-def rate(
+def config_of(
     args: argparse.Namespace, files: list[str], home: Path, precision: PrecisionName, **policy: Any
-) -> tuple[float, ExitStats]:
-    """Return rows per second that `score` was busy, and its exit statistics."""
-    config = ScoreConfig(
+) -> ScoreConfig:
+    return ScoreConfig(
         input=tuple(files), text_column=args.text_column, model=str(args.model), precision=precision,
         output=str(home / "scores"), overwrite=True, **policy,
     )  # fmt: skip
-    outcome = silently(lambda: score(config))
-    stats = silently(lambda: audit(AuditConfig(scores=config.output)))
-    return outcome.num_rows / outcome.busy_seconds, stats
-
-
-def silently(command: Callable[[], Result]) -> Result:
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return command()
-
-
-def others(args: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """Yield the rows of other data sets that were measured before."""
-    if args.output.is_file():
-        rows = pq.read_table(args.output).to_pylist()
-        yield from (row for row in rows if row["dataset"] != args.dataset)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Our systems: the whole `score` command, the bare engine, and static students in that engine."""
 
-import contextlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.silence import silently
 from benchmarks.speed.measurements import ENGINE, SCORE, STUDENT
 from benchmarks.speed.system import Answers, Rows
 from jobs.commands.score import run as score
@@ -54,8 +53,7 @@ class Score:
             precision=self._precision,
             overwrite=True,
         )
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            outcome = score(config)
+        outcome = silently(lambda: score(config))
         answers = pd.read_parquet(output)
         ids = {label: index for index, label in enumerate(outcome.manifest.labels)}
         policy = ExitPolicy.from_speed(self._speed, num_layers=self._flops.num_layers)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 
@@ -55,7 +54,7 @@ class SoftLabels:
         share = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / num_rows) if num_rows else 0.0
         opened = cls(outputs=outputs, num_train_rows=0, held_out_share=share)
         batches = opened.read_shards(columns=[schema.SPLIT, schema.TEXT_HASH])
-        num_train_rows = sum(int(opened._split_masks(batch)[0].sum()) for batch in batches)
+        num_train_rows = sum(len(opened._train_split(batch, held_out=False)) for batch in batches)
         return replace(opened, num_train_rows=num_train_rows)
 
     @property
@@ -168,9 +167,7 @@ class SoftLabels:
 
     def _hashes(self, *, held_out: bool) -> Iterator[bytes]:
         for batch in self.read_shards(columns=[schema.SPLIT, schema.TEXT_HASH]):
-            train_rows, held_out_rows = self._split_masks(batch)
-            rows = held_out_rows if held_out else train_rows
-            yield from batch[schema.TEXT_HASH].filter(pa.array(rows)).to_pylist()
+            yield from self._train_split(batch, held_out=held_out)[schema.TEXT_HASH].to_pylist()
 
     def _shuffle_buffers(self, generator: torch.Generator) -> Iterator[SoftLabelledTexts]:
         shards = self._shards
@@ -187,8 +184,7 @@ class SoftLabels:
     def _read(self, shard: tuple[OutputLayout, str], *, held_out: bool) -> Iterator[SoftLabelledTexts]:
         layout, name = shard
         for batch in read_shard(layout, name, columns=self.text_columns):
-            train_rows, held_out_rows = self._split_masks(batch)
-            rows = batch.filter(pa.array(held_out_rows if held_out else train_rows))
+            rows = self._train_split(batch, held_out=held_out)
             if len(rows):
                 yield SoftLabelledTexts(
                     texts=rows[schema.TEXT].to_pylist(),
@@ -197,8 +193,8 @@ class SoftLabels:
                     num_tokens=rows[schema.NUM_TOKENS].to_numpy().astype(np.int64),
                 )
 
-    def _split_masks(self, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Return which rows are to train on and which are held out; what may calibrate is neither.
+    def _train_split(self, batch: pa.RecordBatch, *, held_out: bool) -> pa.RecordBatch:
+        """Return the rows to train on, or those that are held out; what may calibrate is neither.
 
         A text that stands in two directories may be of the train split in one of them alone, where the shares
         differ.
@@ -208,7 +204,7 @@ class SoftLabels:
         largest_share = max(manifest.settings.calibration_fraction for _, manifest in self.outputs)
         is_train &= ~in_hash_sample(hashes, largest_share, HashStream.CALIBRATION)
         is_held_out = in_hash_sample(hashes, self.held_out_share, HashStream.HELD_OUT)
-        return is_train & ~is_held_out, is_train & is_held_out
+        return batch.filter(pa.array(is_train & (is_held_out == held_out)))
 
 
 def _check_alike(outputs: Sequence[tuple[OutputLayout, LabelManifest]]) -> None:

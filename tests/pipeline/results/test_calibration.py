@@ -11,6 +11,7 @@ import pytest
 
 from model.errors import ArtifactError, OutputError, ParameterError
 from model.exits.policy import CalibratedFor
+from model.guarantee.exit_calibration import search_rows
 from pipeline.results.calibration import Calibration
 from pipeline.results.calibration_report import SPEEDUPS
 from tests.model.exit_populations import CALIBRATED_FOR, LABELS, exit_calibration
@@ -193,6 +194,16 @@ def test_rows_that_were_swapped_with_others_of_the_same_use(saved: Path):
     order = np.arange(len(table))
     order[[first, last]] = last, first
     pq.write_table(table.take(pa.array(order)), path)
+    assert "do not belong together" in refusal(saved)
+
+
+def test_rows_that_were_left_out_so_that_all_others_are_used_as_before(saved: Path):
+    path = saved / "calibration.parquet"
+    table = pq.read_table(path)
+    uses = enumerate(table["used_for"].to_pylist())
+    wanted = np.where(search_rows(np.zeros(len(table) - 30, dtype=np.bool_)), "search", "test")
+    left = [next(row for row, use in uses if use == each) for each in wanted]
+    pq.write_table(table.take(pa.array(left)), path)
     assert "do not belong together" in refusal(saved)
 
 
