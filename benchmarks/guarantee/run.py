@@ -28,7 +28,7 @@ from model.guarantee.binomial import p_value
 from model.guarantee.exit_calibration import ExitCalibration, search_rows
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
 from model.guarantee.risk_control import RiskConstraint, certify
-from model.guarantee.target_speedup import highest_saved_compute, thresholds_for_speedup
+from model.guarantee.target_speedup import SpeedupPath, highest_saved_compute
 from model.guarantee.threshold_search import candidate_path
 from model.network.uncertainty import normalised_entropy
 from pipeline.results.calibration_report import SPEEDUPS
@@ -197,8 +197,9 @@ def targets(calibration: ExitCalibration, args: argparse.Namespace) -> list[dict
     draws = resamples(calibration.is_held_out, calibration_rows=args.rows, redraws=args.redraws)
     for search, test, fresh in draws:
         rows = outcomes.take(np.append(search, test))
+        path = SpeedupPath(outcomes.take(search))
         for target in asked:
-            thresholds = thresholds_for_speedup(target, outcomes.take(search), rows)
+            thresholds = path.thresholds_for(target, rows)
             measured[target].append(outcomes.take(fresh).saved_compute(thresholds))
     return [
         {

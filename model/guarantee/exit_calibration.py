@@ -16,7 +16,7 @@ from model.guarantee.binomial import p_value, rows_needed
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
 from model.guarantee.risk_control import RiskConstraint, RiskEstimate, candidate_thresholds, certify
-from model.guarantee.target_speedup import highest_saved_compute, thresholds_for_speedup
+from model.guarantee.target_speedup import SpeedupPath, highest_saved_compute
 from model.guarantee.temperature_scaling import ExitReliability, exit_reliability
 from model.messages import format_labels
 
@@ -123,9 +123,7 @@ class ExitCalibration:
         if max_missed:
             raise ParameterError("`max_missed` goes with `max_disagreement`")
         check_confidence(confidence)
-        thresholds = thresholds_for_speedup(
-            target_speedup, self.flops_outcomes.take(self.is_search), self.flops_outcomes
-        )
+        thresholds = self._speedup_path.thresholds_for(target_speedup, self.flops_outcomes)
         return self._policy(
             thresholds,
             f"target speed-up {target_speedup:g}",
@@ -190,6 +188,10 @@ class ExitCalibration:
             note=note,
         )
 
+    @cached_property
+    def _speedup_path(self) -> SpeedupPath:
+        return SpeedupPath(self.flops_outcomes.take(self.is_search))
+
     def _search_and_test(self, outcomes: ExitOutcomes) -> tuple[ExitOutcomes, ExitOutcomes]:
         return outcomes.take(self.is_search), outcomes.take(~self.is_search)
 
@@ -217,7 +219,7 @@ class ExitCalibration:
         search, test = self._search_and_test(self.flops_outcomes)
         highest = highest_saved_compute(search)
         return [
-            (target, test.saved_compute(thresholds_for_speedup(target, search, search)))
+            (target, test.saved_compute(self._speedup_path.thresholds_for(target, search)))
             for target in targets
             if target <= highest
         ]

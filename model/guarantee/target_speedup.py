@@ -23,40 +23,49 @@ def _leave_at_first_exit(outcomes: ExitOutcomes) -> Thresholds:
     return thresholds
 
 
-def thresholds_for_speedup(
-    target_speedup: float, search: ExitOutcomes, target_rows: ExitOutcomes
-) -> Thresholds:
-    """Return thresholds that cost full depth's share 1 / `target_speedup` and disagree as little as can be.
-
-    Between two neighbours on the path from safe to fast, thresholds are moved from one to the other.
+class SpeedupPath:
+    """Thresholds from full depth to leaving at the first exit, found once, for any saved compute between.
 
     Args:
-        target_speedup: saved compute to aim at, from 1 on; 1 is full depth.
-        search: rows to find the path with.
-        target_rows: rows whose cost is to be met.
-
-    Returns:
-        (num_exits - 1,) float32.
-
-    Raises:
-        ParameterError: if `target_speedup` is below 1, or above what the first exit gives.
+        search: rows to find the path with; at least one.
     """
-    if not target_speedup >= 1:
-        raise ParameterError(f"`target_speedup` {target_speedup:g} is below 1, which is full depth")
-    highest = highest_saved_compute(target_rows)
-    if target_speedup > highest:
-        raise ParameterError(
-            f"`target_speedup` {target_speedup:g} is out of reach: leaving at the first exit always "
-            f"gives {highest:.2f}"
-        )
-    slower = np.zeros(search.num_exits - 1, dtype=np.float32)
-    if target_speedup == 1:
-        return slower
-    path = [candidate.thresholds for candidate in candidate_path(search, effort=_ONE_PATH)]
-    for faster in (*path, _leave_at_first_exit(search)):
-        if target_rows.saved_compute(faster) >= target_speedup:
-            break
-        slower = faster
-    moved = interpolate(search, slower, faster, np.linspace(0, 1, _STEPS + 1))
-    missed_by = [abs(target_rows.saved_compute(thresholds) / target_speedup - 1) for thresholds in moved]
-    return moved[int(np.argmin(missed_by))]
+
+    def __init__(self, search: ExitOutcomes) -> None:
+        self._search = search
+        found = [candidate.thresholds for candidate in candidate_path(search, effort=_ONE_PATH)]
+        full_depth = np.zeros(search.num_exits - 1, dtype=np.float32)
+        self._path = [full_depth, *found, _leave_at_first_exit(search)]
+
+    def thresholds_for(self, target_speedup: float, target_rows: ExitOutcomes) -> Thresholds:
+        """Return the thresholds of a saved compute, with as few disagreements as can be.
+
+        Between two neighbours on the path, thresholds are moved from one to the other.
+
+        Args:
+            target_speedup: saved compute to aim at, from 1 on; 1 is full depth.
+            target_rows: rows whose cost is to be met.
+
+        Returns:
+            (num_exits - 1,) float32.
+
+        Raises:
+            ParameterError: if `target_speedup` is below 1, or above what the first exit gives.
+        """
+        if not target_speedup >= 1:
+            raise ParameterError(f"`target_speedup` {target_speedup:g} is below 1, which is full depth")
+        highest = highest_saved_compute(target_rows)
+        if target_speedup > highest:
+            raise ParameterError(
+                f"`target_speedup` {target_speedup:g} is out of reach: leaving at the first exit always "
+                f"gives {highest:.2f}"
+            )
+        slower, *rest = self._path
+        if target_speedup == 1:
+            return slower
+        for faster in rest:
+            if target_rows.saved_compute(faster) >= target_speedup:
+                break
+            slower = faster
+        moved = interpolate(self._search, slower, faster, np.linspace(0, 1, _STEPS + 1))
+        missed_by = [abs(target_rows.saved_compute(each) / target_speedup - 1) for each in moved]
+        return moved[int(np.argmin(missed_by))]
