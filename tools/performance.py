@@ -74,9 +74,7 @@ def fill(text: str) -> str:
     Raises:
         KeyError: if a marker names no table.
     """
-    return _BLOCK.sub(
-        lambda found: f"<!-- table: {found[1]} -->\n{TABLES[found[1]]()}\n<!-- /table -->", text
-    )
+    return _BLOCK.sub(_filled, text)
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def _example() -> tuple[Tensor, Tensor]:
     return torch.ones_like(mask), mask
 
 
-def _padded(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def padded_batches(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield which rows, their token ids and their attention mask, longest first."""
     order = argsort_by_length(rows.tokenized.lengths)
     texts = rows.tokenized.take(order)
@@ -79,7 +79,7 @@ class OnnxRuntime:
 
     def run(self, rows: Rows) -> Answers:
         logits = np.empty((len(rows), self._num_labels), dtype=np.float32)
-        for which, ids, mask in _padded(rows):
+        for which, ids, mask in padded_batches(rows):
             (logits[which],) = self._session.run(None, {"input_ids": ids, "attention_mask": mask})
         return Answers(label_ids=logits.argmax(axis=1), facts={})
 
@@ -144,7 +144,7 @@ class OpenVino:
                 logits[which] = request.get_output_tensor().data
             return request
 
-        for which, ids, mask in _padded(rows):
+        for which, ids, mask in padded_batches(rows):
             request = finish_oldest()
             request.start_async({0: ids, 1: mask})
             requests.append((request, which))

@@ -99,7 +99,7 @@ class OneDnnLinear:
         return product if residual is None else product.add_(residual)
 
 
-def onednn_product(left: Tensor, right: Tensor) -> Tensor:
+def _onednn_product(left: Tensor, right: Tensor) -> Tensor:
     """Return left right', (rows, columns), from (rows, size) and (columns, size), both contiguous."""
     operator: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise
     product: Tensor = operator(left, right, None, "none", [], "")
@@ -131,7 +131,7 @@ def has_onednn(dtype: torch.dtype) -> bool:
         try:
             packed, fused = OneDnnLinear(weight, bias), OneDnnLinear(weight, bias, activation)
             computed = torch.stack([packed(states), packed(states, other), fused(states)])
-            product = onednn_product(states, weight)
+            product = _onednn_product(states, weight)
         except (AttributeError, RuntimeError, TypeError):
             # What a missing operator, another signature or a format without kernels raise.
             return False

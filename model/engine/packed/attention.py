@@ -13,18 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
-from model.engine.fused_linear import has_onednn, onednn_product
 from model.tokens.packing import MicroBatch
 
 # What is added to the scores of texts of a length, (heads, length, length), in the softmax's own logarithms,
 # of which a shorter text's are the first rows and columns; None for nothing.
 Bias = Callable[[int], Tensor | None]
 
-# Each of the next three was chosen by the time that it took on two cores of an EPYC; elsewhere another may be
-# faster, and none changes more than the last bits.
-# From here on oneDNN's float32 products, one head of one text at a time, beat torch's own of many at once:
-# measured there over lengths.
-_MIN_LENGTH_PER_HEAD = 256
+# Each of the next two was chosen by the time that it took on two cores of an EPYC; elsewhere another may be
+# faster, and neither changes more than the last bits.
 # Tokens of padding that take as long as the operators of another group, and in formats of 16 bits as the
 # kernels that oneDNN then compiles for its shapes: measured there in each format.
 _MAX_BUCKET_PADDING = {torch.float32: 0, torch.bfloat16: 128, torch.float16: 128}
@@ -60,9 +56,7 @@ def attend(projected: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor
     attended[batch.num_real_tokens :] = 0
     for group in batch.length_buckets(_MAX_BUCKET_PADDING[projected.dtype]):
         part = group.pad(projected[group.token_slice]).permute(2, 0, 3, 1, 4)
-        is_long = group.max_seqlen >= _MIN_LENGTH_PER_HEAD and part.dtype is torch.float32
-        form = _per_head_attention if is_long and has_onednn(torch.float32) else _batched_attention
-        _scatter(attended, group, form(part, _mask(group, bias)).transpose(1, 2))
+        _scatter(attended, group, _attend_alike(part, _mask(group, bias)).transpose(1, 2))
     return attended
 
 
@@ -86,41 +80,50 @@ def _mask(group: MicroBatch, bias: Bias) -> Tensor | None:
     return hidden if added is None else hidden + added
 
 
-def _batched_attention(projected: Tensor, mask: Tensor | None) -> Tensor:
-    """Return (texts, heads, length, size) from (3, texts, heads, length, size), texts multiplied at once."""
+def _attend_alike(projected: Tensor, mask: Tensor | None) -> Tensor:
+    """Attend in texts of one width.
+
+    Args:
+        projected: (3, texts, heads, length, size).
+        mask: see `_mask`.
+
+    Returns:
+        (texts, heads, length, size).
+    """
     _, texts, heads, length, size = projected.shape
     attended = projected.new_empty(texts, heads, length, size)
-    for part in _slices(texts, max(1, _MAX_SCORES_IN_CACHE // (heads * length * length))):
-        count = part.stop - part.start
-        # What is behind the texts is there only for their number to be one that was met before.
-        buffer = projected.new_empty(3, _round_up_batch_count(count, projected.dtype), heads, length, size)
-        buffer[:, :count].copy_(projected[:, part])
-        query, key, value = buffer.flatten(1, 2)
-        scores = _SCRATCH.get((len(query), length, length), projected.dtype)
-        torch.bmm(query, key.transpose(1, 2), out=scores)
-        _softmax_in_place(scores.unflatten(0, (-1, heads))[:count], None if mask is None else mask[part])
-        attended[part] = torch.bmm(scores, value).unflatten(0, (-1, heads))[:count]
+    at_once = max(1, _MAX_SCORES_IN_CACHE // length**2)
+    if projected.dtype is not torch.float32:
+        # Products of fewer take longer there than what leaves the cache.
+        at_once = max(at_once, heads)
+    for part in _slices(texts, heads, at_once):
+        added = None if mask is None else mask.expand(-1, heads, -1, -1)[part]
+        attended[part] = _attend_at_once(projected[:, *part], added)
     return attended
 
 
-def _per_head_attention(projected: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the same for float32, one head of one text at a time."""
+def _slices(texts: int, heads: int, at_once: int) -> Iterator[tuple[slice, slice]]:
+    """Yield texts and heads, at most `at_once` heads in all: those of whole texts, or some of one text."""
+    num_texts = max(1, at_once // heads)
+    num_heads = -(-heads // -(-heads // at_once))  # as many at a time
+    for text in range(0, texts, num_texts):
+        for head in range(0, heads, num_heads):
+            yield slice(text, min(text + num_texts, texts)), slice(head, min(head + num_heads, heads))
+
+
+def _attend_at_once(projected: Tensor, mask: Tensor | None) -> Tensor:
+    """Return (texts, heads, length, size) from (3, texts, heads, length, size), all multiplied at once."""
     _, texts, heads, length, size = projected.shape
-    query, key = projected[:2].contiguous()
-    value = projected[2].transpose(-1, -2).contiguous()
-    attended = projected.new_empty(texts, heads, length, size)
-    for text in range(texts):
-        for head in range(heads):
-            scores = onednn_product(query[text, head], key[text, head])
-            added = None if mask is None else mask[text].expand(heads, -1, -1)[head]
-            _softmax_in_place(scores, added)
-            attended[text, head] = onednn_product(scores, value[text, head])
+    # What is behind the texts is there only for their number to be one that was met before.
+    rounded = _round_up_batch_count(texts, projected.dtype)
+    buffer = projected.new_empty(3, rounded, heads, length, size)
+    buffer[:, :texts].copy_(projected)
+    query, key, value = buffer.flatten(1, 2)
+    scores = _SCRATCH.get((len(query), length, length), projected.dtype)
+    torch.bmm(query, key.transpose(1, 2), out=scores)
+    _softmax_in_place(scores.unflatten(0, (-1, heads))[:texts], mask)
+    attended: Tensor = torch.bmm(scores, value).unflatten(0, (-1, heads))[:texts]
     return attended
-
-
-def _slices(stop: int, step: int) -> Iterator[slice]:
-    for start in range(0, stop, step):
-        yield slice(start, min(start + step, stop))
 
 
 def _softmax_in_place(scores: Tensor, mask: Tensor | None) -> None:

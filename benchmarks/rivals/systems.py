@@ -1,0 +1,105 @@
+"""What is compared, each as a whole: texts in Parquet files in, answers in Parquet files out."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from benchmarks.rivals.bilstm import BiLstm
+from benchmarks.rivals.series import STUDENT
+from benchmarks.silence import silently
+from benchmarks.speed.exported_baselines import padded_batches
+from benchmarks.speed.system import Answers, LabelIds, Rows, System
+from jobs.commands.score import run as score
+from jobs.configs.options import PrecisionName
+from jobs.configs.score import ScoreConfig
+from model.checkpoints.loading import load_classifier, load_tokenizer
+from model.fastbert import FastBertForSequenceClassification
+
+TEXT = "text"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a system answered to all rows of its files, (rows,), and in how many seconds."""
+
+    label_ids: LabelIds
+    seconds: float
+
+
+class Score:
+    """`fastbert-jobs score`; its start-up (Beam, loading and packing the model) is not counted."""
+
+    is_slow = False
+
+    def __init__(
+        self, name: str, series: str, model: Path, precision: PrecisionName, home: Path, **policy: Any
+    ) -> None:
+        self.name, self.series = name, series
+        self._model, self._precision, self._home, self._policy = model, precision, home, policy
+
+    def run(self, files: Sequence[Path]) -> Outcome:
+        output = str(self._home / "scores")
+        config = ScoreConfig(
+            input=tuple(map(str, files)), text_column=TEXT, model=str(self._model), output=output,
+            precision=self._precision, overwrite=True, **self._policy,
+        )  # fmt: skip
+        outcome = silently(lambda: score(config))
+        ids = {label: index for index, label in enumerate(outcome.manifest.labels)}
+        answers = pd.read_parquet(output, columns=["prediction"])["prediction"]
+        return Outcome(answers.map(ids).to_numpy(), outcome.busy_seconds)
+
+
+def student(directory: Path, max_length: int, precision: PrecisionName, home: Path) -> Score:
+    """Return a static student of some layers, run as fast as we run anything: `score` at its full depth."""
+    model = FastBertForSequenceClassification.from_backbone(
+        load_classifier(directory), load_tokenizer(directory), max_length=max_length
+    )
+    checkpoint = home / directory.name
+    model.save_pretrained(checkpoint)
+    name = f"student, {model.num_layers} layer{'s' if model.num_layers > 1 else ''}"
+    return Score(name, STUDENT, checkpoint, precision, home, speed=0.0)
+
+
+class FileToFile:
+    """Any other system, its texts read from files and its answers written to one."""
+
+    def __init__(
+        self, system: System, series: str, tokenizer: PreTrainedTokenizerBase, max_length: int, home: Path
+    ) -> None:
+        self.name, self.series, self.is_slow = system.name, series, system.is_slow
+        self._system, self._tokenizer, self._max_length, self._home = system, tokenizer, max_length, home
+
+    def run(self, files: Sequence[Path]) -> Outcome:
+        started = time.perf_counter()
+        texts = [text for file in files for text in pd.read_parquet(file)[TEXT].tolist()]
+        running = time.perf_counter()
+        answers = self._system.run(Rows(texts, self._tokenizer, self._max_length))
+        # What the system says of itself leaves out the loading of its model.
+        own = time.perf_counter() - running
+        not_counted = 0.0 if answers.seconds is None else own - answers.seconds
+        pd.DataFrame({TEXT: texts, "label": answers.label_ids}).to_parquet(self._home / "answers.parquet")
+        return Outcome(answers.label_ids, time.perf_counter() - started - not_counted)
+
+
+class BiLstmStudent:
+    """The student that is no transformer, on batches of like length."""
+
+    series, name, note, is_slow = STUDENT, "student, BiLSTM", "", False
+
+    def __init__(self, directory: Path) -> None:
+        self._model = BiLstm.load(directory)
+
+    @torch.inference_mode()
+    def run(self, rows: Rows) -> Answers:
+        label_ids = np.empty(len(rows), dtype=np.int64)
+        for which, ids, mask in padded_batches(rows):
+            logits = self._model(torch.from_numpy(ids), torch.from_numpy(mask))
+            label_ids[which] = logits.argmax(dim=1).numpy()
+        return Answers(label_ids=label_ids, facts={})
