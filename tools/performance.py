@@ -53,6 +53,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed openvino": speed.openvino,
     "speed ratios": speed.ratios,
     "speed systems": speed.all_systems,
+    "speed long texts": speed.long_texts,
     "early exit full depth": early_exit.full_depth,
     "early exit": early_exit.speeds,
     "job rates": jobs.rates,

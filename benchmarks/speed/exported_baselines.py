@@ -126,7 +126,7 @@ class OpenVino:
         }
         if best:
             options["NUM_STREAMS"] = threads
-        self._model = openvino.Core().compile_model(_openvino(teacher), "CPU", options)
+        self._model = openvino.Core().compile_model(openvino_model(teacher), "CPU", options)
         # One more per stream waits, so that no stream waits for Python.
         self._requests = [self._model.create_infer_request() for _ in range(2 * threads if best else 1)]
         self._num_labels = len(label_names(load_config(teacher)))
@@ -154,5 +154,5 @@ class OpenVino:
 
 
 @cache
-def _openvino(teacher: Path) -> openvino.Model:
+def openvino_model(teacher: Path) -> openvino.Model:
     return openvino.convert_model(_Logits(teacher), example_input=_example())

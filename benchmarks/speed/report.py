@@ -226,3 +226,21 @@ def _systems(group: pd.DataFrame) -> str:
         "what is timed",
     )
     return table(header, rows)
+
+
+def long_texts() -> str:
+    """Return the table of where the time of long texts goes, ours and OpenVINO's."""
+    rows, found = read_results("profile")
+    parts = ("whole", "products with weights", "attention", "the rest")
+    cells = [
+        (row["system"], row["precision"], *(f"{row[part]:.1f}" for part in parts))
+        for _, row in rows.iterrows()
+    ]
+    peaks = rows.drop_duplicates("precision")
+    peak = ", ".join(f"{row.precision} {row.gemm_gflops:,.0f} GFLOP/s" for row in peaks.itertuples())
+    return (
+        table(("ms a text", "precision", *parts), cells)
+        + f"\n\n{found['rows']} texts of {found['tokens']:.0f} tokens on average, 12 layers of 384; "
+        f"{found['cpu']}, 1 thread, GEMM peak {peak}; torch {found['versions']['torch']}, openvino "
+        f"{found['versions']['openvino']}."
+    )
