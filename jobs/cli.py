@@ -173,12 +173,14 @@ def find_intruder() -> str | None:
 def _prepare_process() -> None:
     """Set what holds for the whole process; libraries do not."""
     from jobs.terminal.log_filters import silence_beam
+    from model.engine.kernel_cache import limit_kernel_cache
     from model.engine.malloc import disable_malloc_trim
 
     # Worker processes must not take a user's `model.py` for ours, and tokenizers must not warn of forks.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     disable_malloc_trim()
+    limit_kernel_cache()
     silence_beam()
 
 

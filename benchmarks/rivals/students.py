@@ -1,18 +1,23 @@
 """Static students, what one would make instead of an early exit: small models distilled from a teacher.
 
-    python -m benchmarks.rivals.students --teacher DIR --labels DIR --output DIR [--layers 6 3 1] [--bilstm]
+    python -m benchmarks.rivals.students --teacher DIR --labels DIR --output DIR --layers 6 3 1 --bilstm
 
 --labels is a finished output of `fastbert-jobs label-teacher`. A student of N layers is the teacher cut off
 after them, with its embeddings, pooler and classifier; OUTPUT/student-N is an ordinary Hugging Face
 checkpoint. OUTPUT/bilstm is a bidirectional LSTM over the teacher's tokens. All weights learn the teacher's
 logits with the chances that branches have: the same rows, passes until the KL on the rows that `distill`
-holds out falls no more, a running average of the weights, and the best of its states.
+holds out falls no more, a running average of the weights, and the best of its states; and of several
+--learning-rate the best by the same KL.
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +33,9 @@ from model.training.soft_labelled_texts import SoftLabelledTexts
 from pipeline.results.soft_labels import SoftLabels
 
 BATCH_SIZE = 32
-# Fine-tuning's usual rate for what is pretrained, and the branches' for what is not.
-LEARNING_RATES = {"layers": 1e-4, "bilstm": 1e-3}
 WARMUP_STEPS = 100
+
+Student = TypeVar("Student", bound=nn.Module)
 
 
 class Layers(nn.Module):
@@ -56,16 +61,15 @@ def main() -> None:
     tokenizer = load_tokenizer(args.teacher)
     for num_layers in args.layers:
         directory = args.output / f"student-{num_layers}"
-        student = Layers(args.teacher, num_layers)
-        distil(student, tokenizer, labels, LEARNING_RATES["layers"], name=directory.name)
+        student = best_of(partial(Layers, args.teacher, num_layers), tokenizer, labels, args, directory.name)
         with silence_transformers():
             student.model.save_pretrained(directory)
         tokenizer.save_pretrained(directory)
     if args.bilstm:
         teacher = load_classifier(args.teacher)
-        bilstm = BiLstm.from_embeddings(teacher.get_input_embeddings().weight, teacher.config.num_labels)
-        distil(bilstm, tokenizer, labels, LEARNING_RATES["bilstm"], name="bilstm")
-        bilstm.save(args.output / "bilstm")
+        embeddings, num_labels = teacher.get_input_embeddings().weight, teacher.config.num_labels
+        make = partial(BiLstm.from_embeddings, embeddings, num_labels)
+        best_of(make, tokenizer, labels, args, "bilstm").save(args.output / "bilstm")
 
 
 def parse_args() -> argparse.Namespace:
@@ -73,9 +77,26 @@ def parse_args() -> argparse.Namespace:
     for name in ("--teacher", "--output"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--labels", type=Path, action="append", required=True, metavar="DIR")
-    parser.add_argument("--layers", type=int, nargs="*", default=[6, 3, 1])
+    parser.add_argument("--layers", type=int, nargs="*", default=[])
     parser.add_argument("--bilstm", action="store_true")
+    parser.add_argument("--learning-rate", type=float, nargs="+", default=[1e-4])
     return parser.parse_args()
+
+
+def best_of(
+    make: Callable[[], Student],
+    tokenizer: PreTrainedTokenizerBase,
+    labels: SoftLabels,
+    args: argparse.Namespace,
+    name: str,
+) -> Student:
+    """Return the student of the learning rate that brings it nearest to the teacher."""
+    trained = []
+    for learning_rate in args.learning_rate:
+        student = make()
+        kl = distil(student, tokenizer, labels, learning_rate, name=f"{name}, {learning_rate:g}")
+        trained.append((kl, student))
+    return min(trained, key=itemgetter(0))[1]
 
 
 def distil(
@@ -85,8 +106,8 @@ def distil(
     learning_rate: float,
     *,
     name: str,
-) -> None:
-    """Train all weights of a student in place, until the KL on held-out rows falls no more."""
+) -> float:
+    """Train all weights of a student in place until the KL on held-out rows falls no more; return that KL."""
     held_out = labels.held_out()
     assert held_out is not None, "the corpus is too small to hold rows out"
     steps_per_epoch = labels.steps_per_epoch(BATCH_SIZE)
@@ -126,6 +147,7 @@ def distil(
                 break
     learners.finish()
     student.eval()
+    return float(learners.best_kl)
 
 
 @torch.inference_mode()

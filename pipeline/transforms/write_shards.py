@@ -17,6 +17,7 @@ import torch
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import PBegin
 
+from model.engine.kernel_cache import limit_kernel_cache
 from model.engine.malloc import disable_malloc_trim
 from model.errors import FastBertJobsError
 from pipeline.contract import schema
@@ -88,6 +89,7 @@ class _WriteShard(beam.DoFn):
 
     def setup(self) -> None:
         disable_malloc_trim()
+        limit_kernel_cache()
         if self._job.torch_threads is not None:
             self._threads_before = torch.get_num_threads()
             torch.set_num_threads(self._job.torch_threads)

@@ -219,11 +219,12 @@ def test_the_process_is_set_up_before_a_command_runs(command: CommandLine, monke
     calls: list[str] = []
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     monkeypatch.setattr("model.engine.malloc.disable_malloc_trim", lambda: calls.append("malloc"))
+    monkeypatch.setattr("model.engine.kernel_cache.limit_kernel_cache", lambda: calls.append("kernels"))
     monkeypatch.setattr(
         "jobs.quickstart.command.run", lambda *_, **__: calls.append(os.environ["PYTHONSAFEPATH"])
     )
     command("quickstart")
-    assert calls == ["malloc", "1"]
+    assert calls == ["malloc", "kernels", "1"]
 
 
 def test_a_defect_of_ours_keeps_its_traceback(command: CommandLine, monkeypatch: pytest.MonkeyPatch):

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -307,10 +308,11 @@ def test_workers_compute_on_the_jobs_threads_and_the_process_gets_its_own_back(
     assert threads_of_a_new_thread() == before
 
 
-def test_workers_keep_what_operators_free(tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch):
-    calls: list[None] = []
-    monkeypatch.setattr(write_shards, "disable_malloc_trim", lambda: calls.append(None))
+def test_workers_bound_their_memory(tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch):
+    calls: list[str] = []
+    for name in ("disable_malloc_trim", "limit_kernel_cache"):
+        monkeypatch.setattr(write_shards, name, partial(calls.append, name))
     job = shard_job(tmp_path / "out")
     with running() as pipeline:
         _ = pipeline | beam.Create(items_of(job)) | WriteShards(job)
-    assert calls
+    assert set(calls) == {"disable_malloc_trim", "limit_kernel_cache"}
