@@ -53,8 +53,8 @@ bench: $(VENV)/.installed-bench  ## our speed against every other system's, abou
 	test -d $(BENCH_WORK)/fastbert || $(BIN)/python -m benchmarks.early_exit.run --data $(BENCH_DATA) \
 		--teacher $(BENCH_TEACHER) --work $(BENCH_WORK) --only 'SST-2 dev' \
 		--output $(BENCH_WORK)/early_exit.parquet
-	test -d $(BENCH_WORK)/student-3 || $(BIN)/python -m benchmarks.speed.students --teacher $(BENCH_TEACHER) \
-		--labels $(BENCH_WORK)/labels --work $(BENCH_WORK)
+	test -d $(BENCH_WORK)/student-3 || $(BIN)/python -m benchmarks.rivals.students --teacher $(BENCH_TEACHER) \
+		--labels $(BENCH_WORK)/labels --output $(BENCH_WORK) --layers 6 3
 	$(BIN)/python -m benchmarks.speed.run --data $(BENCH_DATA) --teacher $(BENCH_TEACHER) \
 		--model $(BENCH_WORK)/fastbert --students $(BENCH_WORK)
 	$(BIN)/python -m tools.performance

@@ -4,8 +4,8 @@
 
 Systems run in turn, round after round, so that a machine that slows down slows all of them; medians are
 compared. --teacher is a classifier fine-tuned on SST-2, --model is the FastBERT distilled from it,
-student-6 and student-3 in --students come from `students.py`. Writes the Parquet file --output; `make
-performance` makes the tables and the plot from it.
+student-6 and student-3 in --students come from `benchmarks.rivals.students`. Writes the Parquet file
+--output; `make performance` makes the tables and the plot from it.
 """
 
 import argparse
