@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
-from model.tokens.chunk_cache import ChunkTokenizer
+from model.tokens.chunk_tokenizer import ChunkTokenizer
 from model.tokens.packing import Lengths, cu_seqlens, token_indices
 
 # A tokenizer returns lists of Python integers, some 36 bytes per token; they live only until packed.

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import normalizers
 
-from model.tokens import chunk_cache
-from model.tokens.chunk_cache import ChunkTokenizer
+from model.tokens import chunk_ids
+from model.tokens.chunk_tokenizer import ChunkTokenizer
 from model.tokens.tokenization import tokenize
 from tests.model.tokens.tokenizers_of_every_kind import every_kind, word_piece
 
@@ -113,14 +113,14 @@ def test_nothing_is_tokenised_twice(monkeypatch):
     tokenizer = word_piece(lowercase=True)
     chunks = ChunkTokenizer.of(tokenizer)
     first = chunks.tokenize(["the quick fox", "a dog"], None, max_length=99)
-    monkeypatch.setattr(chunks, "_encode", None)
+    monkeypatch.setattr(chunks._known, "_encode", None)
     again = chunks.tokenize(["a dog", "the quick fox"], None, max_length=99)
     assert sorted(again.input_ids.tolist()) == sorted(first.input_ids.tolist())
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 def test_what_is_remembered_is_bounded_and_forgetting_changes_nothing(kind, monkeypatch):
-    monkeypatch.setattr(chunk_cache, "_MOST_CHUNKS", 25)
+    monkeypatch.setattr(chunk_ids, "_MOST_CHUNKS", 25)
     tokenizer = KINDS[kind]
     chunks = ChunkTokenizer.of(tokenizer)
     for first in range(0, 200, 10):
@@ -128,7 +128,7 @@ def test_what_is_remembered_is_bounded_and_forgetting_changes_nothing(kind, monk
         found = chunks.tokenize(texts, None, max_length=99)
         assert found.is_known.all()
         assert found.input_ids.tolist() == [*chain(*tokenizer(texts)["input_ids"])]
-        assert len(chunks._numbers) <= 25
+        assert len(chunks._known) <= 25
 
 
 def test_a_tokenizer_that_is_changed_in_memory_is_asked_again():

@@ -8,32 +8,21 @@ tokenising them together as well as one by one. What is not proven is left to th
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
-from model.tokens.growing_array import GrowingArray
+from model.tokens.chunk_ids import NOT_PROVEN, ChunkIds
 from model.tokens.packing import Lengths, cu_seqlens, token_indices
 from model.tokens.special_tokens import Frame
-from model.tokens.tokenizer_kinds import added_tokens, may_part_at_spaces
+from model.tokens.tokenizer_kinds import may_part_at_spaces
 
 Ids = npt.NDArray[np.int32]
-
-# Chunks that are remembered at once, some 50 MB; when there are more, all are forgotten.
-_MOST_CHUNKS = 1 << 18
-# A longer chunk, the space before it counted, is hardly a word and hardly seen again: text without spaces, or
-# an address. It is not remembered, and its text is left to the tokenizer.
-_LONGEST_CHUNK = 32
-# Chunks that are tokenised together for a proof.
-_TOGETHER = 64
-# The number of tokens of a chunk that is left to the tokenizer.
-_NOT_PROVEN = -1
 
 # Tokenised both ways when a tokenizer is first seen.
 _PROBES = (
@@ -90,12 +79,11 @@ class ChunkTokenizer:
     ) -> None:
         """Remember nothing yet; `of` makes one where that is proven to be right."""
         self.has_types = has_types
-        self._backend = tokenizer.backend_tokenizer
         self._takes_space_along = takes_space_along
         self._text, self._pair = text, pair
-        added = added_tokens(tokenizer)
-        self._added = {*added, *map(_folded, added)}
-        self._forget()
+        self._known = ChunkIds(
+            tokenizer, specials=[*text.specials, *pair.specials], takes_space_along=takes_space_along
+        )
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> ChunkTokenizer | None:
@@ -153,20 +141,19 @@ class ChunkTokenizer:
         columns = [texts] if text_pairs is None else [texts, text_pairs]
         split = [[self._split(text) for text in column] for column in columns]
         flat = [list(chain.from_iterable(column)) for column in split]
-        self._learn(set(chain.from_iterable(flat)))
-        unknown = repeat(self._unknown)
+        self._known.learn(set(chain.from_iterable(flat)))
         parts = [
             _Chunks(
-                numbers=np.fromiter(map(self._numbers.get, chunks, unknown), np.int64, count=len(chunks)),
+                numbers=self._known.numbers_of(chunks),
                 counts=np.fromiter(map(len, column), np.int64, count=len(column)),
             )
             for chunks, column in zip(flat, split, strict=True)
         ]
-        lengths = self._lengths.values
+        lengths = self._known.lengths
         totals = [part.add_up(lengths) for part in parts]
         num_tokens = np.sum(totals, axis=0) + frame.num_specials
         truncated = num_tokens > max_length
-        is_known = np.all([part.smallest(lengths) > _NOT_PROVEN for part in parts], axis=0)
+        is_known = np.all([part.smallest(lengths) > NOT_PROVEN for part in parts], axis=0)
         if text_pairs is not None:
             is_known &= ~truncated
         parts = [part.take(is_known) for part in parts]
@@ -203,11 +190,11 @@ class ChunkTokenizer:
                 types[places] = frame.text_types[index]
                 lengths[places] = self._cut(part, max_length - frame.num_specials, truncated)
                 place = place + part.counts
-        tokens = token_indices(self._starts.values[numbers], lengths)
+        tokens = token_indices(self._known.starts[numbers], lengths)
         row_ends = cu_seqlens(lengths)[cu_seqlens(per_row)]
         return ChunkedTexts(
             is_known=is_known,
-            input_ids=self._ids.values[tokens],
+            input_ids=self._known.ids[tokens],
             token_type_ids=np.repeat(types, lengths),
             lengths=np.diff(row_ends) if num_rows else np.zeros(0, dtype=np.int64),
             truncated=truncated,
@@ -215,7 +202,7 @@ class ChunkTokenizer:
 
     def _cut(self, part: _Chunks, most: int, truncated: npt.NDArray[np.bool_]) -> Lengths:
         """Return how many tokens are taken of each chunk, so that no text has more than `most`."""
-        lengths: Lengths = self._lengths.values[part.numbers]
+        lengths: Lengths = self._known.lengths[part.numbers]
         if not truncated.any():
             return lengths
         before = cu_seqlens(lengths)
@@ -228,85 +215,6 @@ class ChunkTokenizer:
             return text.split(" ")
         # Text of which nothing is known where the mark stands in it by itself.
         return text.replace(" ", "\0 ").split("\0") if "\0" not in text else [""]
-
-    def _forget(self) -> None:
-        self._numbers: dict[str, int] = {}
-        self._ids = GrowingArray(np.int32)
-        self._starts, self._lengths = GrowingArray(np.int64), GrowingArray(np.int64)
-        # The first numbers are those of the special tokens, which no chunk is called by; then that of all
-        # chunks that are not remembered.
-        specials = [*self._text.specials, *self._pair.specials]
-        self._append([*specials, None])
-        self._unknown = len(specials)
-
-    def _append(self, rows: Sequence[Sequence[int] | None]) -> int:
-        """Add the ids of chunks, None of those that are left to the tokenizer; return the first number."""
-        first = len(self._lengths)
-        known = [row or () for row in rows]
-        lengths = np.fromiter(map(len, known), np.int64, count=len(rows))
-        self._starts.extend(len(self._ids) + cu_seqlens(lengths)[:-1])
-        self._ids.extend(np.fromiter(chain.from_iterable(known), np.int32, count=int(lengths.sum())))
-        lengths[[row is None for row in rows]] = _NOT_PROVEN
-        self._lengths.extend(lengths)
-        return first
-
-    def _learn(self, chunks: set[str]) -> None:
-        """Remember the ids of chunks that were not seen before."""
-        new = [chunk for chunk in chunks - self._numbers.keys() if len(chunk) <= _LONGEST_CHUNK]
-        if not new:
-            return
-        if len(self._numbers) + len(new) > _MOST_CHUNKS:
-            self._forget()
-            new = [chunk for chunk in chunks if len(chunk) <= _LONGEST_CHUNK]
-        plain = [chunk for chunk in new if self._is_plain(chunk)]
-        ids = dict(zip(plain, self._encode(plain), strict=True))
-        if self._takes_space_along:
-            spaced = [chunk for chunk in plain if chunk[0] == " "]
-            proven = {*self._proven(spaced, ids), *self._proven_as_first(ids.keys() - set(spaced), ids)}
-        else:
-            proven = set(self._proven(plain, ids))
-        first = self._append([ids[chunk] if chunk in proven else None for chunk in new])
-        self._numbers.update(zip(new, range(first, first + len(new)), strict=True))
-
-    def _is_plain(self, chunk: str) -> bool:
-        """Return whether a chunk is worth a proof: a word of visible characters, and no added token."""
-        word = chunk[1:] if self._takes_space_along and chunk[:1] == " " else chunk
-        if not word:
-            # What stands between two spaces: nothing, where these are not taken along.
-            return not self._takes_space_along
-        if not word.isprintable():
-            return False
-        folded = word if word.isascii() and word.islower() else _folded(word)
-        return not any(token in word or token in folded for token in self._added)
-
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return [each.ids for each in self._backend.encode_batch(list(texts), add_special_tokens=False)]
-
-    def _proven(self, chunks: Sequence[str], ids: dict[str, list[int]]) -> Iterator[str]:
-        """Yield the chunks that have the same ids among others, alone and behind each other."""
-        separator, end = ("", " a") if self._takes_space_along else (" ", "a")
-        around = self._encode(["a", end])
-
-        def among(group: Sequence[str]) -> str:
-            return separator.join(["a", *group, end])
-
-        groups = [chunks[first : first + _TOGETHER] for first in range(0, len(chunks), _TOGETHER)]
-        together = self._encode([among(group) for group in groups])
-        for group, found in zip(groups, together, strict=True):
-            if found == [*around[0], *chain.from_iterable(map(ids.__getitem__, group)), *around[1]]:
-                yield from group
-                continue
-            for chunk, alone in zip(group, self._encode([among([chunk]) for chunk in group]), strict=True):
-                if alone == [*around[0], *ids[chunk], *around[1]]:
-                    yield chunk
-
-    def _proven_as_first(self, chunks: Sequence[str] | set[str], ids: dict[str, list[int]]) -> Iterator[str]:
-        """Yield the chunks that have the same ids alone and before others."""
-        ordered = list(chunks)
-        [end] = self._encode([" a"])
-        for chunk, found in zip(ordered, self._encode([f"{chunk} a" for chunk in ordered]), strict=True):
-            if found == [*ids[chunk], *end]:
-                yield chunk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,11 +244,6 @@ class _Chunks:
         if rows.all():
             return self
         return _Chunks(numbers=self.numbers[np.repeat(rows, self.counts)], counts=self.counts[rows])
-
-
-def _folded(text: str) -> str:
-    """Return text as an added token may be looked for in it."""
-    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def _ask(tokenizer: PreTrainedTokenizerBase, texts: list[str], pairs: list[str] | None) -> Any:
