@@ -14,6 +14,7 @@ from benchmarks.guarantee import report as guarantee
 from benchmarks.jobs import report as jobs
 from benchmarks.markdown import percent, table
 from benchmarks.results import read_results
+from benchmarks.rivals import report as rivals
 from benchmarks.speed import report as speed
 from benchmarks.speed.measurements import medians
 from benchmarks.speed.plot import plot
@@ -46,7 +47,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "exits summary": exits.summary,
     "exits": exits.designs,
     "exits environment": exits.environment,
-    "speed summary": speed.summary,
+    "rivals summary": rivals.summary,
+    "rivals": rivals.systems,
     "speed ratios in words": speed.full_depth_ratios,
     "speed environment": speed.environment,
     "speed gemm": speed.gemm_peaks,
@@ -82,6 +84,7 @@ def main() -> None:
     for path in DOCUMENTS:
         path.write_text(fill(path.read_text(encoding="utf-8")), encoding="utf-8")
     plot(medians(read_results("speed")[0]), IMAGES / "speed.png")
+    rivals.plot(IMAGES / "rivals.png")
     (IMAGES / "target_speedup.png").write_bytes(guarantee.target_plot())
 
 

@@ -22,6 +22,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from benchmarks.results import RESULTS, read_file, write_rows
 from jobs.quickstart.tiny_bert import write_tiny_bert
 from model.checkpoints.loading import silence_transformers
+from model.engine.kernel_cache import CAPACITY
 from model.fastbert import FastBertForSequenceClassification
 
 # VmHWM and not ru_maxrss: that one carries the parent's peak over exec.
@@ -46,19 +47,20 @@ PRECISION = "bf16"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--output", type=Path, default=RESULTS / "peak_memory.parquet")
     args = parser.parse_args()
     measured = []
     with tempfile.TemporaryDirectory() as name:
         work_dir = Path(name)
         make_model(work_dir)
-        for extension, format in FORMATS.items():
+        for extension in args.formats:
             for num_rows in args.rows:
                 path = work_dir / f"{num_rows}.{extension}"
                 write_texts(path, num_rows)
-                row = {"texts": TEXTS, "format": format, "rows": num_rows, "precision": PRECISION}
+                row = {"texts": TEXTS, "format": FORMATS[extension], "rows": num_rows, "precision": PRECISION}
                 peak = peak_mib(work_dir, path)
-                measured.append({**row, "kernel_cache_capacity": None, "peak_mib": peak})
+                measured.append({**row, "kernel_cache_capacity": CAPACITY, "peak_mib": peak})
                 print(measured[-1], flush=True)
     write_rows(args.output, [*measured, *others(args.output, measured)], {"cores": os.cpu_count()})
 
@@ -68,9 +70,6 @@ def others(path: Path, measured: list[dict[str, object]]) -> list[dict[str, obje
     if not path.exists():
         return []
     rows, _ = read_file(path)
-    rows["kernel_cache_capacity"] = (
-        rows["kernel_cache_capacity"].astype(object).where(rows["kernel_cache_capacity"].notna(), None)
-    )
     keys = ["texts", "format", "rows", "precision", "kernel_cache_capacity"]
     again = {tuple(row[key] for key in keys) for row in measured}
     earlier = rows.to_dict("records")

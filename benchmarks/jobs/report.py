@@ -67,7 +67,7 @@ def peak_memory() -> str:
             row.format,
             f"{row.rows:,}",
             row.precision,
-            "default" if pd.isna(row.kernel_cache_capacity) else f"{row.kernel_cache_capacity:.0f}",
+            f"{row.kernel_cache_capacity:,.0f}",
             _memory(row.peak_mib),
         )
         for row in rows.itertuples()

@@ -1,5 +1,6 @@
 """Table and plot of what `run.py` measured, from its Parquet file alone."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -19,21 +20,56 @@ STYLES = {
 }
 
 
+# Those of README.md's table, in its order: its names for them.
+_SUMMARY = {
+    "HF pipeline": "Hugging Face `pipeline`, batches of 32",
+    "CrossEncoder": "sentence-transformers `CrossEncoder`",
+    "ONNX Runtime, int8": "ONNX Runtime, int8 weights",
+    "OpenVINO, own best": "OpenVINO, one stream per core",
+    "full depth": "`score --speed 0`, full depth",
+    "at most 0.5 %": "**`score --max-disagreement 0.005`**",
+    "at most 1 %": "**`score --max-disagreement 0.01`**",
+    "at most 2 %": "**`score --max-disagreement 0.02`**",
+    "at most 5 %": "**`score --max-disagreement 0.05`**",
+    "student, 6 layers": "6-layer student, distilled, in our engine",
+    "student, 3 layers": "3-layer student, likewise",
+    "student, 1 layer": "1-layer student, likewise",
+    "student, BiLSTM": "BiLSTM student",
+}
+
+
+def summary() -> str:
+    """Return the table of README.md."""
+    rows, found = read_results("rivals")
+    return (
+        _table(rows, _SUMMARY)
+        + f"\n\nWhole commands, file to file, on texts that nothing has seen, float32, "
+        f"{found['threads']} CPU cores; all systems take turns. \\* No promise is both as fast and as true."
+    )
+
+
 def systems() -> str:
-    """Return one row for each system, and a column of rates and agreement for each data set."""
+    """Return all systems, and where they ran."""
     rows, found = read_results("rivals")
     groups = dict(list(rows.groupby("dataset", sort=False)))
+    texts = "; ".join(f"{name}: {_texts(group.iloc[0])}" for name, group in groups.items())
+    run_on = f"{found['cpu']}, {found['threads']} threads, {rows['precision'].iloc[0]}"
+    names = {system: system for system in rows["system"]}
+    return _table(rows, names) + f"\n\n{run_on}, medians of {found['rounds']} rounds. {texts}."
+
+
+def _table(rows: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Return one row for each system, and columns of rates and agreement for each data set."""
+    groups = dict(list(rows.groupby("dataset", sort=False)))
     cells = []
-    for system in dict.fromkeys(rows["system"]):
-        row = [system]
+    for system, name in names.items():
+        row = [name]
         for group in groups.values():
             named = group[group["system"] == system]
             row += ["", ""] if named.empty else _cells(named.iloc[0], group)
         cells.append(row)
     header = ["", *(title for name in groups for title in (f"{name}: rows/s", "same answers"))]
-    texts = "; ".join(f"{name}: {_texts(group.iloc[0])}" for name, group in groups.items())
-    run_on = f"{found['cpu']}, {found['threads']} threads, {rows['precision'].iloc[0]}"
-    return table(header, cells) + f"\n\n{run_on}, medians of {found['rounds']} rounds. {texts}."
+    return table(header, cells)
 
 
 def _texts(row: pd.Series) -> str:

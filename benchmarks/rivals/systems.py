@@ -16,11 +16,12 @@ from benchmarks.rivals.series import STUDENT
 from benchmarks.silence import silently
 from benchmarks.speed.exported_baselines import padded_batches
 from benchmarks.speed.system import Answers, LabelIds, Rows, System
+from jobs.commands.label_teacher import run as label_teacher
 from jobs.commands.score import run as score
+from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.configs.options import PrecisionName
 from jobs.configs.score import ScoreConfig
-from model.checkpoints.loading import load_classifier, load_tokenizer
-from model.fastbert import FastBertForSequenceClassification
+from model.checkpoints.loading import load_config
 
 TEXT = "text"
 
@@ -51,20 +52,37 @@ class Score:
             precision=self._precision, overwrite=True, **self._policy,
         )  # fmt: skip
         outcome = silently(lambda: score(config))
-        ids = {label: index for index, label in enumerate(outcome.manifest.labels)}
-        answers = pd.read_parquet(output, columns=["prediction"])["prediction"]
-        return Outcome(answers.map(ids).to_numpy(), outcome.busy_seconds)
+        label_ids = label_ids_of(output, "prediction", outcome.manifest.labels)
+        return Outcome(label_ids, outcome.busy_seconds)
 
 
-def student(directory: Path, max_length: int, precision: PrecisionName, home: Path) -> Score:
-    """Return a static student of some layers, run as fast as we run anything: `score` at its full depth."""
-    model = FastBertForSequenceClassification.from_backbone(
-        load_classifier(directory), load_tokenizer(directory), max_length=max_length
-    )
-    checkpoint = home / directory.name
-    model.save_pretrained(checkpoint)
-    name = f"student, {model.num_layers} layer{'s' if model.num_layers > 1 else ''}"
-    return Score(name, STUDENT, checkpoint, precision, home, speed=0.0)
+class LayersStudent:
+    """A static student of some layers, run as fast as we run anything: by `fastbert-jobs label-teacher`."""
+
+    series, is_slow = STUDENT, False
+
+    def __init__(self, directory: Path, max_length: int, precision: PrecisionName, home: Path) -> None:
+        num_layers = load_config(directory).num_hidden_layers
+        self.name = f"student, {num_layers} layer{'s' if num_layers > 1 else ''}"
+        self._directory, self._max_length = directory, max_length
+        self._precision, self._home = precision, home
+
+    def run(self, files: Sequence[Path]) -> Outcome:
+        output = str(self._home / "student-labels")
+        config = LabelTeacherConfig(
+            input=tuple(map(str, files)), text_column=TEXT, teacher=str(self._directory), output=output,
+            max_length=self._max_length, precision=self._precision, overwrite=True,
+        )  # fmt: skip
+        outcome = silently(lambda: label_teacher(config))
+        return Outcome(
+            label_ids_of(output, "teacher_prediction", outcome.manifest.labels), outcome.busy_seconds
+        )
+
+
+def label_ids_of(output: str, column: str, labels: Sequence[str]) -> LabelIds:
+    """Return the answers in a finished output, (rows,)."""
+    ids = {label: index for index, label in enumerate(labels)}
+    return pd.read_parquet(output, columns=[column])[column].map(ids).to_numpy()
 
 
 class FileToFile:

@@ -7,11 +7,9 @@ import pandas as pd
 from benchmarks.markdown import blank_if_missing, percent, rate, table, times
 from benchmarks.results import read_results
 from benchmarks.speed.measurements import (
-    CROSS_ENCODER,
     ENGINE,
     GEMM,
     HF_PIPELINE,
-    ONNX_RUNTIME,
     ONNX_RUNTIME_INT8,
     OPENVINO_BEST,
     OPENVINO_DEFAULT,
@@ -28,19 +26,6 @@ DATASETS = {
     "long": "long, 256 to 512 tokens",
 }
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
-# The systems of README.md's table: what it calls them, and how it finds them.
-_SUMMARY = (
-    ("Hugging Face `pipeline`, batches of 32", {"system": HF_PIPELINE}),
-    ("sentence-transformers `CrossEncoder`", {"system": CROSS_ENCODER}),
-    ("ONNX Runtime \\*", {"system": ONNX_RUNTIME}),
-    ("ONNX Runtime, int8 weights \\*", {"system": ONNX_RUNTIME_INT8}),
-    ("OpenVINO, its best setting \\*", {"system": OPENVINO_BEST}),
-    ("**`score --speed 0`** (full depth)", {"series": SCORE, "target": 1.0}),
-    ("**`score --speed {speed:.2g}`**", {"series": SCORE, "target": 3.0}),
-    ("**`score --speed {speed:.2g}`**", {"series": SCORE, "target": 4.0}),
-    ("6-layer student, distilled, in our engine \\*", {"system": "student, 6 layers"}),
-    ("3-layer student, distilled, in our engine \\*", {"system": "student, 3 layers"}),
-)
 
 
 def environment() -> str:
@@ -58,33 +43,6 @@ def gemm_peaks() -> str:
     result = medians(read_results("speed")[0])
     peaks = result[result["series"] == GEMM].groupby("precision", sort=False)["gflops"].max()
     return "GEMM peak: " + ", ".join(f"{name} {peak:,.0f} GFLOP/s" for name, peak in peaks.items()) + "."
-
-
-def summary() -> str:
-    """Return the systems on the first dataset, both precisions: the table of README.md."""
-    result = medians(read_results("speed")[0])
-    result = result[result["dataset"] == "sst2"]
-    rows = []
-    for name, wanted in _SUMMARY:
-        rates = {}
-        for precision in _PRECISIONS:
-            matching = result[result["precision"] == precision]
-            for column, value in wanted.items():
-                matching = matching[matching[column] == value]
-            rates[precision] = rate(matching["rows_per_second"].item()) if len(matching) else ""
-        first = only(result, precision="fp32", **wanted)
-        rows.append((name.format(speed=first["speed"]), *rates.values(), percent(first["agreement"])))
-    sampled = only(result, precision="fp32", system=HF_PIPELINE)
-    whole = only(result, precision="fp32", series=SCORE, target=1.0)
-    _, found = read_results("speed")
-    header = ("rows per second", *_PRECISIONS.values(), "same answer (float32)")
-    return (
-        table(header, rows)
-        + f"\n\n\\* token ids in, labels out: spared the reading, tokenising and writing that `score` does. "
-        f"{whole['rows']:,.0f} SST-2 phrases of {whole['tokens'] / whole['rows']:.0f} tokens on average, "
-        f"{found['model']}, {found['cores']} CPU cores; all systems take turns. {HF_PIPELINE} and "
-        f"{CROSS_ENCODER} answer {sampled['rows']:,.0f} of the rows."
-    )
 
 
 def full_depth_ratios() -> str:

@@ -6,7 +6,7 @@ import os
 _VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 # Of 1,024, its default, a bfloat16 job of millions of rows fills up all. Chosen by measurement
 # (docs/performance.md).
-_CAPACITY = 256
+CAPACITY = 256
 
 
 def limit_kernel_cache() -> None:
@@ -15,4 +15,4 @@ def limit_kernel_cache() -> None:
     It compiles one for every shape and keeps the last ones used, some 150 KB each. Call this before the first
     product of the process; later it does nothing.
     """
-    os.environ.setdefault(_VARIABLE, str(_CAPACITY))
+    os.environ.setdefault(_VARIABLE, str(CAPACITY))
