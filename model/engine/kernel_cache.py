@@ -1,18 +1,21 @@
-"""How many of its compiled kernels oneDNN keeps."""
+"""How many compiled kernels are kept."""
 
 import os
 
-# Its own name for it. What users have set stays.
-_VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
-# Of 1,024, its default, a bfloat16 job of millions of rows fills up all. Chosen by measurement
-# (docs/performance.md).
-CAPACITY = 256
+# A kernel is compiled for every shape, and takes some 150 KB. oneDNN keeps the last ones used, and torch's
+# bridge to it some of its own in every thread: 1,024 each by default, which bfloat16 jobs of many rows fill.
+# Chosen by measurement (docs/performance.md).
+KEPT_BY_ONEDNN, KEPT_BY_TORCH = 64, 16
+_VARIABLES = {
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": KEPT_BY_ONEDNN,
+    "LRU_CACHE_CAPACITY": KEPT_BY_TORCH,
+}
 
 
 def limit_kernel_cache() -> None:
-    """Let oneDNN keep as many kernels as a job needs, and not as many as it may ever meet.
+    """Keep as many kernels as a job needs at a time, and not as many as it may ever meet.
 
-    It compiles one for every shape and keeps the last ones used, some 150 KB each. Call this before the first
-    product of the process; later it does nothing.
+    Call this before the first product of the process; later it does nothing. What users have set stays.
     """
-    os.environ.setdefault(_VARIABLE, str(CAPACITY))
+    for variable, number in _VARIABLES.items():
+        os.environ.setdefault(variable, str(number))

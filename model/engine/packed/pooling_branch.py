@@ -32,8 +32,8 @@ class PackedPoolingBranch:
             states: (tokens or more, hidden_size) of the micro-batch, contiguous.
             batch: its texts.
         """
-        states = states[: batch.num_real_tokens]
-        scores = functional.linear(states, self._queries).float()
+        # Of all rows, whose number is one of few: oneDNN compiles a kernel for every number.
+        scores = functional.linear(states, self._queries)[: batch.num_real_tokens].float()
         seen = states.new_empty(len(batch.lengths), self._queries.shape[0] + 2, states.shape[1])
         seen[:, -1] = states.index_select(0, batch.first_tokens(states.device))
         # Texts of one length are a batch as they stand.

@@ -8,7 +8,7 @@ import torch
 from model.engine.fused_linear import has_onednn
 from model.engine.kernel_cache import limit_kernel_cache
 
-VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 # More shapes than are kept, and then the first one again.
 PRODUCTS = """
 import torch
@@ -21,7 +21,7 @@ for rows in (*range(1, 301), 1):
 
 
 def kernels_made(limit: str) -> int:
-    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     done = subprocess.run(
         [sys.executable, "-c", PRODUCTS.format(limit=limit)],
         env={**environment, "ONEDNN_VERBOSE": "profile_create"},
@@ -35,7 +35,8 @@ def test_a_kernel_is_made_again_where_many_others_were_met_since():
     assert kernels_made("limit_kernel_cache()") == kernels_made("") + 1
 
 
-def test_what_a_user_has_set_stays(monkeypatch):
-    monkeypatch.setenv(VARIABLE, "7")
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_what_a_user_has_set_stays(monkeypatch, variable):
+    monkeypatch.setenv(variable, "7")
     limit_kernel_cache()
-    assert os.environ[VARIABLE] == "7"
+    assert os.environ[variable] == "7"
