@@ -49,10 +49,13 @@ def read_file(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     return table.to_pandas(), json.loads(table.schema.metadata[_ENVIRONMENT.encode()])
 
 
-def rows_of_others(path: Path, dataset: str) -> list[dict[str, object]]:
-    """Return the rows of an earlier file that are of other data sets; none without a file."""
-    rows = pq.read_table(path).to_pylist() if path.is_file() else []
-    return [row for row in rows if row["dataset"] != dataset]
+def replace_dataset(
+    path: Path, dataset: str, rows: Sequence[Mapping[str, object]], environment: Environment
+) -> None:
+    """Write the rows of one data set in place of those that a file has of it; the others' are kept."""
+    earlier = pq.read_table(path).to_pylist() if path.is_file() else []
+    others = [row for row in earlier if row["dataset"] != dataset]
+    write_rows(path, [*others, *rows], environment)
 
 
 def machine(*, threads: int, libraries: Sequence[str]) -> dict[str, object]:

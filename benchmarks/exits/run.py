@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.guarantee.run import CONFIDENCE, SHARES, calibrate, resamples
-from benchmarks.results import RESULTS, machine, rows_of_others, write_rows
+from benchmarks.results import RESULTS, machine, replace_dataset
 from model.guarantee.exit_outcomes import ExitOutcomes
 from model.guarantee.risk_control import RiskConstraint, certify
 from pipeline.results.soft_labels import SoftLabels
@@ -62,7 +62,7 @@ def main() -> None:
         "redraws": args.redraws,
         "confidence": CONFIDENCE,
     }
-    write_rows(args.output, [*rows_of_others(args.output, args.dataset), *rows], environment)
+    replace_dataset(args.output, args.dataset, rows, environment)
 
 
 def agreement(outcomes: ExitOutcomes) -> list[float]:

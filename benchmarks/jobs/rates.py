@@ -20,8 +20,8 @@ import pandas as pd
 import torch
 
 from benchmarks.results import RESULTS, machine, write_rows
-from benchmarks.silence import silently
 from benchmarks.speed.datasets import read_dataset
+from benchmarks.terminal import silently
 from jobs.commands.label_teacher import run as label_teacher
 from jobs.commands.score import run as score
 from jobs.configs.label_teacher import LabelTeacherConfig

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 
 from benchmarks.jobs.rates import rate
-from benchmarks.results import RESULTS, machine, rows_of_others, write_rows
-from benchmarks.silence import silently
+from benchmarks.results import RESULTS, machine, replace_dataset
 from benchmarks.speed.gemm import gemm_peak
+from benchmarks.terminal import silently
 from jobs.commands.audit import run as audit
 from jobs.commands.calibrate import run as calibrate
 from jobs.commands.score import run as score
@@ -76,7 +76,7 @@ def main() -> None:
         **machine(threads=torch.get_num_threads(), libraries=("torch",)),
         "rounds": args.rounds,
     }
-    write_rows(args.output, [*rows_of_others(args.output, args.dataset), *rows], environment)
+    replace_dataset(args.output, args.dataset, rows, environment)
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,7 +12,6 @@ table and plot.
 
 import argparse
 import math
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,13 +24,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.results import RESULTS, machine, rows_of_others, write_rows
+from benchmarks.results import RESULTS, machine, replace_dataset
 from benchmarks.rivals.series import FULL_DEPTH, LEXICAL, OTHERS, PROMISE, STUDENT
 from benchmarks.rivals.systems import TEXT, BiLstmStudent, FileToFile, LayersStudent, Score
-from benchmarks.silence import silently
 from benchmarks.speed.exported_baselines import OnnxRuntime, OpenVino
 from benchmarks.speed.gemm import gemm_peak
-from benchmarks.speed.system import LabelIds, Rows
+from benchmarks.speed.system import Rows, share_equal
 from benchmarks.speed.torch_baselines import (
     DTYPES,
     BeamRunInference,
@@ -39,6 +37,7 @@ from benchmarks.speed.torch_baselines import (
     SentenceTransformers,
     be_quiet,
 )
+from benchmarks.terminal import say, silently
 from jobs.commands.calibrate import run as calibrate
 from jobs.commands.label_teacher import run as label_teacher
 from jobs.configs.calibrate import CalibrateConfig
@@ -60,61 +59,63 @@ PAUSE_SECONDS = 0.3
 def main() -> None:
     args = parse_args()
     be_quiet()
-    threads = torch.get_num_threads()
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        home = Path(name)
-        labels = SoftLabels.open(args.labels)
-        calibration_texts, fresh = parted(labels)
-        tokenizer = load_tokenizer(args.teacher)
-        yardstick = SentenceTransformers(args.teacher, "fp32", max_length=labels.max_length)
-        expected = yardstick.run(Rows(fresh, tokenizer, labels.max_length)).label_ids
-        say(f"{args.dataset}: {len(calibration_texts):,} texts to calibrate with, {len(fresh):,} fresh ones")
-        calibration = calibrated(args, calibration_texts, labels.max_length, home)
-        files = copies(fresh, home)
-        few = copies(fresh[: len(fresh) // SLOW_SHARE], home / "few")
-        systems = [*ours(args, calibration, home), *rivals(args, labels.max_length, threads, home)]
-        plans, agreement = {}, {}
-        for system in systems:
-            texts = few if system.is_slow else files
-            outcome = system.run(texts[:1])
-            # Again, now that all is warm.
-            seconds = system.run(texts[:1]).seconds
-            plans[system.name] = texts[: math.ceil(min(MAX_COPIES, MIN_SECONDS / seconds))]
-            agreement[system.name] = share_equal(outcome.label_ids, expected)
-        rates: dict[str, list[float]] = {system.name: [] for system in systems}
-        peaks = []
-        for number in range(args.rounds):
-            peaks.append(gemm_peak(DTYPES[args.precision], threads=threads))
-            for system in systems:
-                torch.set_num_threads(threads)  # whatever the one before has set
-                time.sleep(PAUSE_SECONDS)
-                outcome = system.run(plans[system.name])
-                rates[system.name].append(len(outcome.label_ids) / outcome.seconds)
-                say(
-                    f"{number}: {system.name}: {rates[system.name][-1]:,.0f} rows/s, "
-                    f"{agreement[system.name]:.2%}"
-                )
-        for system in systems:
-            rows.append(
-                {
-                    "dataset": args.dataset,
-                    "precision": args.precision,
-                    "series": system.series,
-                    "system": system.name,
-                    "agreement": agreement[system.name],
-                    "rows_per_second": median(rates[system.name]),
-                    "spread": max(rates[system.name]) / min(rates[system.name]),
-                    "calibration_rows": len(calibration_texts),
-                    "fresh_rows": len(fresh),
-                    "gemm_gflops": median(peaks),
-                }
-            )
+    with tempfile.TemporaryDirectory() as home:
+        rows = measure(args, Path(home))
     environment = {
-        **machine(threads=threads, libraries=("torch", "openvino", "onnxruntime", "transformers")),
+        **machine(
+            threads=torch.get_num_threads(), libraries=("torch", "openvino", "onnxruntime", "transformers")
+        ),
         "rounds": args.rounds,
     }
-    write_rows(args.output, [*rows_of_others(args.output, args.dataset), *rows], environment)
+    replace_dataset(args.output, args.dataset, rows, environment)
+
+
+def measure(args: argparse.Namespace, home: Path) -> list[dict[str, object]]:
+    """Return a row for each system."""
+    threads = torch.get_num_threads()
+    labels = SoftLabels.open(args.labels)
+    calibration_texts, fresh = parted(labels)
+    say(f"{args.dataset}: {len(calibration_texts):,} texts to calibrate with, {len(fresh):,} fresh ones")
+    yardstick = SentenceTransformers(args.teacher, "fp32", max_length=labels.max_length)
+    expected = yardstick.run(Rows(fresh, load_tokenizer(args.teacher), labels.max_length)).label_ids
+    calibration = calibrated(args, calibration_texts, labels.max_length, home)
+    files, few = copies(fresh, home), copies(fresh[: len(fresh) // SLOW_SHARE], home / "few")
+    systems = [*ours(args, calibration, home), *rivals(args, labels.max_length, threads, home)]
+    plans, agreement = {}, {}
+    for system in systems:
+        texts = few if system.is_slow else files
+        answers = system.run(texts[:1]).label_ids
+        agreement[system.name] = share_equal(answers, expected[: len(answers)])
+        # Again, now that all is warm.
+        seconds = system.run(texts[:1]).seconds
+        plans[system.name] = texts[: math.ceil(min(MAX_COPIES, MIN_SECONDS / seconds))]
+    rates: dict[str, list[float]] = {system.name: [] for system in systems}
+    peaks = []
+    for number in range(args.rounds):
+        peaks.append(gemm_peak(DTYPES[args.precision], threads=threads))
+        for system in systems:
+            torch.set_num_threads(threads)  # whatever the one before has set
+            time.sleep(PAUSE_SECONDS)
+            outcome = system.run(plans[system.name])
+            rates[system.name].append(len(outcome.label_ids) / outcome.seconds)
+            say(
+                f"{number}: {system.name}: {rates[system.name][-1]:,.0f} rows/s, {agreement[system.name]:.2%}"
+            )
+    return [
+        {
+            "dataset": args.dataset,
+            "precision": args.precision,
+            "series": system.series,
+            "system": system.name,
+            "agreement": agreement[system.name],
+            "rows_per_second": median(rates[system.name]),
+            "spread": max(rates[system.name]) / min(rates[system.name]),
+            "calibration_rows": len(calibration_texts),
+            "fresh_rows": len(fresh),
+            "gemm_gflops": median(peaks),
+        }
+        for system in systems
+    ]
 
 
 def parse_args() -> argparse.Namespace:
@@ -199,14 +200,6 @@ def rivals(
     bilstm = BiLstmStudent(args.students / "bilstm")
     for series, system in [(STUDENT, bilstm), *((OTHERS, other) for other in others)]:
         yield FileToFile(system, series, tokenizer, max_length, home)
-
-
-def share_equal(label_ids: LabelIds, expected: LabelIds) -> float:
-    return float((label_ids == expected[: len(label_ids)]).mean())
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

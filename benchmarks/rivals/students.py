@@ -11,7 +11,6 @@ holds out falls no more, a running average of the weights, and the best of its s
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,16 +23,16 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from benchmarks.rivals.bilstm import BiLstm
+from benchmarks.terminal import say
 from model.checkpoints.loading import load_classifier, load_config, load_tokenizer, silence_transformers
 from model.training.branch_learners import BranchLearners
 from model.training.distillation_config import max_epochs
-from model.training.loop import TrainingConfig, training_steps
+from model.training.loop import TrainingConfig, constant_after_warmup, training_steps
 from model.training.self_distillation import BranchQuality, self_distillation_loss
 from model.training.soft_labelled_texts import SoftLabelledTexts
 from pipeline.results.soft_labels import SoftLabels
 
 BATCH_SIZE = 32
-WARMUP_STEPS = 100
 
 Student = TypeVar("Student", bound=nn.Module)
 
@@ -133,7 +132,7 @@ def distil(
         batches=lambda epoch: labels.batches(epoch, batch_size=BATCH_SIZE, seed=config.seed),
         steps_per_epoch=steps_per_epoch,
         backward=backward,
-        schedule=lambda step, *, total_steps, warmup: min(1.0, (step + 1) / WARMUP_STEPS),
+        schedule=constant_after_warmup,
     ):
         learners.count_step()
         if report.finished_epoch is not None:
@@ -169,10 +168,6 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int
     """Return `input_ids` and `attention_mask`, (texts, width), padded to the longest."""
     encoded = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
     return {name: encoded[name] for name in ("input_ids", "attention_mask")}
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

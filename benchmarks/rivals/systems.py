@@ -13,15 +13,17 @@ from transformers import PreTrainedTokenizerBase
 
 from benchmarks.rivals.bilstm import BiLstm
 from benchmarks.rivals.series import STUDENT
-from benchmarks.silence import silently
 from benchmarks.speed.exported_baselines import padded_batches
-from benchmarks.speed.system import Answers, LabelIds, Rows, System
+from benchmarks.speed.system import Answers, LabelIds, Rows, System, label_ids_of
+from benchmarks.terminal import silently
 from jobs.commands.label_teacher import run as label_teacher
 from jobs.commands.score import run as score
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.configs.options import PrecisionName
 from jobs.configs.score import ScoreConfig
+from jobs.driver.beam_driver import JobOutcome
 from model.checkpoints.loading import load_config
+from pipeline.contract.manifest import LabelManifest, ScoreManifest
 
 TEXT = "text"
 
@@ -52,8 +54,7 @@ class Score:
             precision=self._precision, overwrite=True, **self._policy,
         )  # fmt: skip
         outcome = silently(lambda: score(config))
-        label_ids = label_ids_of(output, "prediction", outcome.manifest.labels)
-        return Outcome(label_ids, outcome.busy_seconds)
+        return _outcome(outcome, "prediction", output)
 
 
 class LayersStudent:
@@ -74,15 +75,13 @@ class LayersStudent:
             max_length=self._max_length, precision=self._precision, overwrite=True,
         )  # fmt: skip
         outcome = silently(lambda: label_teacher(config))
-        return Outcome(
-            label_ids_of(output, "teacher_prediction", outcome.manifest.labels), outcome.busy_seconds
-        )
+        return _outcome(outcome, "teacher_prediction", output)
 
 
-def label_ids_of(output: str, column: str, labels: Sequence[str]) -> LabelIds:
-    """Return the answers in a finished output, (rows,)."""
-    ids = {label: index for index, label in enumerate(labels)}
-    return pd.read_parquet(output, columns=[column])[column].map(ids).to_numpy()
+def _outcome(job: JobOutcome[LabelManifest] | JobOutcome[ScoreManifest], column: str, output: str) -> Outcome:
+    """Return what a finished job answered, which stands in a column of its output."""
+    predictions = pd.read_parquet(output, columns=[column])[column]
+    return Outcome(label_ids_of(predictions, job.manifest.labels), job.busy_seconds)
 
 
 class FileToFile:

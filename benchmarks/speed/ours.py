@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.silence import silently
 from benchmarks.speed.measurements import ENGINE, SCORE, STUDENT
-from benchmarks.speed.system import Answers, Rows
+from benchmarks.speed.system import Answers, Rows, label_ids_of
+from benchmarks.terminal import silently
 from jobs.commands.score import run as score
 from jobs.configs.options import PrecisionName
 from jobs.configs.score import ScoreConfig
@@ -55,13 +55,12 @@ class Score:
         )
         outcome = silently(lambda: score(config))
         answers = pd.read_parquet(output)
-        ids = {label: index for index, label in enumerate(outcome.manifest.labels)}
         policy = ExitPolicy.from_speed(self._speed, num_layers=self._flops.num_layers)
         counts = outcome.manifest.counts
         num_tokens, exit_layer = answers["num_tokens"].to_numpy("int64"), answers["exit_layer"].to_numpy()
         full_depth = self._flops.full_depth(num_tokens).sum()
         return Answers(
-            label_ids=answers["prediction"].map(ids).to_numpy(),
+            label_ids=label_ids_of(answers["prediction"], outcome.manifest.labels),
             seconds=outcome.busy_seconds,
             facts={
                 "speed": self._speed,

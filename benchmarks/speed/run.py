@@ -11,7 +11,6 @@ student-6 and student-3 in --students come from `benchmarks.rivals.students`. Wr
 import argparse
 import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from benchmarks.speed.exported_baselines import OnnxRuntime, OpenVino
 from benchmarks.speed.gemm import gemm_peak
 from benchmarks.speed.measurements import GEMM, Measurement, write_measurements
 from benchmarks.speed.ours import Bare, Score, speeds_for, student
-from benchmarks.speed.system import LabelIds, Rows, System
+from benchmarks.speed.system import Rows, System, share_equal
 from benchmarks.speed.torch_baselines import (
     DTYPES,
     BeamRunInference,
@@ -33,6 +32,7 @@ from benchmarks.speed.torch_baselines import (
     SentenceTransformers,
     be_quiet,
 )
+from benchmarks.terminal import say
 from jobs.configs.options import PrecisionName
 from model.checkpoints.loading import load_config, load_tokenizer
 from model.fastbert import FastBertForSequenceClassification
@@ -175,11 +175,6 @@ class Benchmark:
         return measurement
 
 
-def share_equal(answers: LabelIds, expected: LabelIds) -> float:
-    assert answers.shape == expected.shape, f"{answers.shape} answers to {expected.shape} rows"
-    return float((answers == expected).mean())
-
-
 def with_max_length(model: Path, max_length: int, copy: Path) -> Path:
     """Return a copy of a FastBERT that cuts texts to `max_length` tokens."""
     if not copy.exists():
@@ -187,10 +182,6 @@ def with_max_length(model: Path, max_length: int, copy: Path) -> Path:
         config = json.loads((copy / "config.json").read_text())
         (copy / "config.json").write_text(json.dumps({**config, "max_length": max_length}))
     return copy
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

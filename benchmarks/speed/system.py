@@ -1,11 +1,13 @@
 """What is compared: anything that answers rows of text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from model.tokens.tokenization import TokenizedTexts, tokenize
@@ -45,6 +47,17 @@ class Answers:
     label_ids: LabelIds
     seconds: float | None = None
     facts: dict[str, float]
+
+
+def label_ids_of(predictions: pd.Series, labels: Sequence[str]) -> LabelIds:
+    """Return the numbers of predicted labels, (rows,), in the order of `labels`."""
+    return predictions.map({label: index for index, label in enumerate(labels)}).to_numpy()
+
+
+def share_equal(answers: LabelIds, expected: LabelIds) -> float:
+    """Return the share of rows with the expected answer."""
+    assert answers.shape == expected.shape, f"{answers.shape} answers to {expected.shape} rows"
+    return float((answers == expected).mean())
 
 
 class System(Protocol):

@@ -1,5 +1,7 @@
 """The speed knob made linear: thresholds for the saved compute that was asked for."""
 
+from functools import cached_property
+
 import numpy as np
 
 from model.errors import ParameterError
@@ -32,9 +34,13 @@ class SpeedupPath:
 
     def __init__(self, search: ExitOutcomes) -> None:
         self._search = search
-        found = [candidate.thresholds for candidate in candidate_path(search, effort=_ONE_PATH)]
-        full_depth = np.zeros(search.num_exits - 1, dtype=np.float32)
-        self._path = [full_depth, *found, _leave_at_first_exit(search)]
+        self._full_depth = np.zeros(search.num_exits - 1, dtype=np.float32)
+
+    @cached_property
+    def _path(self) -> list[Thresholds]:
+        # Not before there is something to look for: it takes a while.
+        found = [candidate.thresholds for candidate in candidate_path(self._search, effort=_ONE_PATH)]
+        return [*found, _leave_at_first_exit(self._search)]
 
     def thresholds_for(self, target_speedup: float, target_rows: ExitOutcomes) -> Thresholds:
         """Return the thresholds of a saved compute, with as few disagreements as can be.
@@ -59,10 +65,10 @@ class SpeedupPath:
                 f"`target_speedup` {target_speedup:g} is out of reach: leaving at the first exit always "
                 f"gives {highest:.2f}"
             )
-        slower, *rest = self._path
+        slower = self._full_depth
         if target_speedup == 1:
             return slower
-        for faster in rest:
+        for faster in self._path:
             if target_rows.saved_compute(faster) >= target_speedup:
                 break
             slower = faster

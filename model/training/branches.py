@@ -21,15 +21,19 @@ from model.training.distillation_result import (
     RoundQualities,
     TrainedBranch,
 )
-from model.training.loop import StepReport, TrainingConfig, ignore, training_steps
+from model.training.loop import (
+    StepReport,
+    TrainingConfig,
+    constant_after_warmup,
+    ignore,
+    training_steps,
+)
 from model.training.resume import TrainingState
 from model.training.self_distillation import BranchQuality, branch_gradients, branch_qualities
 from model.training.soft_labelled_texts import SoftLabelledTexts, SoftLabelSource, concatenate
 
 Judge = Callable[[nn.ModuleList], tuple[BranchQuality, ...]]
 
-# Over so many steps the learning rate rises; it then stays, since nobody knows when the last step will be.
-_WARMUP_STEPS = 100
 # Passes where no text is held out to say when a branch has converged: a corpus of some dozen texts.
 _UNJUDGED_EPOCHS = 10
 _ROWS_TO_COMPARE = 2000
@@ -92,7 +96,7 @@ def train_branches(
         batches=BranchBatches(model, engine, source, batch_size=config.batch_size, seed=config.seed),
         steps_per_epoch=steps_per_epoch,
         backward=partial(_backward, learners, engine, config),
-        schedule=_constant_after_warmup,
+        schedule=constant_after_warmup,
         parts={f"branch after layer {layer}": branch for layer, branch in enumerate(model.branches, start=1)},
         state=state,
     )
@@ -141,11 +145,6 @@ def _training_config(config: DistillationConfig, most_epochs: int) -> TrainingCo
         batch_size=config.batch_size,
         seed=config.seed,
     )
-
-
-def _constant_after_warmup(step: int, *, total_steps: int, warmup: float) -> float:
-    """Return the share of the learning rate that `step`, from 0, is taken with."""
-    return min(1.0, (step + 1) / _WARMUP_STEPS)
 
 
 def _judge(model: FastBertForSequenceClassification, engine: Engine, labels: SoftLabelledTexts) -> Judge:

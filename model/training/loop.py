@@ -17,6 +17,9 @@ from model.training.resume import TrainingState
 
 Batch = TypeVar("Batch")
 
+# Of `constant_after_warmup`.
+_WARMUP_STEPS = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -76,6 +79,17 @@ def linear_warmup_decay(step: int, *, total_steps: int, warmup: float) -> float:
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     return (total_steps - step) / max(1, total_steps - warmup_steps)
+
+
+def constant_after_warmup(step: int, *, total_steps: int, warmup: float) -> float:
+    """Return the same for a training of which nobody knows when its last step will be.
+
+    The rate rises over 100 steps, whatever `warmup` says, and then stays.
+
+    >>> [constant_after_warmup(step, total_steps=1000, warmup=0.1) for step in (0, 49, 99, 999)]
+    [0.01, 0.5, 1.0, 1.0]
+    """
+    return min(1.0, (step + 1) / _WARMUP_STEPS)
 
 
 class Schedule(Protocol):
