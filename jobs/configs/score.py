@@ -14,7 +14,6 @@ from jobs.configs.options import (
     Output,
     Overwrite,
     PrecisionName,
-    RowsPerShard,
     TextColumn,
     TextPairColumn,
 )
@@ -55,7 +54,13 @@ class ScoreConfig:
     text_pair_column: TextPairColumn = None
     id_column: IdColumn = None
     keep: Annotated[tuple[str, ...], typer.Option(help="Column to pass through; may be repeated.")] = ()
-    rows_per_shard: RowsPerShard = defaults.ROWS_PER_SHARD
+    rows_per_shard: Annotated[
+        int | None,
+        typer.Option(
+            help="Most rows of a shard, the unit of work and of resuming; by default 10,000, and the more, "
+            "up to 100,000, the more a calibrated policy saves."
+        ),
+    ] = None
     shadow_fraction: Annotated[
         float, typer.Option(help="Share of the texts answered at full depth too, to audit agreement.")
     ] = defaults.SHADOW_FRACTION

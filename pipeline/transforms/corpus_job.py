@@ -116,7 +116,7 @@ class JobOptions(TypedDict, total=False):
     """What every corpus job takes besides its input and its model; the defaults are those of the commands.
 
     Attributes:
-        rows_per_shard: most rows of a shard.
+        rows_per_shard: most rows of a shard; None for 10,000, or what the job chooses.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         format: of the input; None to go by the extensions.
         max_rejected: largest share of rows that may be rejected.
@@ -124,7 +124,7 @@ class JobOptions(TypedDict, total=False):
         torch_threads: threads of a process; None leaves torch's own choice.
     """
 
-    rows_per_shard: int
+    rows_per_shard: int | None
     precision: str
     format: str | None
     max_rejected: float
@@ -138,7 +138,7 @@ def prepare_job(
     input: str | Sequence[str],
     columns: Columns,
     output: str,
-    rows_per_shard: int = defaults.ROWS_PER_SHARD,
+    rows_per_shard: int | None = None,
     precision: str = "auto",
     format: str | None = None,
     max_rejected: float = 1.0,
@@ -164,6 +164,8 @@ def prepare_job(
         FastBertJobsError: a mistake that the user can cure.
     """
     check_fraction("max_rejected", max_rejected)
+    if rows_per_shard is None:
+        rows_per_shard = defaults.ROWS_PER_SHARD
     inputs = inspect_inputs(as_strings(input), columns, rows_per_shard=rows_per_shard, format=format)
     task, holder = prepare(inputs, Precision.parse(precision))
     return CorpusJob(

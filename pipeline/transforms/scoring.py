@@ -8,6 +8,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PBegin
 
 from model.exits.policy import ExitPolicy
+from model.guarantee.calibrated_policy import CalibratedPolicy
 from pipeline.contract import defaults
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest
@@ -42,6 +43,9 @@ def score_job(
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
+    if options.get("rows_per_shard") is None:
+        saved_compute = policy.saved_compute if isinstance(policy, CalibratedPolicy) else 1.0
+        options["rows_per_shard"] = defaults.default_rows_per_shard(saved_compute)
     prepare = partial(ScoreTask.prepare, model, policy=policy, speed=speed, shadow_fraction=shadow_fraction)
     return prepare_job(
         lambda inputs, precision: prepare(inputs, precision=precision),

@@ -22,6 +22,7 @@ from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.network.uncertainty import normalised_entropy
 from model.tokens.tokenization import tokenize
+from pipeline.contract.defaults import default_rows_per_shard
 from pipeline.results.calibration import Calibration
 from tests.job_fixtures import (
     LABELS,
@@ -52,6 +53,8 @@ def test_a_certificate_is_kept_and_told(
     assert manifest["settings"]["lexical_threshold"] == policy.lexical_threshold
     assert manifest["settings"]["lexical_temperature"] == policy.lexical_temperature
     assert manifest["settings"]["policy"] == "max disagreement 0.05, confidence 0.95"
+    # The more is saved, the more rows are as much work.
+    assert manifest["settings"]["rows_per_shard"] == default_rows_per_shard(policy.saved_compute) > 10_000
     certificate = manifest["certificate"]
     assert certificate["is_certified"]
     assert certificate["num_disagreements"] == policy.risk.num_disagreements
