@@ -14,8 +14,9 @@ from model.tokens.growing_array import GrowingArray
 from model.tokens.packing import cu_seqlens
 from model.tokens.tokenizer_kinds import added_tokens
 
-# Chunks that are remembered at once, some 50 MB; when there are more, all are forgotten.
-_MOST_CHUNKS = 1 << 18
+# Chunks that are remembered at once, some 25 MB; when there are more, those are forgotten that were not met
+# for the longest time, and half as many stay.
+_MOST_CHUNKS = 1 << 17
 # A longer chunk, the space before it counted, is hardly a word and hardly seen again: text without spaces, or
 # an address. It is not remembered, and its text is left to the tokenizer.
 _LONGEST_CHUNK = 32
@@ -50,7 +51,8 @@ class ChunkIds:
         self._specials, self._takes_space_along = specials, takes_space_along
         added = added_tokens(tokenizer)
         self._added = {*added, *map(_folded, added)}
-        self._forget()
+        self._calls = 0
+        self._begin()
 
     def __len__(self) -> int:
         """How many chunks are remembered."""
@@ -58,8 +60,10 @@ class ChunkIds:
 
     def numbers_of(self, chunks: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return (chunks,) numbers; learn the chunks first."""
-        numbers = map(self._numbers.get, chunks, repeat(len(self._specials)))
-        return np.fromiter(numbers, np.int64, count=len(chunks))
+        given = map(self._numbers.get, chunks, repeat(len(self._specials)))
+        numbers = np.fromiter(given, np.int64, count=len(chunks))
+        self._last_met.values[numbers] = self._calls
+        return numbers
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -81,9 +85,9 @@ class ChunkIds:
         new = [chunk for chunk in chunks - self._numbers.keys() if len(chunk) <= _LONGEST_CHUNK]
         if not new:
             return
+        self._calls += 1
         if len(self._numbers) + len(new) > _MOST_CHUNKS:
-            self._forget()
-            new = [chunk for chunk in chunks if len(chunk) <= _LONGEST_CHUNK]
+            self._make_room(chunks, most_kept=min(_MOST_CHUNKS // 2, _MOST_CHUNKS - len(new)))
         plain = [chunk for chunk in new if self._is_plain(chunk)]
         ids = dict(zip(plain, self._encode(plain), strict=True))
         if self._takes_space_along:
@@ -94,12 +98,35 @@ class ChunkIds:
         first = self._append([ids[chunk] if chunk in proven else None for chunk in new])
         self._numbers.update(zip(new, range(first, first + len(new)), strict=True))
 
-    def _forget(self) -> None:
+    def _begin(self) -> None:
         self._numbers: dict[str, int] = {}
         self._ids = GrowingArray(np.int32)
         self._starts, self._lengths = GrowingArray(np.int64), GrowingArray(np.int64)
+        # By number, the call in which it was asked for last.
+        self._last_met = GrowingArray(np.int64)
         # Behind the special tokens, which no chunk is called by, the number of all that is not remembered.
         self._append([*self._specials, None])
+
+    def _make_room(self, needed: set[str], *, most_kept: int) -> None:
+        """Forget all chunks but those that were met last, and those that are needed now, however many."""
+        for chunk in needed & self._numbers.keys():
+            self._last_met.values[self._numbers[chunk]] = self._calls
+        # Numbers were given in the order of the dictionary.
+        chunks, first = list(self._numbers), len(self._specials) + 1
+        last_met, ids = self._last_met.values[first:], self.ids
+        starts, lengths = self.starts[first:], self.lengths[first:]
+        order = np.argsort(-last_met, kind="stable")
+        num_needed = int((last_met == self._calls).sum())
+        kept = np.sort(order[: max(num_needed, most_kept)])
+        self._begin()
+        self._append(
+            [
+                None if length == NOT_PROVEN else ids[start : start + length].tolist()
+                for start, length in zip(starts[kept].tolist(), lengths[kept].tolist(), strict=True)
+            ]
+        )
+        self._last_met.values[first:] = last_met[kept]
+        self._numbers = {chunks[index]: first + place for place, index in enumerate(kept.tolist())}
 
     def _append(self, rows: Sequence[Sequence[int] | None]) -> int:
         """Add the ids of chunks, None of those that are left to the tokenizer; return the first number."""
@@ -110,6 +137,7 @@ class ChunkIds:
         self._ids.extend(np.fromiter(chain.from_iterable(known), np.int32, count=int(lengths.sum())))
         lengths[[row is None for row in rows]] = NOT_PROVEN
         self._lengths.extend(lengths)
+        self._last_met.extend(np.full(len(rows), self._calls, dtype=np.int64))
         return first
 
     def _is_plain(self, chunk: str) -> bool:

@@ -131,6 +131,25 @@ def test_what_is_remembered_is_bounded_and_forgetting_changes_nothing(kind, monk
         assert len(chunks._known) <= 25
 
 
+def test_what_was_met_last_is_remembered_longest(monkeypatch):
+    monkeypatch.setattr(chunk_ids, "_MOST_CHUNKS", 40)
+    tokenizer = word_piece(lowercase=True)
+    chunks = ChunkTokenizer.of(tokenizer)
+    asked: list[str] = []
+    encode = chunks._known._encode
+    monkeypatch.setattr(chunks._known, "_encode", lambda texts: asked.extend(texts) or encode(texts))
+    chunks.tokenize(["quick dog"], None, max_length=99)
+    for first in range(0, 300, 10):
+        asked.clear()
+        texts = [f"fox {number}" for number in range(first, first + 10)]
+        found = chunks.tokenize(texts, None, max_length=99)
+        assert found.input_ids.tolist() == [*chain(*tokenizer(texts)["input_ids"])]
+        assert ("fox" in asked) == (first == 0)
+    asked.clear()
+    chunks.tokenize(["quick dog"], None, max_length=99)
+    assert {"quick", "dog"} <= set(asked)
+
+
 def test_a_tokenizer_that_is_changed_in_memory_is_asked_again():
     tokenizer = word_piece(lowercase=True)
     texts = ["The fox FOX", "a zebra"]
