@@ -133,10 +133,13 @@ def _cells(exit_layer: int, here: ExitLayerStats, stats: ExitStats, total_flops:
 
 def _show_certificate(certificate: Certificate, stats: ExitStats) -> None:
     """Print what was promised, and what was expected against what came."""
-    kind = "certified" if certificate.is_certified else "not certified"
+    if certificate.is_certified:
+        kind, most = "certified", certificate.max_disagreement
+    else:
+        kind, most = "not certified", certificate.upper_bound
     stdout_console().print(
         f"{kind} on {certificate.num_rows:,} test rows, of which {certificate.num_disagreements:,} disagree: "
-        f"at most {certificate.upper_bound:.2%} at {certificate.confidence:.0%}; saved compute "
+        f"at most {most:.2%} at {certificate.confidence:.0%}; saved compute "
         f"expected {format_ratio(certificate.saved_compute)}, found {format_ratio(stats.saved_compute)}",
         soft_wrap=True,
     )

@@ -31,7 +31,7 @@ from model.training.resume import TrainingState
 from pipeline.contract.job import differences
 from pipeline.contract.typed_json import as_plain, read_typed, write_typed
 from pipeline.results.soft_labels import SoftLabels
-from pipeline.sampling.training_hashes import write_training_hashes
+from pipeline.sampling.training_hashes import read_teacher_texts, write_branch_texts, write_teacher_texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,10 @@ def run(config: DistillConfig) -> DistillSummary:
     engine = backbone_engine(model, execution)
     metrics = _train(config, model, engine, labels, working)
     model.save_pretrained(working.partial)
-    write_training_hashes(working.partial, labels.train_hashes())
+    write_branch_texts(working.partial, labels.train_hashes())
+    teacher_texts = read_teacher_texts(resolve_checkpoint(config.backbone))
+    if teacher_texts is not None:
+        write_teacher_texts(working.partial, teacher_texts)
     write_typed(str(working.partial / METRICS_FILE), metrics)
     working.finish()
     console = stdout_console()

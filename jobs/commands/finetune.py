@@ -18,6 +18,8 @@ from model.training.loop import TrainingConfig
 from pipeline.contract.typed_json import write_typed
 from pipeline.reading.inputs import Columns
 from pipeline.reading.labelled_texts import read_labelled_texts
+from pipeline.sampling.hash_sampling import text_hashes
+from pipeline.sampling.training_hashes import read_teacher_texts, write_teacher_texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +175,9 @@ def _save(
     with silence_transformers():
         model.save_pretrained(working.partial)
     tokenizer.save_pretrained(working.partial)
+    # What the encoder was fine-tuned on before, it remembers too.
+    earlier = read_teacher_texts(resolve_checkpoint(config.model)) or ()
+    write_teacher_texts(working.partial, [*earlier, *text_hashes(rows.texts, rows.text_pairs)])
     metrics = FinetuneMetrics(
         config=config,
         num_rows=len(rows),

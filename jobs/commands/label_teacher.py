@@ -8,7 +8,9 @@ from pipeline.contract.columns import Columns
 from pipeline.contract.job import LabelSettings
 from pipeline.contract.manifest import LabelManifest
 from pipeline.contract.schema import CALIBRATION_SPLIT, TRAIN_SPLIT
+from pipeline.transforms.label_task import LEARNT_BY_TEACHER, Labeller
 from pipeline.transforms.labelling import label_job
+from pipeline.transforms.teacher_texts import TeacherTexts
 from pipeline.transforms.write_shards import DISTINCT_TEXTS
 
 
@@ -26,6 +28,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
         rows_per_shard=config.rows_per_shard,
         max_length=config.max_length,
         calibration_fraction=config.calibration_fraction,
+        teacher_training_input=config.teacher_training_input,
         precision=config.precision,
         format=config.format,
         max_rejected=config.max_rejected,
@@ -34,11 +37,15 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
     )
     settings = job.task.settings
     assert isinstance(settings, LabelSettings)
+    assert job.holder is not None
+    labeller = job.holder.loaded
+    assert isinstance(labeller, Labeller)
     outcome = run_corpus_job(
         job,
         config.runner,
         {
             "teacher": f"{config.teacher}, {len(job.task.labels)} labels",
+            "learnt from": _describe_teacher_texts(labeller.texts),
             "input": describe_input(job.inputs),
             "texts": f"cut to {settings.max_length} tokens, "
             f"{settings.calibration_fraction:.2%} for calibration",
@@ -49,6 +56,15 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
     return outcome
 
 
+def _describe_teacher_texts(texts: TeacherTexts) -> str:
+    if not texts.is_known:
+        return (
+            "texts that are not known here: name them with --teacher-training-input where the input holds "
+            "some, since they would make certificates too good"
+        )
+    return f"{len(texts.hashes):,} distinct texts, which calibrate nothing"
+
+
 def _summarise(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]) -> None:
     console, counts = stdout_console(), outcome.manifest.counts
     console.print(outcome.describe_rows())
@@ -57,6 +73,12 @@ def _summarise(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]) -
         f"{counts.get(CALIBRATION_SPLIT, 0):,} for calibration; "
         f"{counts.get(DISTINCT_TEXTS, 0):,} texts were run"
     )
+    if left_out := counts.get(LEARNT_BY_TEACHER, 0):
+        console.print(
+            f"{left_out:,} more rows were drawn for calibration, and are not used for it: "
+            "the teacher was fine-tuned on them",
+            soft_wrap=True,
+        )
     print_next_step(
         console,
         f"fastbert-jobs distill --labels {config.output} --backbone {config.teacher} --output fastbert",

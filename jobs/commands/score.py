@@ -93,12 +93,11 @@ def describe_policy(policy: ExitPolicy) -> str:
     if policy.note:
         return f"{policy.name}: not attainable; {policy.note}"
     risk = policy.risk
+    found = f"{risk.num_disagreements:,} of {risk.num_rows:,} test rows disagree"
+    # Of a certificate what was asked for is what holds: a bound from the rows that chose it does not.
     kind = "certified" if policy.is_certified else "not certified"
-    return (
-        f"{policy.name}: {kind}, {risk.num_disagreements:,} of {risk.num_rows:,} test rows disagree, at most "
-        f"{risk.upper_bound:.2%} at {risk.confidence:.0%}; expect {format_ratio(policy.saved_compute)} saved "
-        "compute"
-    )
+    bound = "" if policy.is_certified else f", at most {risk.upper_bound:.2%} at {risk.confidence:.0%}"
+    return f"{policy.name}: {kind}, {found}{bound}; expect {format_ratio(policy.saved_compute)} saved compute"
 
 
 def _summarise(config: ScoreConfig, outcome: JobOutcome[ScoreManifest]) -> None:

@@ -40,6 +40,13 @@ class LabelTeacherConfig:
         float | None,
         typer.Option(help="Share of the texts that training never sees; by default 25,000, a third at most."),
     ] = None
+    teacher_training_input: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            help="Files of texts that the teacher was fine-tuned on, which calibrate nothing; those of "
+            "`finetune` are known without. May be repeated."
+        ),
+    ] = ()
     precision: Precision = "auto"
     format: InputFormat = None
     max_rejected: MaxRejected = 1.0

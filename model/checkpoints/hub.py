@@ -13,6 +13,8 @@ from model.messages import first_line
 HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only")
 # What `calibrate` leaves beside a model.
 CALIBRATION_FILE, CALIBRATION_ROWS_FILE = "calibration.json", "calibration.parquet"
+# Hashes of texts: what `distill` trained the branches on, and `finetune` the whole network.
+BRANCH_TEXTS_FILE, TEACHER_TEXTS_FILE = "seen_texts.parquet", "teacher_texts.parquet"
 
 
 def resolve_checkpoint(name: str, **hub_options: str | bool | None) -> Path:
@@ -37,7 +39,8 @@ def resolve_checkpoint(name: str, **hub_options: str | bool | None) -> Path:
         raise CheckpointError(f"there is no model directory {name!r}")
     try:
         model_files = [*CONFIGURATION_FILES, *WEIGHT_FILES, *TOKENIZER_FILES]
-        patterns = [*model_files, CALIBRATION_FILE, CALIBRATION_ROWS_FILE]
+        hashes = [BRANCH_TEXTS_FILE, TEACHER_TEXTS_FILE]
+        patterns = [*model_files, CALIBRATION_FILE, CALIBRATION_ROWS_FILE, *hashes]
         return Path(snapshot_download(name, allow_patterns=patterns, **hub_options))
     # Most of the hub's own errors are OSErrors; those of its HTTP library, a proxy's among them, are not.
     except (OSError, HTTPError, HFValidationError) as error:

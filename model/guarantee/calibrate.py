@@ -72,7 +72,9 @@ def calibrate(
         for place in range(len(engine.exits) - 1)
     )
     flops = fastbert_flops(model.config)
-    step = max(1, len(tokenized.input_ids) // _COST_TOKENS)
+    # Of the search rows alone: thresholds depend on what an exit costs, and not on rows that test them.
+    searching = tokenized.take(np.flatnonzero(is_search))
+    step = max(1, len(searching.input_ids) // _COST_TOKENS)
     return ExitCalibration(
         labels=model.labels,
         is_held_out=held_out,
@@ -82,7 +84,7 @@ def calibrate(
         uncertainty=exit_uncertainty(logits, temperatures),
         temperatures=temperatures,
         flops=flops,
-        cost=measure_cost(engine, tokenized.take(np.arange(0, len(tokenized), step)), flops),
+        cost=measure_cost(engine, searching.take(np.arange(0, len(searching), step)), flops),
         calibrated_for=running_as(engine, max_length),
     )
 

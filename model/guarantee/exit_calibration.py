@@ -123,7 +123,8 @@ class ExitCalibration:
         if max_missed:
             raise ParameterError("`max_missed` goes with `max_disagreement`")
         check_confidence(confidence)
-        thresholds = self._speedup_path.thresholds_for(target_speedup, self.flops_outcomes)
+        search, _ = self._search_and_test(self.flops_outcomes)
+        thresholds = self._speedup_path.thresholds_for(target_speedup, search)
         return self._policy(
             thresholds,
             f"target speed-up {target_speedup:g}",

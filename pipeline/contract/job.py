@@ -49,11 +49,13 @@ class LabelSettings(JobSettings):
 
     Attributes:
         calibration_fraction: share of the texts, drawn by hash, that training never sees.
+        teacher_texts: digest of the texts that the teacher was fine-tuned on, as far as they are known.
     """
 
     command: ClassVar[str] = LABEL_TEACHER
 
     calibration_fraction: float
+    teacher_texts: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A model's memory of what it was trained on, to tell a calibration split that is none."""
+"""What a model was trained on, to tell a calibration split that is none."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.checkpoints.hub import BRANCH_TEXTS_FILE, TEACHER_TEXTS_FILE
 from model.errors import ArtifactError
 from model.messages import one_line
 from pipeline.contract import schema
 from pipeline.contract.shards import COMPRESSION
 
-TRAINING_HASHES_FILE = "seen_texts.parquet"
 # All texts of a small corpus; of a large one a share, drawn by hash, in which any overlap shows.
 _KEPT = 1 << 16
 
@@ -40,32 +40,47 @@ def _reversed(text_hash: bytes) -> bytes:
     return text_hash[::-1]
 
 
-def write_training_hashes(directory: Path, hashes: Iterable[bytes]) -> None:
-    """Write the hashes of texts that a model was trained on beside it."""
-    kept = pa.array(bottom_k_sample(hashes), pa.binary(schema.TEXT_HASH_BYTES))
-    pq.write_table(
-        pa.table({schema.TEXT_HASH: kept}), directory / TRAINING_HASHES_FILE, compression=COMPRESSION
-    )
+def write_branch_texts(directory: Path, hashes: Iterable[bytes]) -> None:
+    """Write the hashes of texts that branches were trained on beside their model; of very many a share."""
+    _write(directory / BRANCH_TEXTS_FILE, bottom_k_sample(hashes))
 
 
-def overlapping_rows(directory: Path, hashes: Sequence[bytes]) -> list[int] | None:
-    """Return which texts a model is known to have been trained on; None where it does not say.
+def write_teacher_texts(directory: Path, hashes: Iterable[bytes]) -> None:
+    """Write the hashes of all texts that a classifier was fine-tuned on beside it."""
+    _write(directory / TEACHER_TEXTS_FILE, sorted(set(hashes)))
 
-    Args:
-        directory: of the model.
-        hashes: of the texts.
+
+def _write(path: Path, hashes: Sequence[bytes]) -> None:
+    column = pa.array(hashes, pa.binary(schema.TEXT_HASH_BYTES))
+    pq.write_table(pa.table({schema.TEXT_HASH: column}), path, compression=COMPRESSION)
+
+
+def read_branch_texts(directory: Path) -> frozenset[bytes] | None:
+    """Return the hashes of texts that a model's branches are known to be trained on; None for not known.
 
     Raises:
-        ArtifactError: if what it says is damaged.
+        ArtifactError: if what the model says is damaged.
     """
-    path = directory / TRAINING_HASHES_FILE
+    return _read(directory / BRANCH_TEXTS_FILE, command="distill")
+
+
+def read_teacher_texts(directory: Path) -> frozenset[bytes] | None:
+    """Return the hashes of the texts that a model was fine-tuned on; None where it does not say.
+
+    Raises:
+        ArtifactError: if what the model says is damaged.
+    """
+    return _read(directory / TEACHER_TEXTS_FILE, command="finetune")
+
+
+def _read(path: Path, *, command: str) -> frozenset[bytes] | None:
     if not path.is_file():
         return None
     try:
-        seen = set(pq.read_table(path)[schema.TEXT_HASH].to_pylist())
+        return frozenset(pq.read_table(path)[schema.TEXT_HASH].to_pylist())
     # Arrow raises the first three, and the last where there is no such column.
     except (OSError, ValueError, pa.ArrowNotImplementedError, KeyError) as error:
         raise ArtifactError(
-            f"{str(path)!r} is damaged: {one_line(error)}; make the model again with `fastbert-jobs distill`"
+            f"{str(path)!r} is damaged: {one_line(error)}; "
+            f"make the model again with `fastbert-jobs {command}`"
         ) from error
-    return [row for row, text_hash in enumerate(hashes) if text_hash in seen]

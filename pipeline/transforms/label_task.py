@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from model.checkpoints.fingerprint import checkpoint_hash
@@ -11,6 +12,7 @@ from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import label_names, load_classifier, load_tokenizer
 from model.checks import check_fraction
 from model.engine.execution import Execution, Precision, check_same_execution, resolve_execution
+from model.errors import EnvironmentMismatchError
 from model.exits.teacher import Teacher
 from model.tokens.max_length import choose_max_length, position_limit
 from pipeline.contract import schema
@@ -23,9 +25,26 @@ from pipeline.reading.inputs import Inputs, ReadOptions
 from pipeline.sampling.distinct_texts import DistinctTexts
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
 from pipeline.transforms.loaded_models import Holder, hold
+from pipeline.transforms.teacher_texts import TeacherTexts
 from pipeline.transforms.write_shards import DISTINCT_TEXTS
 
+# Rows that were drawn for calibration and are not used for it.
+LEARNT_BY_TEACHER = "learnt_by_teacher"
+
 _OUTPUT_NAMES = {schema.INPUT_TEXT: schema.TEXT, schema.INPUT_TEXT_PAIR: schema.TEXT_PAIR}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labeller:
+    """A loaded teacher.
+
+    Attributes:
+        teacher: it.
+        texts: what it was fine-tuned on, as far as that is known.
+    """
+
+    teacher: Teacher
+    texts: TeacherTexts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +59,8 @@ class LabelTask:
         labels: its label names, in the order of its logits.
         max_length: tokens that a text is cut to.
         calibration_fraction: share of the texts, drawn by hash, that training never sees.
+        training_inputs: files of texts that the teacher was fine-tuned on, besides those that it remembers.
+        teacher_texts: digest of all of these.
         execution: device, precision and micro-batches.
     """
 
@@ -50,6 +71,8 @@ class LabelTask:
     labels: tuple[str, ...]
     max_length: int
     calibration_fraction: float
+    training_inputs: Inputs | None = None
+    teacher_texts: str = ""
     execution: Execution
 
     @classmethod
@@ -60,8 +83,9 @@ class LabelTask:
         *,
         max_length: int | None = None,
         calibration_fraction: float | None = None,
+        training_inputs: Inputs | None = None,
         precision: Precision = Precision.AUTO,
-    ) -> "tuple[LabelTask, Holder[Teacher]]":
+    ) -> "tuple[LabelTask, Holder[Labeller]]":
         """Return the task of labelling some files, and the teacher, loaded to see that it is whole.
 
         Args:
@@ -70,10 +94,12 @@ class LabelTask:
             max_length: tokens that a text is cut to; None for what the teacher takes, at most 512.
             calibration_fraction: share of the texts that training never sees; None for
                 `default_calibration_fraction` of the files' rows.
+            training_inputs: files of texts that the teacher was fine-tuned on, which it need not remember.
             precision: number format.
 
         Raises:
             CheckpointError: if the teacher cannot be used.
+            ArtifactError: if what it remembers is damaged.
             ParameterError: if `max_length` is more than the teacher takes.
         """
         if calibration_fraction is None:
@@ -81,7 +107,10 @@ class LabelTask:
         check_fraction("calibration_fraction", calibration_fraction)
         directory = resolve_checkpoint(teacher)
         model, tokenizer = load_classifier(directory), load_tokenizer(directory)
-        loaded = Teacher.of(model, tokenizer, resolve_execution(precision))
+        loaded = Labeller(
+            teacher=Teacher.of(model, tokenizer, resolve_execution(precision)),
+            texts=TeacherTexts.of(directory, training_inputs),
+        )
         task = cls(
             reading=inputs.options,
             teacher=teacher,
@@ -90,7 +119,9 @@ class LabelTask:
             labels=label_names(model.config),
             max_length=choose_max_length(max_length, position_limit(model, tokenizer)),
             calibration_fraction=calibration_fraction,
-            execution=loaded.execution,
+            training_inputs=training_inputs,
+            teacher_texts=loaded.texts.digest,
+            execution=loaded.teacher.execution,
         )
         return task, hold(task, loaded)
 
@@ -114,28 +145,38 @@ class LabelTask:
             rows_per_shard=self.reading.rows_per_shard,
             # 0 and 0.0 are the same job.
             calibration_fraction=float(self.calibration_fraction),
+            teacher_texts=self.teacher_texts,
         )
 
     def manifest(self, **fields: Any) -> LabelManifest:
         """Return the manifest of the finished job."""
         return LabelManifest(**fields, teacher=self.teacher)
 
-    def load(self) -> Teacher:
-        """Load the teacher onto the device."""
+    def load(self) -> Labeller:
+        """Load the teacher onto the device, and what it was fine-tuned on.
+
+        Raises:
+            EnvironmentMismatchError: if this machine has other texts, or would compute differently.
+        """
         directory = Path(self.directory)
         teacher = Teacher.of(load_classifier(directory), load_tokenizer(directory), self.execution)
         check_same_execution(teacher.execution, self.execution)
-        return teacher
+        texts = TeacherTexts.of(directory, self.training_inputs)
+        if texts.digest != self.teacher_texts:
+            raise EnvironmentMismatchError(
+                f"{self.directory!r} was fine-tuned on other texts on a worker than where the job was started"
+            )
+        return Labeller(teacher=teacher, texts=texts)
 
-    def process(self, rows: pa.Table, source: str, loaded: Teacher) -> tuple[pa.Table, Counts]:
+    def process(self, rows: pa.Table, source: str, loaded: Labeller) -> tuple[pa.Table, Counts]:
         """Label accepted rows; equal texts among them are run once."""
         distinct = DistinctTexts.of(rows)
-        tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
-        logits = loaded.logits(tokenized)
+        tokenized = distinct.tokenize(loaded.teacher.tokenizer, max_length=self.max_length)
+        logits = loaded.teacher.logits(tokenized)
         inverse = distinct.inverse
-        is_calibration = in_hash_sample(distinct.hashes, self.calibration_fraction, HashStream.CALIBRATION)[
-            inverse
-        ]
+        is_drawn = in_hash_sample(distinct.hashes, self.calibration_fraction, HashStream.CALIBRATION)
+        is_learnt = np.array([each in loaded.texts.hashes for each in distinct.hashes], dtype=np.bool_)
+        is_calibration = (is_drawn & ~is_learnt)[inverse]
         splits = pa.array([schema.TRAIN_SPLIT, schema.CALIBRATION_SPLIT])
         hashes = pa.array(distinct.hashes, type=pa.binary(schema.TEXT_HASH_BYTES))
         columns = {
@@ -152,6 +193,7 @@ class LabelTask:
             DISTINCT_TEXTS: len(distinct.texts),
             schema.CALIBRATION_SPLIT: int(is_calibration.sum()),
             schema.TRAIN_SPLIT: int((~is_calibration).sum()),
+            LEARNT_BY_TEACHER: int((is_drawn & is_learnt)[inverse].sum()),
             schema.TRUNCATED: int(tokenized.truncated[inverse].sum()),
         }
         return pa.table([columns[name] for name in self.schema.names], schema=self.schema), counts

@@ -9,7 +9,9 @@ from apache_beam.pvalue import PBegin
 
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import LabelManifest
-from pipeline.transforms.corpus_job import CorpusJob, JobOptions, prepare_job
+from pipeline.reading.inputs import inspect_inputs
+from pipeline.reading.labelled_texts import ROWS_PER_ITEM
+from pipeline.transforms.corpus_job import CorpusJob, JobOptions, as_strings, prepare_job
 from pipeline.transforms.label_task import LabelTask
 from pipeline.transforms.write_shards import RunCorpusJob
 
@@ -21,10 +23,13 @@ class LabelOptions(JobOptions, total=False):
         max_length: tokens that a text is cut to; None for what the teacher takes, at most 512.
         calibration_fraction: share of the texts, drawn by hash, that training never sees; None for
             `default_calibration_fraction` of the corpus.
+        teacher_training_input: paths, globs or directories of texts that the teacher was fine-tuned on, in
+            columns of the same names; they calibrate nothing, nor do those that `finetune` left with it.
     """
 
     max_length: int | None
     calibration_fraction: float | None
+    teacher_training_input: str | Sequence[str]
 
 
 def label_job(
@@ -35,6 +40,7 @@ def label_job(
     output: str,
     max_length: int | None = None,
     calibration_fraction: float | None = None,
+    teacher_training_input: str | Sequence[str] = (),
     **options: Unpack[JobOptions],
 ) -> CorpusJob[LabelManifest]:
     """Return the job of labelling a corpus; see `LabelWithTeacher` for the arguments.
@@ -42,8 +48,14 @@ def label_job(
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
+    patterns = as_strings(teacher_training_input)
+    texts = Columns(text=columns.text, text_pair=columns.text_pair)
     prepare = partial(
-        LabelTask.prepare, teacher, max_length=max_length, calibration_fraction=calibration_fraction
+        LabelTask.prepare,
+        teacher,
+        max_length=max_length,
+        calibration_fraction=calibration_fraction,
+        training_inputs=inspect_inputs(patterns, texts, rows_per_shard=ROWS_PER_ITEM) if patterns else None,
     )
     return prepare_job(
         lambda inputs, precision: prepare(inputs, precision=precision),

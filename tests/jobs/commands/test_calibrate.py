@@ -14,12 +14,14 @@ from jobs.commands.label_teacher import run as run_label_teacher
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.driver.distill_metrics import describe_training
 from model.checkpoints.fingerprint import checkpoint_hash
+from model.checkpoints.hub import BRANCH_TEXTS_FILE
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.network.uncertainty import normalised_entropy
 from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.soft_labels import SoftLabels
-from pipeline.sampling.training_hashes import TRAINING_HASHES_FILE
+from pipeline.sampling.hash_sampling import text_hashes
+from pipeline.sampling.training_hashes import write_teacher_texts
 from tests.job_fixtures import (
     MAX_LENGTH,
     NUM_LAYERS,
@@ -128,7 +130,7 @@ def test_rows_that_training_saw_are_one_line(
 ):
     everything = label(tmp_path / "all", wide, TEXTS, calibration_fraction=1.0)
     line = command.refused(*calibrate(distilled, everything, "--output", tmp_path / "out"))
-    assert f"'{everything}' holds for calibration what '{distilled}' was trained on, " in line
+    assert f"'{everything}' holds for calibration what the branches of '{distilled}' learnt from, " in line
     row = int(line.split("such as row ")[1].split()[0])
     assert TEXTS[row] in set(read_output(everything)["text"].to_pylist())
     assert not (tmp_path / "out").exists()
@@ -138,8 +140,27 @@ def test_a_model_that_does_not_say_what_it_saw_is_calibrated_all_the_same(
     command: CommandLine, distilled: Path, labels: Path, tmp_path: Path
 ):
     copy = shutil.copytree(distilled, tmp_path / "copy")
-    (copy / TRAINING_HASHES_FILE).unlink()
-    assert f"has no {TRAINING_HASHES_FILE}" in command(*calibrate(copy, labels))
+    (copy / BRANCH_TEXTS_FILE).unlink()
+    out = command(*calibrate(copy, labels))
+    assert "what the branches learnt from is not known; what the full model learnt from is not known" in out
+
+
+def test_rows_that_the_full_model_was_fine_tuned_on_are_one_line(
+    command: CommandLine, distilled: Path, labels: Path, tmp_path: Path
+):
+    copy = shutil.copytree(distilled, tmp_path / "copy")
+    (copy / "calibration.json").unlink(missing_ok=True)
+    soft = read_output(labels).to_pandas()
+    learnt = soft[soft["split"] == "calibration"].iloc[7]
+    write_teacher_texts(copy, [learnt["text_hash"], *text_hashes(["another"])])
+    line = command.refused(*calibrate(copy, labels))
+    assert f"'{labels}' holds for calibration what the full model of '{copy}' learnt from, 1 of " in line
+    assert f"such as row {learnt['row']} of {learnt['source']!r}" in line
+    assert not (copy / "calibration.json").exists()
+    write_teacher_texts(copy, text_hashes(["another"]))
+    assert "the branches saw none of them; the full model saw none of them" in command(
+        *calibrate(copy, labels)
+    )
 
 
 def test_another_models_soft_labels_are_one_line(command: CommandLine, distilled: Path, tmp_path: Path):
@@ -204,7 +225,7 @@ def test_nan_logits_are_one_line(command: CommandLine, distilled: Path, labels: 
     broken = FastBertForSequenceClassification.from_pretrained(distilled)
     broken.branches[0].classifier.bias.data.fill_(torch.nan)
     broken.save_pretrained(tmp_path / "broken")
-    shutil.copy(distilled / TRAINING_HASHES_FILE, tmp_path / "broken")
+    shutil.copy(distilled / BRANCH_TEXTS_FILE, tmp_path / "broken")
     line = command.run(*calibrate(tmp_path / "broken", labels))[2].splitlines()[-1]
     assert "the model answers NaN to" in line
     assert not (tmp_path / "broken" / "calibration.json").exists()

@@ -13,6 +13,8 @@ from transformers import AutoModelForSequenceClassification
 
 from jobs.quickstart.tiny_bert import write_tiny_bert
 from model.checkpoints.loading import load_classifier
+from pipeline.sampling.hash_sampling import text_hashes
+from pipeline.sampling.training_hashes import read_teacher_texts
 from tests.job_fixtures import (
     LABELS,
     WORDS,
@@ -20,6 +22,7 @@ from tests.job_fixtures import (
     CommandLine,
     make_texts,
     plain_logits,
+    read_output,
     snapshot,
     write_csv,
     write_jsonl,
@@ -286,3 +289,31 @@ def test_weights_that_are_not_finite_end_in_one_line(command: CommandLine, encod
     assert status == 2
     assert "the loss of step 1 is nan; lower --learning-rate 0.002, or see whether" in err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_classifier_was_fine_tuned_on_is_remembered_and_carried_along(
+    command: CommandLine, encoder: Path, tmp_path: Path
+):
+    train = write_tsv(tmp_path / "train.tsv", {"text": [*TEXTS, "", "x"], "label": [*NAMES, "with", ""]})
+    teacher, fastbert = tmp_path / "teacher", tmp_path / "fastbert"
+    command(*finetune(train, encoder, teacher))
+    assert read_teacher_texts(teacher) == set(text_hashes(TEXTS))
+    # The natural mistake: the same texts, among others.
+    more = make_texts(300, seed=9)
+    corpus = write_tsv(tmp_path / "corpus.tsv", {"text": [*TEXTS, *more]})
+    out = command(
+        "label-teacher", "--input", corpus, "--text-column", "text", "--teacher", teacher,
+        "--output", tmp_path / "labels", "--calibration-fraction", 0.5,
+    )  # fmt: skip
+    assert "the teacher was fine-tuned on them" in out
+    labels = read_output(tmp_path / "labels").to_pandas()
+    assert set(labels.loc[labels["split"] == "calibration", "text"]) <= set(more)
+    command(
+        "distill", "--labels", tmp_path / "labels", "--backbone", teacher, "--output", fastbert,
+        "--epochs", 1, "--lexical-size", 0,
+    )  # fmt: skip
+    assert read_teacher_texts(fastbert) == read_teacher_texts(teacher)
+    # Fine-tuned further, it remembers both.
+    second = write_tsv(tmp_path / "second.tsv", {"text": more[:40], "label": NAMES[:40]})
+    command(*finetune(second, teacher, tmp_path / "again"))
+    assert read_teacher_texts(tmp_path / "again") == set(text_hashes([*TEXTS, *more[:40]]))

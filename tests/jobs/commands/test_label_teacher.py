@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,51 @@ def test_a_change_of_what_matters_is_another_job(command: CommandLine, teacher: 
     # Neither threads nor the runner change results.
     assert "60 of them finished before" in command(*label(path, teacher, tmp_path / "out", threads=1))
     assert "finished before" in command(*label(path, teacher, tmp_path / "out", runner="FnApiRunner"))
+
+
+def splits(output: Path) -> dict[str, str]:
+    table = read_output(output)
+    return dict(zip(table["text"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+
+def test_texts_that_the_teacher_was_fine_tuned_on_calibrate_nothing(
+    command: CommandLine, teacher: Path, tmp_path: Path
+):
+    rows = write_csv(tmp_path / "rows.csv", {"text": TEXTS})
+    out = command(*label(rows, teacher, tmp_path / "all", calibration_fraction=1.0))
+    assert "texts that are not known here: name them with --teacher-training-input" in out
+    assert "the teacher was fine-tuned on them" not in out
+    labelled = {"text": [*TEXTS[:15], *TEXTS[:3]], "label": ["a"] * 18}
+    given = write_tsv(tmp_path / "labelled.tsv", labelled)
+    job = label(rows, teacher, tmp_path / "out", calibration_fraction=1.0, teacher_training_input=given)
+    out = command(*job)
+    assert "15 distinct texts, which calibrate nothing" in out
+    assert "15 more rows were drawn for calibration, and are not used for it" in out
+    assert splits(tmp_path / "out") == {
+        text: "train" if row < 15 else "calibration" for row, text in enumerate(TEXTS)
+    }
+    # Other texts of the teacher are another job.
+    write_tsv(given, {"text": TEXTS[:14], "label": ["a"] * 14})
+    assert "differs in teacher_texts" in command.refused(*job)
+
+
+def test_training_input_that_matches_nothing_is_one_line(command: CommandLine, teacher: Path, tmp_path: Path):
+    rows = write_csv(tmp_path / "rows.csv", {"text": TEXTS})
+    nothing = tmp_path / "no*.tsv"
+    line = command.refused(*label(rows, teacher, tmp_path / "out", teacher_training_input=nothing))
+    assert line == f"no file matches '{nothing}'"
+    other = write_csv(tmp_path / "other.csv", {"words": TEXTS})
+    line = command.refused(*label(rows, teacher, tmp_path / "out", teacher_training_input=other))
+    assert "other.csv" in line
+    assert "'text'" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_memory_of_the_teacher_is_one_line(command: CommandLine, teacher: Path, tmp_path: Path):
+    rows = write_csv(tmp_path / "rows.csv", {"text": TEXTS})
+    copy = shutil.copytree(teacher, tmp_path / "copy")
+    (copy / "teacher_texts.parquet").write_bytes(b"PAR1")
+    line = command.refused(*label(rows, copy, tmp_path / "out"))
+    assert line.startswith(f"'{copy / 'teacher_texts.parquet'}' is damaged: ")
+    assert line.endswith("make the model again with `fastbert-jobs finetune`")
+    assert not (tmp_path / "out").exists()

@@ -65,6 +65,21 @@ def test_what_it_holds_for_is_what_it_was_run_with(exits, saved, checkpoints):
     assert exits.calibrated_for.max_length == 48
 
 
+def test_costs_are_measured_on_rows_that_search(saved, corpus, teacher_logits, monkeypatch):
+    seen = []
+    measure = module.measure_cost
+    monkeypatch.setattr(
+        module,
+        "measure_cost",
+        lambda engine, texts, flops: seen.append(texts) or measure(engine, texts, flops),
+    )
+    exits = calibrate(saved, corpus, teacher_logits, execution=FP32)
+    searching = np.flatnonzero(exits.is_search)
+    of_search = tokenize(saved.tokenizer, corpus, max_length=48).take(searching)
+    [texts] = seen
+    assert texts.input_ids.tolist() == of_search.input_ids.tolist()
+
+
 def test_temperatures_are_fitted_on_the_rows_that_search(exits, teacher_logits):
     labels = teacher_logits.argmax(axis=1)
     assert exits.teacher_labels.tolist() == labels.tolist()

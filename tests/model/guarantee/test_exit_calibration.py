@@ -130,12 +130,21 @@ def test_a_failure_counts_the_test_rows_that_the_constraint_is_about(calibration
 
 
 @pytest.mark.parametrize("target", [1.0, 1.5, 2.5])
-def test_a_target_speedup_is_hit_on_all_rows(calibration, target):
+def test_a_target_speedup_is_hit_on_rows_that_it_was_not_chosen_by(calibration, target):
     policy = calibration.policy(target_speedup=target)
     assert policy.saved_compute == pytest.approx(target, rel=0.05)
     assert not policy.is_certified
     assert (policy.target_speedup, policy.max_disagreement) == (target, None)
     assert policy.name == f"target speed-up {target:g}"
+
+
+def test_a_target_speedup_is_aimed_at_without_the_test_rows(calibration):
+    is_search = calibration.is_search[:, None]
+    unsure = np.where(is_search, calibration.uncertainty, np.float32(0.9))
+    other = replace(calibration, uncertainty=unsure)
+    given, found = (each.policy(target_speedup=2.0) for each in (calibration, other))
+    assert found.thresholds == given.thresholds
+    assert found.saved_compute < given.saved_compute
 
 
 def test_the_risk_of_a_target_speedup_is_told_too(calibration):

@@ -48,6 +48,7 @@ LABEL = LabelSettings(
     columns=Columns(text="t"),
     rows_per_shard=3,
     calibration_fraction=0.1,
+    teacher_texts="",
 )
 FLOPS = flops_model(
     BertConfig(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64)

@@ -50,6 +50,7 @@ CHANGES: dict[str, Any] = {
     "length_exponent": 0.25,
     "shadow_fraction": 0.5,
     "calibration_fraction": 0.2,
+    "teacher_texts": "1",
 }
 
 

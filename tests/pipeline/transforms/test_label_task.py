@@ -9,13 +9,14 @@ import pytest
 
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.engine.execution import Precision, resolve_execution
-from model.errors import ParameterError
-from model.exits.teacher import Teacher
+from model.errors import EnvironmentMismatchError, ParameterError
 from pipeline.contract import schema
 from pipeline.contract.job import JobDescription
 from pipeline.reading.inputs import Columns, ReadOptions, inspect_inputs
-from pipeline.transforms.label_task import LabelTask
+from pipeline.sampling.hash_sampling import text_hashes
+from pipeline.transforms.label_task import Labeller, LabelTask
 from pipeline.transforms.loaded_models import acquire
+from pipeline.transforms.teacher_texts import TeacherTexts
 from tests.job_fixtures import LABELS, MAX_LENGTH, make_texts, plain_logits, write_csv
 
 TEXTS = make_texts(60, longest=40)
@@ -36,7 +37,7 @@ def task(teacher: Path) -> LabelTask:
 
 
 @pytest.fixture(scope="module")
-def loaded(task: LabelTask) -> Teacher:
+def loaded(task: LabelTask) -> Labeller:
     return task.load()
 
 
@@ -45,7 +46,7 @@ def accepted_rows(texts: Sequence[str], pairs: Sequence[str] | None = None) -> p
     return pa.table(columns if pairs is None else {**columns, schema.INPUT_TEXT_PAIR: pa.array(pairs)})
 
 
-def test_logits_are_the_teachers_own(task: LabelTask, loaded: Teacher, teacher: Path):
+def test_logits_are_the_teachers_own(task: LabelTask, loaded: Labeller, teacher: Path):
     table, counts = task.process(accepted_rows(TEXTS), "a.csv", loaded)
     assert table.schema == task.schema
     expected = plain_logits(teacher, TEXTS)
@@ -54,14 +55,14 @@ def test_logits_are_the_teachers_own(task: LabelTask, loaded: Teacher, teacher: 
     assert table["text"].to_pylist() == TEXTS
     assert table["row"].to_pylist() == list(range(100, 160))
     assert set(table["source"].to_pylist()) == {"a.csv"}
-    plain = [len(loaded.tokenizer(text)["input_ids"]) for text in TEXTS]
+    plain = [len(loaded.teacher.tokenizer(text)["input_ids"]) for text in TEXTS]
     assert table["num_tokens"].to_pylist() == [min(length, MAX_LENGTH) for length in plain]
     assert table["truncated"].to_pylist() == [length > MAX_LENGTH for length in plain]
     assert counts["truncated"] == sum(table["truncated"].to_pylist()) > 0
     assert counts["train"] + counts["calibration"] == 60
 
 
-def test_equal_texts_get_equal_answers_and_are_run_once(task: LabelTask, loaded: Teacher):
+def test_equal_texts_get_equal_answers_and_are_run_once(task: LabelTask, loaded: Labeller):
     table, counts = task.process(accepted_rows(["a b", "echo", "a b", "a b", "echo"]), "a.csv", loaded)
     assert counts["distinct_texts"] == 2
     for column in ("text_hash", "split", "teacher_logits", "teacher_prediction", "num_tokens"):
@@ -70,7 +71,7 @@ def test_equal_texts_get_equal_answers_and_are_run_once(task: LabelTask, loaded:
         assert two == five
 
 
-def test_the_split_goes_by_the_text_alone(task: LabelTask, loaded: Teacher):
+def test_the_split_goes_by_the_text_alone(task: LabelTask, loaded: Labeller):
     forwards, _ = task.process(accepted_rows(TEXTS), "a.csv", loaded)
     backwards, _ = task.process(accepted_rows(TEXTS[::-1]), "b.csv", loaded)
     assert forwards["split"].to_pylist() == backwards["split"].to_pylist()[::-1]
@@ -78,7 +79,7 @@ def test_the_split_goes_by_the_text_alone(task: LabelTask, loaded: Teacher):
 
 
 @pytest.mark.parametrize(("fraction", "split"), [(0.0, "train"), (1.0, "calibration")])
-def test_all_rows_can_be_of_one_split(task: LabelTask, loaded: Teacher, fraction: float, split: str):
+def test_all_rows_can_be_of_one_split(task: LabelTask, loaded: Labeller, fraction: float, split: str):
     table, counts = replace(task, calibration_fraction=fraction).process(
         accepted_rows(TEXTS), "a.csv", loaded
     )
@@ -86,7 +87,29 @@ def test_all_rows_can_be_of_one_split(task: LabelTask, loaded: Teacher, fraction
     assert counts[split] == 60
 
 
-def test_a_row_is_answered_alike_in_any_company(task: LabelTask, loaded: Teacher):
+def test_what_the_teacher_learnt_from_calibrates_nothing(task: LabelTask, loaded: Labeller):
+    _, counts = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    knows = replace(loaded, texts=TeacherTexts(hashes=frozenset(text_hashes(TEXTS[::2])), is_known=True))
+    # A text that comes twice is left out twice.
+    rows = accepted_rows([*TEXTS, *TEXTS[:20]])
+    everything, _ = task.process(rows, "a.csv", loaded)
+    table, left = task.process(rows, "a.csv", knows)
+    was, now = everything["split"].to_pylist(), table["split"].to_pylist()
+    learnt = [text in TEXTS[::2] for text in rows[schema.INPUT_TEXT].to_pylist()]
+    assert now == ["train" if known else split for split, known in zip(was, learnt, strict=True)]
+    drawn = sum(known and split == "calibration" for split, known in zip(was, learnt, strict=True))
+    assert (counts["learnt_by_teacher"], left["learnt_by_teacher"]) == (0, drawn)
+    assert drawn > 0
+    assert left["train"] + left["calibration"] == len(rows)
+    assert table.drop(["split"]).equals(everything.drop(["split"]))
+
+
+def test_a_worker_with_other_texts_of_the_teacher_is_refused(task: LabelTask):
+    with pytest.raises(EnvironmentMismatchError, match="was fine-tuned on other texts on a worker"):
+        replace(task, teacher_texts="0" * 64).load()
+
+
+def test_a_row_is_answered_alike_in_any_company(task: LabelTask, loaded: Labeller):
     together, _ = task.process(accepted_rows(TEXTS[:10]), "a.csv", loaded)
     alone = pa.concat_tables(task.process(accepted_rows([text]), "a.csv", loaded)[0] for text in TEXTS[:10])
     np.testing.assert_allclose(
@@ -96,7 +119,7 @@ def test_a_row_is_answered_alike_in_any_company(task: LabelTask, loaded: Teacher
     )
 
 
-def test_pairs_are_encoded_as_pairs(task: LabelTask, loaded: Teacher, teacher: Path):
+def test_pairs_are_encoded_as_pairs(task: LabelTask, loaded: Labeller, teacher: Path):
     task = replace(
         task,
         reading=ReadOptions(
@@ -126,6 +149,7 @@ def test_what_changes_the_labels_is_in_the_settings(task: LabelTask):
         {"model_hash": "1"},
         {"max_length": 5},
         {"calibration_fraction": 0.5},
+        {"teacher_texts": "1"},
         {"execution": resolve_execution(Precision.BF16, device="cpu")},
         {"reading": replace(task.reading, columns=Columns(text="u"))},
         {"reading": replace(task.reading, rows_per_shard=11)},

@@ -49,7 +49,7 @@ class ShoutTask:
         return LabelSettings(
             model_hash=f"{self.fails_at}{self.mistake_at}", device="cpu", precision="fp32", backend="torch",
             max_length=5, columns=self.reading.columns, rows_per_shard=self.reading.rows_per_shard,
-            calibration_fraction=0.0,
+            calibration_fraction=0.0, teacher_texts="",
         )  # fmt: skip
 
     def manifest(self, **fields: Any) -> LabelManifest:
