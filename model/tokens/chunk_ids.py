@@ -152,7 +152,7 @@ class ChunkIds:
         return not any(token in word or token in folded for token in self._added)
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return [each.ids for each in self._backend.encode_batch(list(texts), add_special_tokens=False)]
+        return [each.ids for each in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def _proven(self, chunks: Sequence[str], ids: dict[str, list[int]]) -> Iterator[str]:
         """Yield the chunks that have the same ids among others, alone and behind each other."""
