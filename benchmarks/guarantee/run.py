@@ -195,9 +195,9 @@ def targets(calibration: ExitCalibration, args: argparse.Namespace) -> list[dict
     asked = [target for target in SPEEDUPS if target <= highest_saved_compute(outcomes)]
     measured: dict[float, list[float]] = {target: [] for target in asked}
     draws = resamples(calibration.is_held_out, calibration_rows=args.rows, redraws=args.redraws)
-    for search, test, fresh in draws:
-        rows = outcomes.take(np.append(search, test))
-        path = SpeedupPath(outcomes.take(search))
+    for search, _, fresh in draws:
+        rows = outcomes.take(search)
+        path = SpeedupPath(rows)
         for target in asked:
             thresholds = path.thresholds_for(target, rows)
             measured[target].append(outcomes.take(fresh).saved_compute(thresholds))

@@ -38,45 +38,56 @@ from model.engine.execution import Precision, resolve_execution
 
 def main() -> None:
     args = parse_args()
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        home = Path(name)
-        everything, part = copies(args, home), sample(args, home)
-        for precision in args.precision:
-            calibration = str(home / f"calibration-{precision}")
-            calibrate_config = CalibrateConfig(
-                model=str(args.model), labels=tuple(args.labels), output=calibration, precision=precision
-            )
-            silently(partial(calibrate, calibrate_config))
-            promise = {"max_disagreement": args.max_disagreement, "calibration": calibration}
-            slow = config_of(args, part, home, precision, speed=0.0)
-            fast = config_of(args, everything, home, precision, **promise)
-            dtype = resolve_execution(Precision(precision)).dtype
-            peaks, full_depth, promised = [], [], []
-            for _ in range(args.rounds):
-                peaks.append(gemm_peak(dtype, threads=torch.get_num_threads()))
-                full_depth.append(rate(partial(score, slow)))
-                promised.append(rate(partial(score, fast)))
-            # Of the last round's output; all are alike.
-            stats = silently(partial(audit, AuditConfig(scores=fast.output)))
-            rows.append(
-                {
-                    "dataset": args.dataset,
-                    "precision": precision,
-                    "max_disagreement": args.max_disagreement,
-                    "saved_compute": stats.saved_compute,
-                    "full_depth_rows_per_second": median(full_depth),
-                    "rows_per_second": median(promised),
-                    "gemm_gflops": median(peaks),
-                    "rows": stats.rows,
-                }
-            )
-            print(rows[-1], flush=True)
+    with tempfile.TemporaryDirectory() as home:
+        rows = [row for precision in args.precision for row in measure(args, precision, Path(home))]
     environment = {
         **machine(threads=torch.get_num_threads(), libraries=("torch",)),
         "rounds": args.rounds,
     }
     replace_dataset(args.output, args.dataset, rows, environment)
+
+
+def measure(args: argparse.Namespace, precision: PrecisionName, home: Path) -> list[dict[str, object]]:
+    """Return a row for each thing that is asked for, all of them and full depth in turn."""
+    calibration = str(home / f"calibration-{precision}")
+    calibrate_config = CalibrateConfig(
+        model=str(args.model), labels=tuple(args.labels), output=calibration, precision=precision
+    )
+    silently(partial(calibrate, calibrate_config))
+    everything, part = copies(args, home), sample(args, home)
+    full_depth = config_of(args, part, home / "full-depth", precision, speed=0.0)
+    asked = [
+        *({"max_disagreement": share, "target_speedup": None} for share in args.max_disagreement),
+        *({"max_disagreement": None, "target_speedup": target} for target in args.target_speedup),
+    ]
+    jobs = [
+        config_of(args, everything, home / f"scores-{number}", precision, calibration=calibration, **each)
+        for number, each in enumerate(asked)
+    ]
+    dtype, peaks = resolve_execution(Precision(precision)).dtype, []
+    rates: list[list[float]] = [[] for _ in (full_depth, *jobs)]
+    for _ in range(args.rounds):
+        peaks.append(gemm_peak(dtype, threads=torch.get_num_threads()))
+        for found, config in zip(rates, (full_depth, *jobs), strict=True):
+            found.append(rate(partial(score, config)))
+    rows = []
+    for each, config, found in zip(asked, jobs, rates[1:], strict=True):
+        # Of the last round's output; all are alike.
+        stats = silently(partial(audit, AuditConfig(scores=config.output)))
+        rows.append(
+            {
+                "dataset": args.dataset,
+                "precision": precision,
+                **each,
+                "saved_compute": stats.saved_compute,
+                "full_depth_rows_per_second": median(rates[0]),
+                "rows_per_second": median(found),
+                "gemm_gflops": median(peaks),
+                "rows": stats.rows,
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
 
 
 def parse_args() -> argparse.Namespace:
@@ -86,7 +97,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--text-column", required=True)
     parser.add_argument("--labels", action="append", required=True, metavar="DIR")
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--max-disagreement", type=float, default=0.01)
+    parser.add_argument("--max-disagreement", type=float, nargs="*", default=[0.01])
+    parser.add_argument("--target-speedup", type=float, nargs="*", default=[4.0])
     parser.add_argument("--full-depth-rows", type=int, default=3000)
     parser.add_argument("--min-rows", type=int, default=60_000, help="of the promise: copied so often")
     parser.add_argument("--rounds", type=int, default=3)
@@ -114,11 +126,11 @@ def sample(args: argparse.Namespace, home: Path) -> list[str]:
 
 
 def config_of(
-    args: argparse.Namespace, files: list[str], home: Path, precision: PrecisionName, **policy: Any
+    args: argparse.Namespace, files: list[str], output: Path, precision: PrecisionName, **policy: Any
 ) -> ScoreConfig:
     return ScoreConfig(
         input=tuple(files), text_column=args.text_column, model=str(args.model), precision=precision,
-        output=str(home / "scores"), overwrite=True, **policy,
+        output=str(output), overwrite=True, **policy,
     )  # fmt: skip
 
 
