@@ -10,8 +10,9 @@ from apache_beam.io.filesystems import FileSystems
 from jobs.configs.audit import AuditConfig
 from jobs.terminal.console import stdout_console, table
 from jobs.terminal.speedup_plot import speedup_plot
+from model.checks import DEFAULT_CONFIDENCE
 from model.errors import InputError, OutputError, ParameterError
-from model.guarantee.binomial import p_value
+from model.guarantee.binomial import interval, p_value
 from model.messages import format_ratio, one_line
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.layout import OutputLayout
@@ -148,25 +149,38 @@ def _show_certificate(certificate: Certificate, stats: ExitStats) -> None:
 
 def _warn_if_contradicted(certificate: Certificate, stats: ExitStats) -> None:
     """Say so if the shadow sample disagrees more often than a kept certificate would let it."""
-    allowed, disagreements = certificate.max_disagreement, stats.num_shadow_disagreements
-    if not certificate.is_certified or allowed is None or not disagreements:
+    if not certificate.is_certified or certificate.max_disagreement is None:
         return
-    if 1 - p_value(disagreements - 1, stats.num_shadow, allowed) < _CONTRADICTION_P:
-        stdout_console().print(
-            f"the certificate does not hold here: {disagreements:,} of {stats.num_shadow:,} shadow rows "
-            f"disagree, more than {allowed:.2%}; these texts are not like the calibration's: calibrate with "
-            "some of them",
-            style="bold red",
-            soft_wrap=True,
-        )
+    texts = stats.shadow_texts
+    parts = [("", texts.num_disagreements, texts.num_texts, certificate.max_disagreement)]
+    for name, promise in certificate.per_label.items():
+        place = stats.labels.index(name)
+        found = int(texts.disagreements[place]), int(texts.by_label[place])
+        parts.append((f" that full depth calls {name}", *found, promise.max_missed))
+    for which, disagreements, num_texts, allowed in parts:
+        if disagreements and 1 - p_value(disagreements - 1, num_texts, allowed) < _CONTRADICTION_P / len(
+            parts
+        ):
+            stdout_console().print(
+                f"the certificate does not hold here: {disagreements:,} of {num_texts:,} distinct shadow "
+                f"texts{which} disagree, more than {allowed:.2%}; these texts are not like the "
+                "calibration's: calibrate with some of them",
+                style="bold red",
+                soft_wrap=True,
+                markup=False,
+            )
 
 
 def _show_shares(stats: ExitStats) -> None:
     console = stdout_console()
     if stats.accuracy is not None:
         console.print(f"accuracy {stats.accuracy:.2%} on {stats.num_labelled:,} labelled rows")
-    if stats.shadow_agreement is not None:
+    texts = stats.shadow_texts
+    if texts.num_texts:
+        share = texts.num_disagreements / texts.num_texts
+        low, high = interval(texts.num_disagreements, texts.num_texts, DEFAULT_CONFIDENCE)
         console.print(
-            f"agreement with full depth {stats.shadow_agreement:.2%} on a shadow sample of "
-            f"{stats.num_shadow:,} rows"
+            f"full depth answers {texts.num_disagreements:,} of {texts.num_texts:,} distinct shadow texts "
+            f"otherwise: {share:.2%}, at {DEFAULT_CONFIDENCE:.0%} between {low:.2%} and {high:.2%}",
+            soft_wrap=True,
         )

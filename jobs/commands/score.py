@@ -38,6 +38,7 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest]:
         policy=policy,
         rows_per_shard=config.rows_per_shard,
         shadow_fraction=config.shadow_fraction,
+        shadow_rows=config.shadow_rows,
         precision=config.precision,
         format=config.format,
         max_rejected=config.max_rejected,

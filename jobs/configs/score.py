@@ -20,7 +20,6 @@ from jobs.configs.options import (
 from jobs.configs.runner import RunnerConfig
 from model.checks import check_fraction
 from model.errors import ParameterError
-from pipeline.contract import defaults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +61,13 @@ class ScoreConfig:
         ),
     ] = None
     shadow_fraction: Annotated[
-        float, typer.Option(help="Share of the texts answered at full depth too, to audit agreement.")
-    ] = defaults.SHADOW_FRACTION
+        float | None,
+        typer.Option(help="Share of the texts answered at full depth too, for `audit`; by default 0.001."),
+    ] = None
+    shadow_rows: Annotated[
+        int | None,
+        typer.Option(help="Instead of --shadow-fraction: about how many rows; 3,000 tell 2 % from 1 %."),
+    ] = None
     precision: Annotated[
         PrecisionName,
         typer.Option(help="auto: that of the calibration; else bf16 where the processor has it, or fp32."),
@@ -92,7 +96,10 @@ class ScoreConfig:
         if not self.is_calibrated and (self.confidence is not None or self.calibration is not None):
             name = "calibration" if self.confidence is None else "confidence"
             raise ParameterError(f"`{name}` goes with `max_disagreement` or `target_speedup`")
-        check_fraction("shadow_fraction", self.shadow_fraction)
+        if self.shadow_fraction is not None:
+            check_fraction("shadow_fraction", self.shadow_fraction)
+            if self.shadow_rows is not None:
+                raise ParameterError("give one of `shadow_fraction` and `shadow_rows`")
         check_fraction("max_rejected", self.max_rejected)
 
     @property

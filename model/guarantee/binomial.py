@@ -36,6 +36,19 @@ def upper_bound(num_errors: int, num_rows: int, confidence: float) -> float:
     return float(betaincinv(num_errors + 1, num_rows - num_errors, confidence))
 
 
+def interval(num_errors: int, num_rows: int, confidence: float) -> tuple[float, float]:
+    """Return the shares that the true one lies between, at `confidence` (Clopper and Pearson 1934).
+
+    >>> [round(share, 4) for share in interval(1, 16, 0.95)]
+    [0.0016, 0.3023]
+    >>> interval(0, 0, 0.95)
+    (0.0, 1.0)
+    """
+    one_sided = (1 + confidence) / 2
+    above = 1 - upper_bound(num_rows - num_errors, num_rows, one_sided)
+    return above, upper_bound(num_errors, num_rows, one_sided)
+
+
 def rows_needed(share: float, confidence: float, *, error_rate: float = 0.0) -> int | None:
     """Return how many rows show that the share of errors is at most `share`, if errors come at a rate.
 

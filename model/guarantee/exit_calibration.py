@@ -148,7 +148,7 @@ class ExitCalibration:
             full_depth if fastest is None else fastest.thresholds,
             constraint.describe(self.labels),
             confidence=constraint.confidence,
-            missed=tuple(constraint.max_missed),
+            max_missed=constraint.max_missed,
             is_certified=fastest is not None,
             max_disagreement=constraint.max_disagreement,
             note="" if fastest else explain_failure(constraint, search, test, self.labels),
@@ -161,7 +161,7 @@ class ExitCalibration:
         *,
         confidence: float,
         is_certified: bool,
-        missed: tuple[int, ...] = (),
+        max_missed: Mapping[int, float] | None = None,
         max_disagreement: float | None = None,
         target_speedup: float | None = None,
         note: str = "",
@@ -181,7 +181,7 @@ class ExitCalibration:
             is_certified=is_certified,
             saved_compute=test.saved_compute(thresholds),
             risk=RiskEstimate.from_test_rows(
-                disagrees, test.teacher_labels, labels=missed, confidence=confidence
+                disagrees, test.teacher_labels, max_missed=max_missed, confidence=confidence
             ),
             num_calibration_rows=len(self),
             max_disagreement=max_disagreement,

@@ -98,12 +98,14 @@ class LabelRisk:
 
     Attributes:
         label: label id.
+        max_missed: share of these rows that may get another answer, as it was asked for.
         num_rows: of these rows.
         num_disagreements: those of them with another answer.
         upper_bound: share of disagreements that is not exceeded, at the estimate's confidence.
     """
 
     label: int
+    max_missed: float
     num_rows: int
     num_disagreements: int
     upper_bound: float
@@ -133,21 +135,27 @@ class RiskEstimate:
         disagrees: npt.NDArray[np.bool_],
         teacher_labels: npt.NDArray[np.int64],
         *,
-        labels: Iterable[int] = (),
+        max_missed: Mapping[int, float] | None = None,
         confidence: float,
     ) -> "RiskEstimate":
-        """Count disagreements, (rows,), over all rows and for each of `labels`."""
+        """Count disagreements, (rows,), over all rows and for each label of `max_missed`."""
 
         def bounded(rows: npt.NDArray[np.bool_]) -> tuple[int, float]:
             count = int(rows.sum())
             return count, upper_bound(count, len(rows), confidence)
 
         per_label = []
-        for label in labels:
+        for label, share in (max_missed or {}).items():
             of_label = disagrees[teacher_labels == label]
             count, bound = bounded(of_label)
             per_label.append(
-                LabelRisk(label=label, num_rows=len(of_label), num_disagreements=count, upper_bound=bound)
+                LabelRisk(
+                    label=label,
+                    max_missed=share,
+                    num_rows=len(of_label),
+                    num_disagreements=count,
+                    upper_bound=bound,
+                )
             )
         count, bound = bounded(disagrees)
         return cls(

@@ -12,11 +12,13 @@ class LabelBound:
     """Disagreements among the test rows that the teacher gives one label.
 
     Attributes:
+        max_missed: share of these rows that may get another answer, as it was asked for.
         num_rows: of these rows.
         num_disagreements: those of them with another answer.
         upper_bound: share of disagreements that is not exceeded, at the certificate's confidence.
     """
 
+    max_missed: float
     num_rows: int
     num_disagreements: int
     upper_bound: float
@@ -88,6 +90,7 @@ class Certificate:
             upper_bound=risk.upper_bound,
             per_label={
                 labels[each.label]: LabelBound(
+                    max_missed=each.max_missed,
                     num_rows=each.num_rows,
                     num_disagreements=each.num_disagreements,
                     upper_bound=each.upper_bound,

@@ -21,6 +21,7 @@ SPLIT = "split"
 TEACHER_LOGITS = "teacher_logits"
 TEACHER_PREDICTION = "teacher_prediction"
 TEACHER_PROBABILITIES = "teacher_probabilities"
+TEACHER_TEXT_HASH = "teacher_text_hash"
 PREDICTION = "prediction"
 PROBABILITIES = "probabilities"
 EXIT_LAYER = "exit_layer"
@@ -87,6 +88,7 @@ def score_schema(
             pa.field(TEACHER_PREDICTION, pa.string()),
             # Not of fixed size: Arrow writes null fixed-size lists to Parquet but cannot read them back.
             pa.field(TEACHER_PROBABILITIES, pa.list_(pa.float32())),
+            pa.field(TEACHER_TEXT_HASH, pa.binary(TEXT_HASH_BYTES)),
             *kept,
         ]
     )

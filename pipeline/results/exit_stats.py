@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipeline.contract import schema
 from pipeline.contract.shards import with_metadata
+from pipeline.results.shadow_texts import ShadowTexts
 
 EXIT_STATS_FILE = "exit_stats.parquet"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -67,6 +68,7 @@ class ExitStats:
         saved_compute: full depth's FLOPs over those of the job, with real lengths, attention products and the
             branches as run; each row counts, equal texts too, and the shadow sample only up to where it left.
         paper_saved_compute: the same in the paper's FLOPs (128 tokens, linear layers only).
+        shadow_texts: the shadow sample, each of its texts once.
     """
 
     labels: tuple[str, ...]
@@ -74,6 +76,7 @@ class ExitStats:
     mean_exit_layer: float
     paper_saved_compute: float
     saved_compute: float
+    shadow_texts: ShadowTexts
 
     @property
     def rows(self) -> int:
@@ -138,6 +141,8 @@ class ExitStats:
             "saved_compute": self.saved_compute,
             "accuracy": self.accuracy,
             "agreement_on_shadow_sample": self.shadow_agreement,
+            "shadow_texts": self.shadow_texts.num_texts,
+            "shadow_texts_that_disagree": self.shadow_texts.num_disagreements,
         }
         return table.cast(with_metadata(table.schema, {"overall": json.dumps(overall)}))
 

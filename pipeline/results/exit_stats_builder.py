@@ -17,6 +17,7 @@ from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.contract.shards import read_shard
 from pipeline.results.exit_stats import NUM_BINS, ExitLayerStats, ExitStats
+from pipeline.results.shadow_texts import ShadowTextsBuilder
 
 # Label ids are places in the manifest's label names; rows without one have this.
 NO_LABEL = -1
@@ -41,6 +42,7 @@ class ExitStatsBuilder:
             for exit_layer in flops.exits
         }
         self._full_depth_flops = 0
+        self._shadow_texts = ShadowTextsBuilder(len(labels))
 
     def add(self, batch: pa.RecordBatch, true_labels: LabelIds | None = None) -> None:
         """Add rows of a score shard.
@@ -55,6 +57,12 @@ class ExitStatsBuilder:
         predicted = label_ids(batch[schema.PREDICTION], self._labels)
         teacher = label_ids(batch[schema.TEACHER_PREDICTION], self._labels)
         truth = np.full(len(batch), NO_LABEL) if true_labels is None else true_labels
+        is_shadow = teacher != NO_LABEL
+        self._shadow_texts.add(
+            batch[schema.TEACHER_TEXT_HASH].filter(pa.array(is_shadow)).to_pylist(),
+            teacher[is_shadow].tolist(),
+            (teacher != predicted)[is_shadow].tolist(),
+        )
         flops = self._flops.with_exits(tokens, exits, self._policy)
         self._full_depth_flops += int(self._flops.full_depth(tokens).sum())
         bins = np.minimum((uncertainty * NUM_BINS).astype(np.int64), NUM_BINS - 1)
@@ -85,6 +93,7 @@ class ExitStatsBuilder:
             mean_exit_layer=mean,
             paper_saved_compute=paper(float((num_classifiers * rows).sum() / num_rows)) if flops else 1.0,
             saved_compute=self._full_depth_flops / flops if flops else 1.0,
+            shadow_texts=self._shadow_texts.build(),
         )
 
 
@@ -124,6 +133,7 @@ def collect(
         schema.UNCERTAINTY,
         schema.NUM_TOKENS,
         schema.TEACHER_PREDICTION,
+        schema.TEACHER_TEXT_HASH,
     ]
     for name in manifest.shard_names:
         for batch in read_shard(layout, name, columns=columns):

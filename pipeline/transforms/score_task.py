@@ -13,7 +13,7 @@ from model.checks import check_fraction
 from model.cost.flops import FlopsModel, fastbert_flops
 from model.engine.engine import Engine
 from model.engine.execution import Execution, Precision, check_same_execution
-from model.errors import EnvironmentMismatchError
+from model.errors import EnvironmentMismatchError, ParameterError
 from model.exits.binding import check_policy, execution_for
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy, check_speed_or_policy, policy_of
@@ -36,6 +36,29 @@ from pipeline.transforms.write_shards import DISTINCT_TEXTS
 EXIT_COUNT = "exit_layer_{}"
 PROCESSED_TOKENS = "processed_token_layers"
 REAL_TOKENS = "real_token_layers"
+
+
+def _shadow_fraction(fraction: float | None, num_rows: int | None, inputs: Inputs) -> float:
+    """Return which share of the texts is answered at full depth too.
+
+    Raises:
+        ParameterError: if it is no share, or a number of rows is asked for and there are none to tell.
+    """
+    if num_rows is None:
+        fraction = defaults.SHADOW_FRACTION if fraction is None else fraction
+        check_fraction("shadow_fraction", fraction)
+        return fraction
+    if fraction is not None:
+        raise ParameterError("give one of `shadow_fraction` and `shadow_rows`")
+    if num_rows < 0:
+        raise ParameterError(f"`shadow_rows` {num_rows}: must be at least 0")
+    total = inputs.plan().num_rows
+    if total is None:
+        raise ParameterError(
+            f"`shadow_rows` {num_rows}: how many rows compressed input holds is not known; give a "
+            "`shadow_fraction`"
+        )
+    return min(1.0, float(f"{num_rows / max(total, 1):.4g}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +110,8 @@ class ScoreTask:
         *,
         policy: ExitPolicy | None = None,
         speed: float | None = None,
-        shadow_fraction: float = defaults.SHADOW_FRACTION,
+        shadow_fraction: float | None = None,
+        shadow_rows: int | None = None,
         precision: Precision = Precision.AUTO,
     ) -> "tuple[ScoreTask, Holder[Scorer]]":
         """Return the task of scoring some files, and the model, loaded to see that it is whole.
@@ -97,7 +121,9 @@ class ScoreTask:
             inputs: the files.
             policy: when a text leaves.
             speed: instead of `policy`, one threshold for all layers; 0 is full depth, as is neither.
-            shadow_fraction: share of the texts that are also answered at full depth.
+            shadow_fraction: share of the texts that are also answered at full depth; None for
+                `defaults.SHADOW_FRACTION`.
+            shadow_rows: instead of `shadow_fraction`, about how many rows.
             precision: number format; AUTO is that of a calibrated policy, and this machine's for any other.
 
         Raises:
@@ -107,7 +133,7 @@ class ScoreTask:
             ArtifactError: if the policy is calibrated for something else than will run.
         """
         check_kept_names(inputs.options.columns)
-        check_fraction("shadow_fraction", shadow_fraction)
+        shadow_fraction = _shadow_fraction(shadow_fraction, shadow_rows, inputs)
         check_speed_or_policy(speed, policy)  # before the model is loaded
         directory = resolve_checkpoint(model)
         loaded = FastBertForSequenceClassification.from_pretrained(directory)
@@ -184,16 +210,17 @@ class ScoreTask:
         columns = {
             schema.SOURCE: source_column(source, len(rows)),
             **{name: rows[name] for name in rows.column_names},
-            **self._answer_columns(answers, shadow, distinct.inverse),
+            **self._answer_columns(answers, shadow, distinct),
         }
         table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
         return table, self._counts(answers, distinct)
 
     def _answer_columns(
-        self, answers: Predictions, shadow: npt.NDArray[np.bool_], inverse: npt.NDArray[np.int64]
+        self, answers: Predictions, shadow: npt.NDArray[np.bool_], distinct: DistinctTexts
     ) -> dict[str, pa.Array]:
-        """Return the columns that the model fills, a row for each entry of `inverse`."""
-        names = pa.array(self.labels)
+        """Return the columns that the model fills, a row for each that `distinct` was made of."""
+        names, inverse = pa.array(self.labels), distinct.inverse
+        hashes = pa.array(distinct.hashes, pa.binary(schema.TEXT_HASH_BYTES))
         # Texts that went to the last layer by themselves have a full-depth answer too, but telling it would
         # bias the sample towards texts that cannot disagree.
         unseen = ~shadow[inverse]
@@ -207,6 +234,7 @@ class ScoreTask:
             schema.TRUNCATED: pa.array(answers.truncated[inverse]),
             schema.TEACHER_PREDICTION: names.take(pa.array(teacher.argmax(axis=1), mask=unseen)),
             schema.TEACHER_PROBABILITIES: nullable_list(probabilities(teacher), unseen),
+            schema.TEACHER_TEXT_HASH: hashes.take(pa.array(inverse, mask=unseen)),
         }
 
     def _counts(self, answers: Predictions, distinct: DistinctTexts) -> Counts:

@@ -21,10 +21,12 @@ class ScoreOptions(JobOptions, total=False):
     """What else scoring takes; the defaults are those of the command.
 
     Attributes:
-        shadow_fraction: share of the texts that are also answered at full depth.
+        shadow_fraction: share of the texts that are also answered at full depth; None for one in 1,000.
+        shadow_rows: instead of `shadow_fraction`, about how many rows.
     """
 
-    shadow_fraction: float
+    shadow_fraction: float | None
+    shadow_rows: int | None
 
 
 def score_job(
@@ -35,7 +37,8 @@ def score_job(
     output: str,
     policy: ExitPolicy | None = None,
     speed: float | None = None,
-    shadow_fraction: float = defaults.SHADOW_FRACTION,
+    shadow_fraction: float | None = None,
+    shadow_rows: int | None = None,
     **options: Unpack[JobOptions],
 ) -> CorpusJob[ScoreManifest]:
     """Return the job of scoring a corpus; see `ScoreWithEarlyExit` for the arguments.
@@ -46,7 +49,14 @@ def score_job(
     if options.get("rows_per_shard") is None:
         saved_compute = policy.saved_compute if isinstance(policy, CalibratedPolicy) else 1.0
         options["rows_per_shard"] = defaults.default_rows_per_shard(saved_compute)
-    prepare = partial(ScoreTask.prepare, model, policy=policy, speed=speed, shadow_fraction=shadow_fraction)
+    prepare = partial(
+        ScoreTask.prepare,
+        model,
+        policy=policy,
+        speed=speed,
+        shadow_fraction=shadow_fraction,
+        shadow_rows=shadow_rows,
+    )
     return prepare_job(
         lambda inputs, precision: prepare(inputs, precision=precision),
         input=input,

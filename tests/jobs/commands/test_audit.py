@@ -13,6 +13,7 @@ from jobs.configs.score import ScoreConfig
 from model.cost.flops import fastbert_flops
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
+from model.guarantee.binomial import interval
 from tests.job_fixtures import LABELS, NUM_LAYERS, CommandLine, make_texts, snapshot, write_csv, write_tsv
 
 TEXTS = [*make_texts(300), ""]
@@ -91,8 +92,13 @@ def test_statistics_are_those_of_pandas(
     assert f"mean exit layer {mean:.2f} of 3" in out
     assert f"saved compute {flops.full_depth(tokens).sum() / spent.sum():.2f}x (real lengths" in out
     assert f"{flops.paper_saved_compute(mean):.2f}x by the paper's count" in out
-    overall = (shadow["prediction"] == shadow["teacher_prediction"]).mean()
-    assert f"agreement with full depth {overall:.2%} on a shadow sample of {len(shadow)} rows" in out
+    others = shadow[shadow["prediction"] != shadow["teacher_prediction"]]["teacher_text_hash"].nunique()
+    texts = shadow["teacher_text_hash"].nunique()
+    low, high = interval(others, texts, 0.95)
+    assert (
+        f"full depth answers {others} of {texts} distinct shadow texts otherwise: {others / texts:.2%}, "
+        f"at 95% between {low:.2%} and {high:.2%}"
+    ) in " ".join(out.split())
 
 
 @pytest.mark.parametrize("column", ["label", "number"])

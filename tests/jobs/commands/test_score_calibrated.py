@@ -87,7 +87,48 @@ def test_other_texts_than_those_of_the_calibration_are_noticed(
     command(*args)
     out = " ".join(command("audit", tmp_path / "others").split())
     assert "the certificate does not hold here: " in out
-    assert f"of {len(hard) + 500} shadow rows disagree, more than 5.00%" in out
+    num_texts = len({*hard, *FRESH[:500]})
+    assert f"of {num_texts} distinct shadow texts disagree, more than 5.00%" in out
+
+
+def test_copies_of_a_text_are_no_evidence_of_their_own(
+    command: CommandLine, score: Callable[..., Any], tmp_path: Path
+):
+    command(*score("--max-disagreement", 0.05, "--shadow-fraction", 1))
+    scored = read_output(tmp_path / "scores").to_pandas()
+    differs = scored["prediction"] != scored["teacher_prediction"]
+    hard = [FRESH[row] for row in scored["row"][differs]]
+    # Few texts that disagree, and very often: the promise counts each once.
+    copies = write_tsv(tmp_path / "copies.tsv", {"text": [*hard[:3] * 200, *FRESH[:500]]})
+    args = score("--max-disagreement", 0.05, "--shadow-fraction", 1, output="copies")
+    args[args.index("--input") + 1] = copies
+    command(*args)
+    out = " ".join(command("audit", tmp_path / "copies").split())
+    assert "does not hold" not in out
+    found = read_output(tmp_path / "copies").to_pandas()
+    assert (found["prediction"] != found["teacher_prediction"]).mean() > 0.4
+    assert f"of {len({*hard[:3], *FRESH[:500]})} distinct shadow texts otherwise" in out
+
+
+def test_a_promise_for_a_label_is_audited_too(
+    command: CommandLine, score: Callable[..., Any], tmp_path: Path
+):
+    promise = ("--max-disagreement", 0.2, "--max-missed", "yes=0.05", "--shadow-fraction", 1)
+    command(*score(*promise))
+    assert "does not hold" not in command("audit", tmp_path / "scores")
+    scored = read_output(tmp_path / "scores").to_pandas()
+    is_yes = scored["teacher_prediction"] == "yes"
+    missed = scored["row"][is_yes & (scored["prediction"] != "yes")]
+    right = scored["row"][is_yes & (scored["prediction"] == "yes")][: 2 * len(missed)]
+    rest = scored["row"][~is_yes & (scored["prediction"] == scored["teacher_prediction"])]
+    texts = [FRESH[row] for rows in (missed, right, rest) for row in rows]
+    others = write_tsv(tmp_path / "others.tsv", {"text": texts})
+    args = score(*promise, output="others")
+    args[args.index("--input") + 1] = others
+    command(*args)
+    out = " ".join(command("audit", tmp_path / "others").split())
+    assert "distinct shadow texts that full depth calls yes disagree, more than 5.00%" in out
+    assert "more than 20.00%" not in out
 
 
 def test_python_gives_the_same_answers_as_the_job(

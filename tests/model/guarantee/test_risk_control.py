@@ -151,11 +151,13 @@ def test_a_row_weighs_what_it_uses_up_of_the_constraint():
 
 def test_an_estimate_is_counts_and_bounds():
     disagrees, labels = np.array([1, 0, 0, 1, 0], dtype=bool), np.array([0, 0, 1, 1, 1])
-    estimate = RiskEstimate.from_test_rows(disagrees, labels, labels=(1,), confidence=0.9)
+    estimate = RiskEstimate.from_test_rows(disagrees, labels, max_missed={1: 0.2}, confidence=0.9)
     assert (estimate.num_rows, estimate.num_disagreements) == (5, 2)
     assert estimate.upper_bound == upper_bound(2, 5, 0.9)
     assert estimate.per_label == (
-        LabelRisk(label=1, num_rows=3, num_disagreements=1, upper_bound=upper_bound(1, 3, 0.9)),
+        LabelRisk(
+            label=1, max_missed=0.2, num_rows=3, num_disagreements=1, upper_bound=upper_bound(1, 3, 0.9)
+        ),
     )
     assert estimate.confidence == 0.9
 

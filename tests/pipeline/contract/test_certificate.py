@@ -27,7 +27,10 @@ def test_a_certificate_says_all_that_the_policy_rests_on(policy: CalibratedPolic
     (spam,) = risk.per_label
     assert certificate.per_label == {
         "spam": LabelBound(
-            num_rows=spam.num_rows, num_disagreements=spam.num_disagreements, upper_bound=spam.upper_bound
+            max_missed=0.03,
+            num_rows=spam.num_rows,
+            num_disagreements=spam.num_disagreements,
+            upper_bound=spam.upper_bound,
         )
     }
     assert spam.upper_bound <= 0.03

@@ -49,7 +49,7 @@ def test_what_is_committed_is_read(layout: OutputLayout, command: str):
 
 def test_a_certificate_is_read_as_it_was_written(layout: OutputLayout):
     done(layout, job())
-    label = LabelRisk(label=1, num_rows=30, num_disagreements=1, upper_bound=0.15)
+    label = LabelRisk(label=1, max_missed=0.2, num_rows=30, num_disagreements=1, upper_bound=0.15)
     risk = RiskEstimate(
         num_rows=300, num_disagreements=2, upper_bound=0.02, per_label=(label,), confidence=0.95
     )

@@ -35,7 +35,7 @@ def test_every_row_says_where_it_came_from(kind: str):
 def test_the_columns_of_the_contract():
     assert schema.score_schema(num_labels=3, id_type=pa.int8(), kept=KEPT).names == [
         "source", "row", "id", "prediction", "probabilities", "exit_layer", "uncertainty", "num_tokens",
-        "truncated", "teacher_prediction", "teacher_probabilities", "text", "tags",
+        "truncated", "teacher_prediction", "teacher_probabilities", "teacher_text_hash", "text", "tags",
     ]  # fmt: skip
     assert schema.label_schema(num_labels=3, id_type=pa.int8(), with_pair=True).names == [
         "source", "row", "id", "text", "text_pair", "text_hash", "split", "teacher_logits",

@@ -36,6 +36,9 @@ def random_rows(num_rows: int, *, seed: int = 0, layers: int = NUM_LAYERS) -> pd
             "prediction": draw.choice(LABELS, num_rows),
             "teacher_prediction": teacher,
             "truth": draw.integers(-1, 3, num_rows),
+            "teacher_text_hash": [
+                None if label is None else row.to_bytes(16, "big") for row, label in enumerate(teacher)
+            ],
         }
     )
 
@@ -44,7 +47,8 @@ def batch(rows: pd.DataFrame) -> pa.RecordBatch:
     """Rows as they are read from a shard."""
     strings = {name: pa.array(rows[name], pa.string()) for name in ("prediction", "teacher_prediction")}
     numbers = {name: pa.array(rows[name]) for name in ("exit_layer", "num_tokens", "uncertainty")}
-    return pa.RecordBatch.from_pydict(numbers | strings)
+    hashes = pa.array(rows["teacher_text_hash"].tolist(), pa.binary(16))
+    return pa.RecordBatch.from_pydict(numbers | strings | {"teacher_text_hash": hashes})
 
 
 def collected(rows: pd.DataFrame, *, batch_rows: int = 10**6) -> ExitStats:

@@ -95,4 +95,6 @@ def test_what_is_told_of_all_rows_is_in_the_metadata_too(tmp_path: Path):
         "saved_compute": stats.saved_compute,
         "accuracy": stats.accuracy,
         "agreement_on_shadow_sample": stats.shadow_agreement,
+        "shadow_texts": stats.num_shadow,
+        "shadow_texts_that_disagree": stats.num_shadow_disagreements,
     }

@@ -1,7 +1,9 @@
+import gzip
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,7 @@ from model.version import NUMERICS_VERSION
 from pipeline.contract import schema
 from pipeline.contract.job import JobDescription
 from pipeline.reading.inputs import Columns, ReadOptions, inspect_inputs
+from pipeline.sampling.hash_sampling import text_hashes
 from pipeline.transforms.loaded_models import acquire
 from pipeline.transforms.score_task import Scorer, ScoreTask
 from tests.job_fixtures import (
@@ -27,6 +30,7 @@ from tests.job_fixtures import (
     make_texts,
     plain_logits,
     softmax,
+    write_csv,
     write_parquet,
 )
 
@@ -101,6 +105,39 @@ def test_the_shadow_sample_is_answered_at_full_depth(task: ScoreTask, loaded: Sc
         .equals(without.select(own).drop(["probabilities", "uncertainty"]))
     )
     assert without["teacher_prediction"].null_count == len(TEXTS)
+
+
+def test_a_text_of_the_shadow_sample_is_told_from_others(task: ScoreTask, loaded: Scorer):
+    table, _ = task.process(accepted_rows([*TEXTS, *TEXTS[:9]]), "a.csv", loaded)
+    hashes = [
+        text_hash if prediction is not None else None
+        for text_hash, prediction in zip(
+            text_hashes([*TEXTS, *TEXTS[:9]]), table["teacher_prediction"].to_pylist(), strict=True
+        )
+    ]
+    assert table["teacher_text_hash"].to_pylist() == hashes
+    assert 0 < table["teacher_text_hash"].null_count < len(hashes)
+
+
+def test_about_so_many_rows_may_be_asked_of_the_shadow_sample(fastbert: Path, tmp_path: Path):
+    path = write_csv(tmp_path / "rows.csv", {"t": TEXTS})
+    inputs = inspect_inputs([str(path)], Columns(text="t"), rows_per_shard=25)
+
+    def fraction(**given: Any) -> float:
+        return ScoreTask.prepare(str(fastbert), inputs, speed=0.5, **given)[0].shadow_fraction
+
+    assert fraction() == 0.001
+    assert fraction(shadow_rows=len(TEXTS) // 4) == pytest.approx((len(TEXTS) // 4) / len(TEXTS), rel=1e-3)
+    assert (fraction(shadow_rows=10**9), fraction(shadow_rows=0)) == (1.0, 0.0)
+    with pytest.raises(ParameterError, match="give one of `shadow_fraction` and `shadow_rows`"):
+        fraction(shadow_rows=5, shadow_fraction=0.5)
+    with pytest.raises(ParameterError, match="`shadow_rows` -1: must be at least 0"):
+        fraction(shadow_rows=-1)
+    packed = tmp_path / "rows.csv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    inputs = inspect_inputs([str(packed)], Columns(text="t"), rows_per_shard=25)
+    with pytest.raises(ParameterError, match="how many rows compressed input holds is not known"):
+        fraction(shadow_rows=5)
 
 
 def test_the_shadow_sample_goes_by_the_text_alone(task: ScoreTask, loaded: Scorer):

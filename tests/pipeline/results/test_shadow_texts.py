@@ -1,0 +1,52 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.results import shadow_texts
+from pipeline.results.shadow_texts import ShadowTexts, ShadowTextsBuilder
+from pipeline.sampling.hash_sampling import text_hashes
+
+HASHES = text_hashes([f"text {number}" for number in range(40)])
+ROWS = st.lists(st.tuples(st.integers(0, 39), st.booleans()), max_size=200)
+
+
+def built(rows: list[tuple[int, bool]], *, at_once: int = 7) -> ShadowTexts:
+    """Rows of texts by number; full depth gives text n label n % 3."""
+    builder = ShadowTextsBuilder(3)
+    for first in range(0, len(rows), at_once):
+        part = rows[first : first + at_once]
+        texts, others = [text for text, _ in part], [is_other for _, is_other in part]
+        builder.add([HASHES[text] for text in texts], [text % 3 for text in texts], others)
+    return builder.build()
+
+
+@given(ROWS)
+def test_each_text_counts_once_however_often_it_comes(rows: list[tuple[int, bool]]):
+    found = built(rows)
+    texts = {text for text, _ in rows}
+    others = {text for text, is_other in rows if is_other}
+    for counts, expected in ((found.by_label, texts), (found.disagreements, others)):
+        by_label = Counter(text % 3 for text in expected)
+        assert counts.tolist() == [by_label[label] for label in range(3)]
+    assert (found.num_texts, found.num_disagreements) == (len(texts), len(others))
+
+
+@given(ROWS, st.randoms())
+def test_the_order_of_the_rows_does_not_matter(rows: list[tuple[int, bool]], draw):
+    shuffled = draw.sample(rows, len(rows))
+    one, other = built(rows), built(shuffled, at_once=3)
+    assert one.by_label.tolist() == other.by_label.tolist()
+    assert one.disagreements.tolist() == other.disagreements.tolist()
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 400])
+def test_of_a_large_sample_the_same_part_is_kept_whatever_the_order(monkeypatch, at_once: int):
+    monkeypatch.setattr(shadow_texts, "_KEPT", 10)
+    rows = [(text, text % 4 == 0) for text in range(40)] * 10
+    kept = sorted(range(40), key=lambda text: HASHES[text][::-1])[:10]
+    for given_rows in (rows, rows[::-1]):
+        found = built(given_rows, at_once=at_once)
+        assert found.num_texts == 10
+        assert found.num_disagreements == sum(text % 4 == 0 for text in kept)
