@@ -4,6 +4,8 @@
 """
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +30,23 @@ def set_threads_of_this_thread(count: int) -> bool:
     if set_mkl is not None:
         set_mkl(count)
     return torch.get_num_threads() == count
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Let torch take `count` threads meanwhile, so that engines that are made get as many cores.
+
+    Args:
+        count: None for as many as it takes now.
+    """
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count is not None:
+            torch.set_num_threads(before)
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypedDict, TypeVar
 
 from model.checks import check_fraction
 from model.engine.execution import Precision
+from model.engine.openmp import torch_threads as threads_of_torch
 from pipeline.contract import defaults
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import JobDescription
@@ -167,7 +168,9 @@ def prepare_job(
     if rows_per_shard is None:
         rows_per_shard = defaults.ROWS_PER_SHARD
     inputs = inspect_inputs(as_strings(input), columns, rows_per_shard=rows_per_shard, format=format)
-    task, holder = prepare(inputs, Precision.parse(precision))
+    # The workers of this process get the model that is loaded here.
+    with threads_of_torch(torch_threads):
+        task, holder = prepare(inputs, Precision.parse(precision))
     return CorpusJob(
         task=task,
         inputs=inputs,

@@ -6,7 +6,7 @@ import torch
 
 from model.engine import openmp
 from model.engine.core_pool import CorePool
-from model.engine.openmp import set_threads_of_this_thread
+from model.engine.openmp import set_threads_of_this_thread, torch_threads
 
 
 @pytest.fixture
@@ -55,3 +55,21 @@ def test_a_torch_whose_mkl_cannot_be_told_is_told(monkeypatch):
     monkeypatch.setattr(openmp, "_torch_library", WithoutMkl)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     assert not set_threads_of_this_thread(1)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_engines_made_meanwhile_get_so_many_cores_and_the_process_its_own_back(count):
+    before = torch.get_num_threads()
+    with torch_threads(count):
+        assert torch.get_num_threads() == count
+    assert torch.get_num_threads() == before
+    with pytest.raises(KeyError), torch_threads(count):
+        raise KeyError
+    assert torch.get_num_threads() == before
+
+
+def test_no_number_changes_nothing():
+    before = torch.get_num_threads()
+    with torch_threads(None):
+        assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == before

@@ -5,6 +5,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pytest
+import torch
 
 from jobs.commands.audit import run as audit
 from jobs.commands.score import run as score
@@ -13,10 +14,12 @@ from jobs.configs.score import ScoreConfig
 from model.errors import InputError, OutputError, ParameterError
 from model.exits.policy import ExitPolicy
 from pipeline import ScoreWithEarlyExit
+from pipeline.contract.columns import Columns
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest, read_manifest
 from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.score_task import ScoreTask
+from pipeline.transforms.scoring import score_job
 from tests.job_fixtures import make_texts, read_output, snapshot, write_tsv
 
 TEXTS = make_texts(80)
@@ -157,3 +160,17 @@ def test_a_job_leaves_its_model_behind_where_it_goes(arguments: dict[str, Any], 
     pickled = pickle.dumps(job)
     assert pickle.loads(pickled).holder is None
     assert len(pickled) < 20_000
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_model_of_the_driver_computes_on_the_jobs_threads(
+    arguments: dict[str, Any], fastbert: Path, tmp_path: Path, threads: int
+):
+    before = torch.get_num_threads()
+    given = {name: value for name, value in arguments.items() if name != "text_column"}
+    job = score_job(
+        **given, columns=Columns(text="text"), output=str(tmp_path / "out"), torch_threads=threads
+    )
+    assert job.holder is not None
+    assert job.holder.loaded.engine._cores.count == threads
+    assert torch.get_num_threads() == before
