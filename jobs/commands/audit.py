@@ -157,10 +157,9 @@ def _warn_if_contradicted(certificate: Certificate, stats: ExitStats) -> None:
         place = stats.labels.index(name)
         found = int(texts.disagreements[place]), int(texts.by_label[place])
         parts.append((f" that full depth calls {name}", *found, promise.max_missed))
+    level = _CONTRADICTION_P / len(parts)
     for which, disagreements, num_texts, allowed in parts:
-        if disagreements and 1 - p_value(disagreements - 1, num_texts, allowed) < _CONTRADICTION_P / len(
-            parts
-        ):
+        if disagreements and 1 - p_value(disagreements - 1, num_texts, allowed) < level:
             stdout_console().print(
                 f"the certificate does not hold here: {disagreements:,} of {num_texts:,} distinct shadow "
                 f"texts{which} disagree, more than {allowed:.2%}; these texts are not like the "

@@ -65,13 +65,14 @@ def run(config: DistillConfig) -> DistillSummary:
     check_lexical_branch(
         megabytes=config.lexical_size, num_labels=len(model.labels), num_texts=labels.num_train_rows
     )
+    # Before the work: it may be damaged.
+    teacher_texts = read_teacher_texts(resolve_checkpoint(config.backbone))
     execution = resolve_execution(Precision(config.precision))
     working.start()
     engine = backbone_engine(model, execution)
     metrics = _train(config, model, engine, labels, working)
     model.save_pretrained(working.partial)
     write_branch_texts(working.partial, labels.train_hashes())
-    teacher_texts = read_teacher_texts(resolve_checkpoint(config.backbone))
     if teacher_texts is not None:
         write_teacher_texts(working.partial, teacher_texts)
     write_typed(str(working.partial / METRICS_FILE), metrics)

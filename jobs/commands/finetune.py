@@ -78,11 +78,13 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
     labels = sorted_labels(rows.labels)
     _check_labels(config, labels, eval_rows)
     model, tokenizer = _load(config, labels)
+    # What the encoder was fine-tuned on before, it remembers too. Read before the work: it may be damaged.
+    learnt_before = read_teacher_texts(resolve_checkpoint(config.model)) or frozenset()
     execution = resolve_execution()
     _show(config, model, rows, execution)
     working.start()
     result = _train(config, training, model, tokenizer, rows, eval_rows, execution)
-    _save(config, working, model, tokenizer, rows, result)
+    _save(config, working, model, tokenizer, rows, learnt_before, result)
     working.finish()
     console = stdout_console()
     console.print(f"wrote {config.output}", markup=False)
@@ -169,15 +171,14 @@ def _save(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: LabelledTexts,
+    learnt_before: frozenset[bytes],
     result: FinetuningResult,
 ) -> None:
     """Write the classifier, its tokenizer and how it was made."""
     with silence_transformers():
         model.save_pretrained(working.partial)
     tokenizer.save_pretrained(working.partial)
-    # What the encoder was fine-tuned on before, it remembers too.
-    earlier = read_teacher_texts(resolve_checkpoint(config.model)) or ()
-    write_teacher_texts(working.partial, [*earlier, *text_hashes(rows.texts, rows.text_pairs)])
+    write_teacher_texts(working.partial, [*learnt_before, *text_hashes(rows.texts, rows.text_pairs)])
     metrics = FinetuneMetrics(
         config=config,
         num_rows=len(rows),

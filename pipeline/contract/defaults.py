@@ -36,8 +36,9 @@ def default_rows_per_shard(saved_compute: float) -> int:
     Args:
         saved_compute: full depth's FLOPs over those to expect.
 
-    >>> [default_rows_per_shard(saved_compute) for saved_compute in (1.0, 2.345, 97.5)]
-    [10000, 23000, 100000]
+    >>> import math
+    >>> [default_rows_per_shard(saved_compute) for saved_compute in (1.0, 2.345, 97.5, math.inf)]
+    [10000, 23000, 100000, 100000]
     """
     # Round numbers, since they are told to users.
-    return min(_MOST_ROWS_PER_SHARD, int(float(f"{ROWS_PER_SHARD * saved_compute:.2g}")))
+    return int(min(_MOST_ROWS_PER_SHARD, float(f"{ROWS_PER_SHARD * saved_compute:.2g}")))

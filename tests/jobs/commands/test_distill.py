@@ -423,3 +423,13 @@ def test_numbers_that_make_no_sense_are_refused(
 ):
     assert message in command.refused(*distill(soft_labels, teacher, tmp_path / "out", *option))
     assert not list(tmp_path.glob("out*"))
+
+
+def test_a_damaged_memory_of_the_backbone_is_told_before_the_work(
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
+):
+    backbone = shutil.copytree(teacher, tmp_path / "backbone")
+    (backbone / "teacher_texts.parquet").write_bytes(b"PAR1")
+    line = command.refused(*distill(soft_labels, backbone, tmp_path / "out"))
+    assert line.startswith(f"'{backbone / 'teacher_texts.parquet'}' is damaged: ")
+    assert not list(tmp_path.glob("out*"))

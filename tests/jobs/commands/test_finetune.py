@@ -317,3 +317,12 @@ def test_what_a_classifier_was_fine_tuned_on_is_remembered_and_carried_along(
     second = write_tsv(tmp_path / "second.tsv", {"text": more[:40], "label": NAMES[:40]})
     command(*finetune(second, teacher, tmp_path / "again"))
     assert read_teacher_texts(tmp_path / "again") == set(text_hashes([*TEXTS, *more[:40]]))
+
+
+def test_a_damaged_memory_is_told_before_the_work(command: CommandLine, encoder: Path, tmp_path: Path):
+    train = write_tsv(tmp_path / "train.tsv", {"text": TEXTS, "label": NAMES})
+    copy = shutil.copytree(encoder, tmp_path / "copy")
+    (copy / "teacher_texts.parquet").write_bytes(b"PAR1")
+    line = command.refused(*finetune(train, copy, tmp_path / "out"))
+    assert line.startswith(f"'{copy / 'teacher_texts.parquet'}' is damaged: ")
+    assert not list(tmp_path.glob("out*"))

@@ -23,6 +23,8 @@ WANTED = (
     "sentencepiece.bpe.model",
     "calibration.json",
     "calibration.parquet",
+    "seen_texts.parquet",
+    "teacher_texts.parquet",
 )
 UNWANTED = (
     "pytorch_model.bin",
