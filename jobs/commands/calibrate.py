@@ -1,5 +1,7 @@
 """`fastbert-jobs calibrate`: soft labels to temperatures, thresholds, and what each target gives."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,10 @@ from jobs.driver.distill_metrics import describe_training
 from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
 from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE, resolve_checkpoint
 from model.checks import MIN_CALIBRATION_ROWS
+from model.cost.latency import RunCost
 from model.engine.execution import Execution, Precision, resolve_execution
 from model.errors import CheckpointError, InputError, ParameterError
+from model.exits.policy import CalibratedFor
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.binomial import rows_needed
 from model.guarantee.calibrate import calibrate
@@ -21,7 +25,7 @@ from model.guarantee.exit_calibration import ExitCalibration, search_rows
 from model.messages import format_ratio
 from pipeline.contract import schema
 from pipeline.contract.storage import check_output_directory
-from pipeline.results.calibration import Calibration
+from pipeline.results.calibration import Calibration, known_cost
 from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.calibration_texts import CalibrationTexts, calibration_texts
 from pipeline.results.soft_labels import SoftLabels
@@ -59,16 +63,17 @@ def run(config: CalibrateConfig) -> Calibration:
             "runs on": execution.summary(),
         },
     )
-    exits = _calibrate(model, texts, execution)
+    output = config.output or str(directory)
+    exits = _calibrate(model, texts, execution, partial(known_cost, output))
+    is_cost_known = known_cost(output, exits.calibrated_for) is not None
     calibration = Calibration.of(
         exits,
         sources=texts.rows[schema.SOURCE].to_pylist(),
         row_numbers=texts.rows[schema.ROW].to_numpy(),
         confidence=config.confidence,
     )
-    output = config.output or str(directory)
     calibration.save(output)
-    _show(calibration.report)
+    _show(calibration.report, is_cost_known=is_cost_known)
     if limits := describe_limits(calibration.report, describe_training(directory)):
         stdout_console().print(limits, markup=False, soft_wrap=True)
     _say_what_is_next(config, output)
@@ -84,7 +89,10 @@ def _describe_rows(is_held_out: npt.NDArray[np.bool_]) -> str:
 
 
 def _calibrate(
-    model: FastBertForSequenceClassification, texts: CalibrationTexts, execution: Execution
+    model: FastBertForSequenceClassification,
+    texts: CalibrationTexts,
+    execution: Execution,
+    cost: Callable[[CalibratedFor], RunCost | None],
 ) -> ExitCalibration:
     """Run all exits over calibration rows, and show how far it is."""
     rows = texts.rows
@@ -98,6 +106,7 @@ def _calibrate(
             text_pairs=rows[schema.TEXT_PAIR].to_pylist() if has_pairs else None,
             is_held_out=texts.is_held_out.tolist(),
             execution=execution,
+            known_cost=cost,
             on_rows=lambda done: progress.update(bar, completed=done),
         )
 
@@ -144,7 +153,7 @@ def _check_rows(config: CalibrateConfig, directory: Path, labels: SoftLabels, ro
     )
 
 
-def _show(report: CalibrationReport) -> None:
+def _show(report: CalibrationReport, *, is_cost_known: bool) -> None:
     console = stdout_console()
     exits = [
         (
@@ -163,6 +172,7 @@ def _show(report: CalibrationReport) -> None:
     console.print(
         f"a branch takes {cost.branch_seconds / cost.layer_seconds:.1%} of a layer's time, "
         f"{cost.branch_flops / cost.layer_flops:.1%} of its FLOPs"
+        + (", as an earlier calibration measured" if is_cost_known else "")
     )
     targets = [
         (

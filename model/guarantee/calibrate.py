@@ -7,13 +7,14 @@ import numpy.typing as npt
 import torch
 
 from model.checks import MIN_CALIBRATION_ROWS
-from model.cost.flops import fastbert_flops
-from model.cost.latency import measure_cost
+from model.cost.flops import FlopsModel, fastbert_flops
+from model.cost.latency import RunCost, measure_cost
 from model.engine.engine import Engine
 from model.engine.execution import Execution, check_finite, resolve_execution
 from model.errors import CheckpointError, InputError
 from model.exits.binding import running_as
 from model.exits.exit_logits import all_exit_logits
+from model.exits.policy import CalibratedFor
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.exit_calibration import ExitCalibration, search_rows
 from model.guarantee.temperature_scaling import fit_temperature
@@ -30,6 +31,10 @@ def _ignore(num_rows: int) -> None:
     """Tell nobody how many rows are done."""
 
 
+def _not_known(engine: CalibratedFor) -> None:
+    """Let costs be measured."""
+
+
 def calibrate(
     model: FastBertForSequenceClassification,
     texts: Sequence[str],
@@ -38,6 +43,7 @@ def calibrate(
     text_pairs: Sequence[str] | None = None,
     is_held_out: Sequence[bool] | None = None,
     execution: Execution | None = None,
+    known_cost: Callable[[CalibratedFor], RunCost | None] = _not_known,
     on_rows: Callable[[int], None] = _ignore,
 ) -> ExitCalibration:
     """Run all exits over texts that training never saw, and fit a temperature for each.
@@ -51,6 +57,8 @@ def calibrate(
         is_held_out: (rows,) texts for the search alone, by which training may have judged the branches; None
             where there are none.
         execution: what to run on; what is found holds for it alone. None for this machine's default.
+        known_cost: returns what the exits of an engine cost where it was measured before, and None
+            elsewhere. Thresholds depend on it, and a clock does not tell the same twice.
         on_rows: told how many rows are done.
 
     Raises:
@@ -72,9 +80,7 @@ def calibrate(
         for place in range(len(engine.exits) - 1)
     )
     flops = fastbert_flops(model.config)
-    # Of the search rows alone: thresholds depend on what an exit costs, and not on rows that test them.
-    searching = tokenized.take(np.flatnonzero(is_search))
-    step = max(1, len(searching.input_ids) // _COST_TOKENS)
+    calibrated_for = running_as(engine, max_length)
     return ExitCalibration(
         labels=model.labels,
         is_held_out=held_out,
@@ -84,9 +90,18 @@ def calibrate(
         uncertainty=exit_uncertainty(logits, temperatures),
         temperatures=temperatures,
         flops=flops,
-        cost=measure_cost(engine, searching.take(np.arange(0, len(searching), step)), flops),
-        calibrated_for=running_as(engine, max_length),
+        cost=known_cost(calibrated_for) or _measure_cost(engine, tokenized, is_search, flops),
+        calibrated_for=calibrated_for,
     )
+
+
+def _measure_cost(
+    engine: Engine, texts: TokenizedTexts, is_search: npt.NDArray[np.bool_], flops: FlopsModel
+) -> RunCost:
+    """Measure on the search rows alone: thresholds depend on the cost, and not on rows that test them."""
+    searching = texts.take(np.flatnonzero(is_search))
+    step = max(1, len(searching.input_ids) // _COST_TOKENS)
+    return measure_cost(engine, searching.take(np.arange(0, len(searching), step)), flops)
 
 
 def _check_rows(

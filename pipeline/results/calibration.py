@@ -12,7 +12,9 @@ from apache_beam.io.filesystems import FileSystems
 
 from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE
 from model.checks import DEFAULT_CONFIDENCE
+from model.cost.latency import RunCost
 from model.errors import ArtifactError, OutputError
+from model.exits.policy import CalibratedFor
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.exit_calibration import ExitCalibration
 from model.messages import first_line, one_line
@@ -27,6 +29,24 @@ from pipeline.results.calibration_table import (
     held_out_flags,
     teacher_label_ids,
 )
+
+
+def known_cost(directory: str, calibrated_for: CalibratedFor) -> RunCost | None:
+    """Return what an earlier calibration measured the same engine's exits to cost; None where there is none.
+
+    Args:
+        directory: where the calibration is that may be replaced.
+        calibrated_for: the engine.
+    """
+    path = _path(directory, CALIBRATION_FILE)
+    if not FileSystems.exists(path):
+        return None
+    try:
+        report = read_typed(path, CalibrationReport, cure="")
+    except ArtifactError:
+        # Damaged or of another version: it is about to be replaced by one that is neither.
+        return None
+    return report.cost if report.calibrated_for == calibrated_for else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from tests.job_fixtures import (
     CommandLine,
     make_texts,
     read_output,
+    snapshot,
     write_classifier,
     write_tsv,
 )
@@ -304,3 +305,18 @@ def test_the_command_says_what_limits_a_promise(
     )
     assert "0.10% takes 2,995 test rows at the least, and there are 200: label more" in out
     assert describe_training(distilled) in out
+
+
+def test_the_same_command_again_leaves_the_same_bytes(
+    command: CommandLine, distilled: Path, labels: Path, tmp_path: Path
+):
+    args = calibrate(distilled, labels, "--output", tmp_path / "out")
+    assert "as an earlier calibration measured" not in command(*args)
+    before = snapshot(tmp_path / "out")
+    assert "as an earlier calibration measured" in command(*args)
+    assert snapshot(tmp_path / "out") == before
+    # Of another engine nothing was measured, and a damaged one is replaced.
+    args[args.index("fp32")] = "bf16"
+    assert "as an earlier calibration measured" not in command(*args)
+    (tmp_path / "out" / "calibration.json").write_text("{}")
+    assert "as an earlier calibration measured" not in command(*args)

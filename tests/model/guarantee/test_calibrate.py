@@ -78,6 +78,17 @@ def test_costs_are_measured_on_rows_that_search(saved, corpus, teacher_logits, m
     of_search = tokenize(saved.tokenizer, corpus, max_length=48).take(searching)
     [texts] = seen
     assert texts.input_ids.tolist() == of_search.input_ids.tolist()
+    asked = []
+    again = calibrate(
+        saved,
+        corpus,
+        teacher_logits,
+        execution=FP32,
+        known_cost=lambda engine: asked.append(engine) or exits.cost,
+    )
+    assert len(seen) == 1
+    assert asked == [exits.calibrated_for]
+    assert again.cost == exits.cost
 
 
 def test_temperatures_are_fitted_on_the_rows_that_search(exits, teacher_logits):
