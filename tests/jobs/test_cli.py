@@ -28,10 +28,13 @@ _BEAM_JOB = {
 _TRAINING = {"--output", "--epochs", "--learning-rate", "--batch-size", "--seed", "--overwrite"}
 # The interface. A change here is a change for every user: say so in the changelog.
 OPTIONS = {
-    "label-teacher": {*_BEAM_JOB, "--teacher", "--max-length", "--calibration-fraction"},
+    "label-teacher": {
+        *_BEAM_JOB, "--teacher", "--max-length", "--calibration-fraction", "--teacher-training-input",
+    },
     "score": {
         *_BEAM_JOB, "--model", "--max-disagreement", "--max-missed", "--target-speedup", "--confidence",
         "--calibration", "--speed", "--fixed-exit-layer", "--keep", "--shadow-fraction",
+        "--shadow-rows",
     },
     "calibrate": {"--model", "--labels", "--output", "--rows", "--confidence", "--precision"},
     "distill": {
