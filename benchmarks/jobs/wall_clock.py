@@ -38,8 +38,12 @@ from model.engine.execution import Precision, resolve_execution
 
 def main() -> None:
     args = parse_args()
-    with tempfile.TemporaryDirectory() as home:
-        rows = [row for precision in args.precision for row in measure(args, precision, Path(home))]
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        everything, part = copies(args, home), sample(args, home)
+        rows = [
+            row for precision in args.precision for row in measure(args, precision, everything, part, home)
+        ]
     environment = {
         **machine(threads=torch.get_num_threads(), libraries=("torch",)),
         "rounds": args.rounds,
@@ -47,14 +51,23 @@ def main() -> None:
     replace_dataset(args.output, args.dataset, rows, environment)
 
 
-def measure(args: argparse.Namespace, precision: PrecisionName, home: Path) -> list[dict[str, object]]:
-    """Return a row for each thing that is asked for, all of them and full depth in turn."""
+def measure(
+    args: argparse.Namespace, precision: PrecisionName, everything: list[str], part: list[str], home: Path
+) -> list[dict[str, object]]:
+    """Return a row for each thing that is asked for, all of them and full depth in turn.
+
+    Args:
+        args: of the command line.
+        precision: number format.
+        everything: files that what is asked for is run on.
+        part: files that full depth is run on.
+        home: directory to work in.
+    """
     calibration = str(home / f"calibration-{precision}")
     calibrate_config = CalibrateConfig(
         model=str(args.model), labels=tuple(args.labels), output=calibration, precision=precision
     )
     silently(partial(calibrate, calibrate_config))
-    everything, part = copies(args, home), sample(args, home)
     full_depth = config_of(args, part, home / "full-depth", precision, speed=0.0)
     asked = [
         *({"max_disagreement": share, "target_speedup": None} for share in args.max_disagreement),

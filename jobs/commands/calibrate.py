@@ -1,7 +1,7 @@
 """`fastbert-jobs calibrate`: soft labels to temperatures, thresholds, and what each target gives."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +64,9 @@ def run(config: CalibrateConfig) -> Calibration:
         },
     )
     output = config.output or str(directory)
-    exits = _calibrate(model, texts, execution, partial(known_cost, output))
-    is_cost_known = known_cost(output, exits.calibrated_for) is not None
+    earlier_cost = cache(partial(known_cost, output))
+    exits = _calibrate(model, texts, execution, earlier_cost)
+    is_cost_known = earlier_cost(exits.calibrated_for) is not None
     calibration = Calibration.of(
         exits,
         sources=texts.rows[schema.SOURCE].to_pylist(),
