@@ -58,19 +58,26 @@ def measure_cost(engine: Engine, texts: TokenizedTexts, flops: FlopsModel) -> Ru
     ordered = texts.take(argsort_by_length(texts.lengths))
     batches = engine.micro_batches(ordered.lengths)
 
-    def run(batch: MicroBatch) -> Tensor:
+    def run(batch: MicroBatch) -> tuple[Tensor, list[Tensor]]:
         states = engine.embed(ordered, batch)
-        times = [_now(engine)]
+        times, features = [_now(engine)], []
         for layer in range(1, engine.num_layers):
             states = engine.run_layer(layer, states, batch)
             times.append(_now(engine))
-            engine.branch_logits(layer, engine.branch_features(layer, states, batch))
+            features.append(engine.branch_features(layer, states, batch))
             times.append(_now(engine))
         steps = torch.tensor(times, dtype=torch.float64).diff()
-        return torch.stack([steps[0::2].sum(), steps[1::2].sum()])[None]
+        return torch.stack([steps[0::2].sum(), steps[1::2].sum()]), features
 
     def run_all() -> tuple[Tensor, float]:
-        seconds = torch.cat(engine.map_micro_batches(run, batches)).sum(dim=0)
+        parts = engine.map_micro_batches(run, batches)
+        seconds = torch.stack([of_part for of_part, _ in parts]).sum(dim=0)
+        features = [torch.cat(of_layer) for of_layer in zip(*(seen for _, seen in parts), strict=True)]
+        # As in a sweep: of all texts at once.
+        start = _now(engine)
+        for layer, of_layer in enumerate(features, start=1):
+            engine.branch_logits(layer, of_layer)
+        seconds[1] += _now(engine) - start
         if 0 not in engine.exits:
             return seconds, 0.0
         start = _now(engine)

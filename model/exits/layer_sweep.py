@@ -131,9 +131,9 @@ class LayerSweep:
         for layer in range(1, num_layers):
             threshold = self.policy.threshold(layer)
             features = self._run_layer(survivors, layer, with_branch=threshold > 0)
-            if features is None:
+            if not features:
                 continue
-            logits = self.engine.branch_logits(layer, features)
+            logits = self.engine.map_branch_logits(layer, features)
             uncertainty = normalised_entropy(logits / self.policy.temperature(layer))
             exits_here = (uncertainty / scales[survivors.rows] < threshold) & ~survivors.answered
             answers.record(survivors.rows[exits_here], logits[exits_here], uncertainty[exits_here], layer)
@@ -160,8 +160,8 @@ class LayerSweep:
         engine.for_each_micro_batch(embed, engine.micro_batches(chunk.lengths))
         return hidden
 
-    def _run_layer(self, survivors: _Survivors, layer: int, *, with_branch: bool) -> Tensor | None:
-        """Run `layer` in place; return what its branch sees, (rows, width), None if not asked for."""
+    def _run_layer(self, survivors: _Survivors, layer: int, *, with_branch: bool) -> list[Tensor]:
+        """Run `layer` in place; return what its branch sees, (rows, width), in parts; none if not asked."""
         engine = self.engine
 
         def run(batch: MicroBatch) -> Tensor | None:
@@ -170,8 +170,7 @@ class LayerSweep:
             survivors.hidden[batch.token_slice] = states[: batch.num_real_tokens]
             return features
 
-        features = [part for part in self._map_survivors(run, survivors) if part is not None]
-        return torch.cat(features) if features else None
+        return [part for part in self._map_survivors(run, survivors) if part is not None]
 
     def _run_last_layer(self, survivors: _Survivors) -> Tensor:
         """Return the teacher classifier's logits, (rows, num_labels) float32."""

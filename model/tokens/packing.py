@@ -130,11 +130,12 @@ class MicroBatch:
     def unpad(self, padded: Tensor) -> Tensor:
         """Return the real tokens of (texts, width, ...), packed, (tokens, ...)."""
         flat = padded.flatten(0, 1)
-        if not self.is_padded:
-            return flat
+        return flat.index_select(0, self.padded_positions(padded.device)) if self.is_padded else flat
+
+    def padded_positions(self, device: torch.device) -> Tensor:
+        """Return where each token stands when texts are padded to one length, (tokens,), of texts * width."""
         # Looked up on the host: a boolean mask would make it wait for the device.
-        real = torch.from_numpy(np.flatnonzero(self._mask))
-        return flat.index_select(0, real.to(padded.device, non_blocking=True))
+        return torch.from_numpy(np.flatnonzero(self._mask)).to(device, non_blocking=True)
 
     @property
     def _mask(self) -> npt.NDArray[np.bool_]:

@@ -26,27 +26,38 @@ class PackedPoolingBranch:
         self._classifier = linear(branch.classifier.weight, branch.classifier.bias)
 
     def attend(self, states: Tensor, batch: MicroBatch) -> Tensor:
-        """Return the hidden layer of each text, (rows, width).
+        """Return what is seen of each text, normalised, (rows, (num_queries + 2) * hidden_size).
 
         Args:
             states: (tokens or more, hidden_size) of the micro-batch, contiguous.
             batch: its texts.
         """
-        # Of all rows, whose number is one of few: oneDNN compiles a kernel for every number.
-        scores = functional.linear(states, self._queries)[: batch.num_real_tokens].float()
-        seen = states.new_empty(len(batch.lengths), self._queries.shape[0] + 2, states.shape[1])
-        seen[:, -1] = states.index_select(0, batch.first_tokens(states.device))
-        # Texts of one length are a batch as they stand.
-        for texts in batch.length_buckets(max_padding=0):
-            rows, length = len(texts.lengths), texts.max_seqlen
-            weights = scores[texts.token_slice].view(rows, length, -1).softmax(dim=1)
-            mean = weights.new_full((rows, length, 1), 1 / length)
-            weights = torch.cat([weights, mean], dim=2).transpose(1, 2).to(states.dtype)
-            tokens = states[texts.token_slice].view(rows, length, -1)
-            seen[texts.text_slice, :-1] = torch.bmm(weights, tokens)
-        seen = functional.layer_norm(seen, self._normalised_shape, eps=self._epsilon)
-        return self._dense(seen.flatten(1))
+        num_texts, num_sums = len(batch.lengths), len(self._queries) + 1
+        seen = states.new_empty(num_texts, num_sums + 1, states.shape[1])
+        # No state is copied, and nothing has a shape of its own for every number of texts and tokens, for
+        # which oneDNN would compile a kernel.
+        tokens = torch.arange(batch.num_real_tokens, device=states.device).repeat(num_sums)
+        first = batch.first_tokens(states.device)
+        starts = torch.arange(num_sums, device=states.device)[:, None] * batch.num_real_tokens + first
+        sums = functional.embedding_bag(
+            tokens, states, starts.flatten(), mode="sum", per_sample_weights=self._weights(states, batch)
+        )
+        seen[:, :-1] = sums.view(num_sums, num_texts, -1).transpose(0, 1)
+        seen[:, -1] = states.index_select(0, first)
+        return functional.layer_norm(seen, self._normalised_shape, eps=self._epsilon).flatten(1)
 
-    def classify(self, hidden: Tensor) -> Tensor:
+    def _weights(self, states: Tensor, batch: MicroBatch) -> Tensor:
+        """Return each query's weights of all tokens, one query after another, then the mean's."""
+        # Of all rows, whose number is one of few.
+        scores = functional.linear(states, self._queries)[: batch.num_real_tokens].float()
+        places = batch.padded_positions(states.device)
+        padded = scores.new_full((scores.shape[1], batch.num_padded_tokens), -torch.inf)
+        padded.index_copy_(1, places, scores.t())
+        of_queries = padded.view(-1, len(batch.lengths), batch.max_seqlen).softmax(dim=2).flatten(1)
+        lengths = torch.from_numpy(batch.lengths).to(states.device, non_blocking=True)
+        mean = (1 / lengths.float()).repeat_interleave(lengths, output_size=batch.num_real_tokens)
+        return torch.cat([of_queries.index_select(1, places).flatten(), mean]).to(states.dtype)
+
+    def classify(self, features: Tensor) -> Tensor:
         """Return (rows, num_labels) float32 logits from what `attend` returned."""
-        return self._classifier(hidden).float()
+        return self._classifier(self._dense(features)).float()

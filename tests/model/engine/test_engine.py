@@ -1,5 +1,6 @@
 import logging
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -207,3 +208,21 @@ def test_keep_rows_drops_the_tokens_of_the_others(engines, num_cores, lengths, d
     expected = torch.cat([*expected, packed[:0]])
     torch.testing.assert_close(kept[: len(expected)], expected, rtol=0, atol=0)
     assert not kept[len(expected) :].any()
+
+
+@pytest.mark.parametrize("rows", [[3], [200, 90, 1, 300, 5], [1] * 700])
+def test_branches_answer_in_groups_as_they_do_at_once(engines, rows):
+    generator = torch.Generator().manual_seed(len(rows))
+    width = len(engines[1].branch_features(1, *states_of_a_text(engines[1]))[0])
+    features = torch.randn(sum(rows), width, generator=generator)
+    for engine in engines.values():
+        found = engine.run_on_driver_thread(partial(engine.map_branch_logits, 1, features.split(rows)))
+        torch.testing.assert_close(found, engine.branch_logits(1, features), rtol=0, atol=1e-5)
+
+
+def states_of_a_text(engine):
+    """Return states of three tokens, and the micro-batch that they are."""
+    states = engine.allocate_states(3)
+    states[:3] = torch.randn(3, engine.hidden_size)
+    (batch,) = micro_batches(np.array([3]), 8)
+    return engine.slice_states(states, batch), batch

@@ -20,7 +20,7 @@ def paper(heads):
 
 
 def pooling(queries):
-    return PoolingBranch(num_queries=queries, **SIZES), PackedPoolingBranch, WIDTH
+    return PoolingBranch(num_queries=queries, **SIZES), PackedPoolingBranch, (queries + 2) * HIDDEN
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
