@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.results.calibration import Calibration
+    from pipeline.results.corpus_promise import CorpusPromise
     from pipeline.transforms.labelling import LabelWithTeacher
     from pipeline.transforms.model_handler import FastBertModelHandler
     from pipeline.transforms.scoring import ScoreWithEarlyExit
 
 _MODULES = {
     "Calibration": "pipeline.results.calibration",
+    "CorpusPromise": "pipeline.results.corpus_promise",
     "FastBertModelHandler": "pipeline.transforms.model_handler",
     "LabelWithTeacher": "pipeline.transforms.labelling",
     "ScoreWithEarlyExit": "pipeline.transforms.scoring",
 }
 
-__all__ = ["Calibration", "FastBertModelHandler", "LabelWithTeacher", "ScoreWithEarlyExit"]
+__all__ = ["Calibration", "CorpusPromise", "FastBertModelHandler", "LabelWithTeacher", "ScoreWithEarlyExit"]
 
 
 def __getattr__(name: str) -> Any:

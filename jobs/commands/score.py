@@ -1,9 +1,11 @@
 """`fastbert-jobs score`: a corpus to predictions, each text leaving where the model is sure enough."""
 
+from dataclasses import dataclass
+
 from jobs.configs.score import ScoreConfig
 from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
 from jobs.driver.runner import torch_threads
-from jobs.terminal.console import print_next_step, stdout_console, table
+from jobs.terminal.console import counting_progress, print_next_step, stdout_console, table
 from model.checkpoints.hub import resolve_checkpoint
 from model.checks import DEFAULT_CONFIDENCE
 from model.cost.flops import fastbert_flops
@@ -14,8 +16,10 @@ from model.messages import format_ratio
 from model.network.config import load_fastbert_config
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest
+from pipeline.reading.inputs import Inputs
 from pipeline.results.calibration import Calibration
-from pipeline.transforms.score_task import EXIT_COUNT, PROCESSED_TOKENS, REAL_TOKENS
+from pipeline.results.corpus_promise import CorpusPromise
+from pipeline.transforms.score_task import EXIT_COUNT, PROCESSED_TOKENS, REAL_TOKENS, ScoreTask
 from pipeline.transforms.scoring import score_job
 
 
@@ -29,13 +33,13 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest]:
         text=config.text_column, text_pair=config.text_pair_column, id=config.id_column, keep=config.keep
     )
     # Before the input is read, which may take long: most mistakes are in the policy.
-    policy = choose_policy(config)
+    asked = choose_policy(config)
     job = score_job(
         input=config.input,
         columns=columns,
         model=config.model,
         output=config.output,
-        policy=policy,
+        policy=_WatchedPromise(asked) if isinstance(asked, CorpusPromise) else asked,
         rows_per_shard=config.rows_per_shard,
         shadow_fraction=config.shadow_fraction,
         shadow_rows=config.shadow_rows,
@@ -45,6 +49,8 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest]:
         overwrite=config.overwrite,
         torch_threads=torch_threads(config.runner),
     )
+    assert isinstance(job.task, ScoreTask)
+    policy = job.task.policy
     outcome = run_corpus_job(
         job,
         config.runner,
@@ -59,8 +65,23 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest]:
     return outcome
 
 
-def choose_policy(config: ScoreConfig) -> ExitPolicy:
-    """Return the exit policy that was asked for.
+@dataclass(frozen=True)
+class _WatchedPromise:
+    """A promise whose counting of texts is shown."""
+
+    promise: CorpusPromise
+
+    @property
+    def saved_compute(self) -> float:
+        return self.promise.saved_compute
+
+    def policy(self, inputs: Inputs) -> ExitPolicy:
+        with counting_progress("count texts", unit="rows") as on_rows:
+            return self.promise.policy(inputs, on_rows=on_rows)
+
+
+def choose_policy(config: ScoreConfig) -> ExitPolicy | CorpusPromise:
+    """Return the exit policy that was asked for, or what gives it once the corpus is known.
 
     Raises:
         CheckpointError: if the model is no FastBERT.
@@ -70,12 +91,20 @@ def choose_policy(config: ScoreConfig) -> ExitPolicy:
     directory = resolve_checkpoint(config.model)
     flops = fastbert_flops(load_fastbert_config(directory))
     if config.is_calibrated:
-        return Calibration.load(config.calibration or str(directory)).policy(
+        calibration = Calibration.load(config.calibration or str(directory))
+        confidence = DEFAULT_CONFIDENCE if config.confidence is None else config.confidence
+        if config.target_speedup is not None:
+            return calibration.policy(target_speedup=config.target_speedup, confidence=confidence)
+        assert config.max_disagreement is not None
+        promise = CorpusPromise(
+            calibration=calibration,
             max_disagreement=config.max_disagreement,
             max_missed=config.max_missed_shares,
-            target_speedup=config.target_speedup,
-            confidence=DEFAULT_CONFIDENCE if config.confidence is None else config.confidence,
+            confidence=confidence,
         )
+        # Made in any case: what is wrong with the promise is told before the input is read.
+        of_population = promise.of_population
+        return of_population if config.promise == "population" else promise
     if config.fixed_exit_layer is not None:
         if config.fixed_exit_layer == 0 and 0 not in flops.exits:
             raise ParameterError(
@@ -98,6 +127,8 @@ def describe_policy(policy: ExitPolicy) -> str:
     # Of a certificate what was asked for is what holds: a bound from the rows that chose it does not.
     kind = "certified" if policy.is_certified else "not certified"
     bound = "" if policy.is_certified else f", at most {risk.upper_bound:.2%} at {risk.confidence:.0%}"
+    if policy.is_certified and policy.corpus:
+        kind = f"certified, as a risk of {policy.corpus.max_risk:.3%} at {policy.corpus.confidence:.4g}"
     return f"{policy.name}: {kind}, {found}{bound}; expect {format_ratio(policy.saved_compute)} saved compute"
 
 

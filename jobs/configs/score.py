@@ -1,7 +1,7 @@
 """Configuration of `score`."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,8 @@ from jobs.configs.runner import RunnerConfig
 from model.checks import check_fraction
 from model.errors import ParameterError
 
+PromiseName = Literal["corpus", "population"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
@@ -37,6 +39,13 @@ class ScoreConfig:
         tuple[str, ...],
         typer.Option(metavar="LABEL=SHARE", help="The same of the rows that full depth calls LABEL."),
     ] = ()
+    promise: Annotated[
+        PromiseName | None,
+        typer.Option(
+            help="Of which texts: corpus, the default, of these, which are counted first; population, of all "
+            "texts like them: of a small corpus more may disagree."
+        ),
+    ] = None
     target_speedup: Annotated[
         float | None, typer.Option(help="Instead of --max-disagreement: compute to save, 4 for a quarter.")
     ] = None
@@ -93,6 +102,8 @@ class ScoreConfig:
             raise ParameterError(f"give exactly one of {', '.join(f'`{name}`' for name in policies)}")
         if self.max_missed and self.max_disagreement is None:
             raise ParameterError("`max_missed` goes with `max_disagreement`")
+        if self.promise is not None and self.max_disagreement is None:
+            raise ParameterError("`promise` goes with `max_disagreement`")
         if not self.is_calibrated and (self.confidence is not None or self.calibration is not None):
             name = "calibration" if self.confidence is None else "confidence"
             raise ParameterError(f"`{name}` goes with `max_disagreement` or `target_speedup`")

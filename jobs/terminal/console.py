@@ -52,12 +52,14 @@ class _SteadyProgress(Progress):
         self._last_printed = now
 
 
-def progress_bar(*, rate: str) -> Progress:
+def progress_bar(*, rate: str, transient: bool = False) -> Progress:
     """Return a progress bar with elapsed and remaining time.
 
     Args:
         rate: name of the task field that is shown at the end, such as rows/s.
+        transient: whether nothing of it is left when it is done.
     """
+    console = Console(file=sys.stderr)
     return _SteadyProgress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -68,7 +70,10 @@ def progress_bar(*, rate: str) -> Progress:
         TextColumn("eta"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[" + rate + "]}"),
-        console=Console(file=sys.stderr),
+        console=console,
+        transient=transient,
+        # Else an empty line would be left of it.
+        disable=transient and not console.is_terminal,
     )
 
 
@@ -95,7 +100,7 @@ def training_progress(
 @contextmanager
 def counting_progress(description: str, *, unit: str) -> Iterator[Callable[[int], None]]:
     """Show how much is done of what nobody knows the end of, and yield what to tell of every so many."""
-    with progress_bar(rate="unit") as progress:
+    with progress_bar(rate="unit", transient=True) as progress:
         bar = progress.add_task(description, total=None, unit=unit)
         yield lambda number: progress.advance(bar, number)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from model.exits.policy import CalibratedFor, ExitPolicy
+from model.guarantee.finite_corpus import CorpusTest
 from model.guarantee.risk_control import RiskEstimate
 
 
@@ -18,6 +19,8 @@ class CalibratedPolicy(ExitPolicy):
         risk: what it did on these rows.
         max_disagreement: what was asked for, None where it was something else.
         target_speedup: likewise.
+        corpus: what was tested so that `max_disagreement` is of one corpus; None where it is of all texts
+            like the calibration's.
         num_calibration_rows: rows to search and to test with.
         speed_curve: pairs of saved compute, asked for and found on the test rows, where they were computed.
         note: what else there is to say; empty for nothing.
@@ -31,4 +34,5 @@ class CalibratedPolicy(ExitPolicy):
     speed_curve: tuple[tuple[float, float], ...] = ()
     max_disagreement: float | None = None
     target_speedup: float | None = None
+    corpus: CorpusTest | None = None
     note: str = ""

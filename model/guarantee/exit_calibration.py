@@ -15,6 +15,7 @@ from model.exits.policy import CalibratedFor, length_scales
 from model.guarantee.binomial import p_value, rows_needed
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
+from model.guarantee.finite_corpus import CorpusSize, CorpusTest, corpus_test
 from model.guarantee.risk_control import RiskConstraint, RiskEstimate, candidate_thresholds, certify
 from model.guarantee.target_speedup import SpeedupPath, highest_saved_compute
 from model.guarantee.temperature_scaling import ExitReliability, exit_reliability
@@ -99,6 +100,7 @@ class ExitCalibration:
         max_missed: Mapping[str, float] | None = None,
         target_speedup: float | None = None,
         confidence: float = DEFAULT_CONFIDENCE,
+        corpus: CorpusSize | None = None,
     ) -> CalibratedPolicy:
         """Return the policy for what is asked for, exactly one of `max_disagreement` and `target_speedup`.
 
@@ -108,20 +110,23 @@ class ExitCalibration:
                 answer; certified together with `max_disagreement`.
             target_speedup: saved compute as a multiple of full depth's; not certified.
             confidence: of the certificate, and of the bounds that are told.
+            corpus: whose shares are to be kept; None for the risk, over all texts like the calibration's.
 
         Raises:
-            ParameterError: if a number is out of range, or there is no such label.
+            ParameterError: if a number is out of range, there is no such label, or the corpus is so small
+                that not one of its answers might disagree.
         """
         if (max_disagreement is None) == (target_speedup is None):
             raise ParameterError("give exactly one of `max_disagreement` and `target_speedup`")
         if max_disagreement is not None:
             missed = {self._label_id(label): share for label, share in (max_missed or {}).items()}
             return self._certified_policy(
-                RiskConstraint(max_disagreement=max_disagreement, max_missed=missed, confidence=confidence)
+                RiskConstraint(max_disagreement=max_disagreement, max_missed=missed, confidence=confidence),
+                corpus,
             )
         assert target_speedup is not None
-        if max_missed:
-            raise ParameterError("`max_missed` goes with `max_disagreement`")
+        if max_missed or corpus:
+            raise ParameterError(f"`{'max_missed' if max_missed else 'corpus'}` goes with `max_disagreement`")
         check_confidence(confidence)
         search, _ = self._search_and_test(self.flops_outcomes)
         thresholds = self._speedup_path.thresholds_for(target_speedup, search)
@@ -140,18 +145,21 @@ class ExitCalibration:
             )
         return self.labels.index(label)
 
-    def _certified_policy(self, constraint: RiskConstraint) -> CalibratedPolicy:
+    def _certified_policy(self, constraint: RiskConstraint, corpus: CorpusSize | None) -> CalibratedPolicy:
         search, test = self._search_and_test(self.latency_outcomes)
-        fastest = certify(search, test, constraint)
+        tested = None if corpus is None else corpus_test(constraint, corpus, test.teacher_labels)
+        to_keep = tested.constraint if tested else constraint
+        fastest = certify(search, test, to_keep)
         full_depth = np.zeros(len(self.exits) - 1, dtype=np.float32)
         return self._policy(
             full_depth if fastest is None else fastest.thresholds,
-            constraint.describe(self.labels),
+            constraint.describe(self.labels) + (f", of {tested.size}" if tested else ""),
             confidence=constraint.confidence,
             max_missed=constraint.max_missed,
             is_certified=fastest is not None,
             max_disagreement=constraint.max_disagreement,
-            note="" if fastest else explain_failure(constraint, search, test, self.labels),
+            corpus=tested,
+            note="" if fastest else explain_failure(to_keep, search, test, self.labels),
         )
 
     def _policy(
@@ -164,6 +172,7 @@ class ExitCalibration:
         max_missed: Mapping[int, float] | None = None,
         max_disagreement: float | None = None,
         target_speedup: float | None = None,
+        corpus: CorpusTest | None = None,
         note: str = "",
     ) -> CalibratedPolicy:
         _, test = self._search_and_test(self.flops_outcomes)
@@ -186,6 +195,7 @@ class ExitCalibration:
             num_calibration_rows=len(self),
             max_disagreement=max_disagreement,
             target_speedup=target_speedup,
+            corpus=corpus,
             note=note,
         )
 
@@ -276,5 +286,5 @@ def explain_failure(
     needed = rows_needed(share, constraint.confidence, error_rate=rate if rate < share else 0.0)
     often = "of which as many disagree" if 0 < rate < share else "none of which disagrees"
     tested = f"even the safest exits disagree on {rows.sum():,} of {len(rows):,} test rows{name}"
-    takes = f"{share:g} at {constraint.confidence:g} takes {needed:,} test rows{name}"
+    takes = f"{share:.3g} at {constraint.confidence:g} takes {needed:,} test rows{name}"
     return f"{tested}: full depth; {takes}, {often}, and half as many to search with"

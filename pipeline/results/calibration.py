@@ -17,6 +17,7 @@ from model.errors import ArtifactError, OutputError
 from model.exits.policy import CalibratedFor
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.exit_calibration import ExitCalibration
+from model.guarantee.finite_corpus import CorpusSize
 from model.messages import first_line, one_line
 from pipeline.contract import schema
 from pipeline.contract.shards import COMPRESSION
@@ -94,17 +95,20 @@ class Calibration:
         max_missed: Mapping[str, float] | None = None,
         target_speedup: float | None = None,
         confidence: float = DEFAULT_CONFIDENCE,
+        corpus: CorpusSize | None = None,
     ) -> CalibratedPolicy:
         """Return the policy for what is asked for; see `ExitCalibration.policy`.
 
         Raises:
-            ParameterError: if a number is out of range, or there is no such label.
+            ParameterError: if a number is out of range, there is no such label, or the corpus is so small
+                that not one of its answers might disagree.
         """
         policy = self.exits.policy(
             max_disagreement=max_disagreement,
             max_missed=max_missed,
             target_speedup=target_speedup,
             confidence=confidence,
+            corpus=corpus,
         )
         return replace(policy, speed_curve=self.report.speed_curve)
 

@@ -1,20 +1,33 @@
 """The transform and the job that score a corpus."""
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Unpack
+from typing import Protocol, Unpack
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin
 
+from model.engine.execution import Precision
 from model.exits.policy import ExitPolicy
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from pipeline.contract import defaults
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest
+from pipeline.reading.inputs import Inputs
 from pipeline.transforms.corpus_job import CorpusJob, JobOptions, as_strings, prepare_job
-from pipeline.transforms.score_task import ScoreTask
+from pipeline.transforms.loaded_models import Holder
+from pipeline.transforms.score_task import Scorer, ScoreTask
 from pipeline.transforms.write_shards import RunCorpusJob
+
+
+class PolicyOfCorpus(Protocol):
+    """A policy that depends on the files that are scored, as `CorpusPromise` does."""
+
+    @property
+    def saved_compute(self) -> float:
+        """About what it will save."""
+
+    def policy(self, inputs: Inputs) -> ExitPolicy:
+        """Return the policy for these files."""
 
 
 class ScoreOptions(JobOptions, total=False):
@@ -35,7 +48,7 @@ def score_job(
     columns: Columns,
     model: str,
     output: str,
-    policy: ExitPolicy | None = None,
+    policy: ExitPolicy | PolicyOfCorpus | None = None,
     speed: float | None = None,
     shadow_fraction: float | None = None,
     shadow_rows: int | None = None,
@@ -47,23 +60,32 @@ def score_job(
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
     if options.get("rows_per_shard") is None:
-        saved_compute = policy.saved_compute if isinstance(policy, CalibratedPolicy) else 1.0
-        options["rows_per_shard"] = defaults.default_rows_per_shard(saved_compute)
-    prepare = partial(
-        ScoreTask.prepare,
-        model,
-        policy=policy,
-        speed=speed,
-        shadow_fraction=shadow_fraction,
-        shadow_rows=shadow_rows,
-    )
+        options["rows_per_shard"] = defaults.default_rows_per_shard(_expected_saving(policy))
+
+    def prepare(inputs: Inputs, precision: Precision) -> tuple[ScoreTask, Holder[Scorer]]:
+        return ScoreTask.prepare(
+            model,
+            inputs,
+            policy=policy if policy is None or isinstance(policy, ExitPolicy) else policy.policy(inputs),
+            speed=speed,
+            shadow_fraction=shadow_fraction,
+            shadow_rows=shadow_rows,
+            precision=precision,
+        )
+
     return prepare_job(
-        lambda inputs, precision: prepare(inputs, precision=precision),
+        prepare,
         input=input,
         columns=columns,
         output=output,
         **options,
     )
+
+
+def _expected_saving(policy: ExitPolicy | PolicyOfCorpus | None) -> float:
+    if policy is None or isinstance(policy, ExitPolicy):
+        return policy.saved_compute if isinstance(policy, CalibratedPolicy) else 1.0
+    return policy.saved_compute
 
 
 class ScoreWithEarlyExit(beam.PTransform):
@@ -80,7 +102,7 @@ class ScoreWithEarlyExit(beam.PTransform):
         text_column: str,
         model: str,
         output: str,
-        policy: ExitPolicy | None = None,
+        policy: ExitPolicy | PolicyOfCorpus | None = None,
         speed: float | None = None,
         text_pair_column: str | None = None,
         id_column: str | None = None,
@@ -94,7 +116,8 @@ class ScoreWithEarlyExit(beam.PTransform):
             text_column: column to classify.
             model: directory or hub name of a FastBERT.
             output: directory of the shards.
-            policy: when a text leaves; of `Calibration.policy`, or any other.
+            policy: when a text leaves: a `CorpusPromise`, which is of this corpus, or an `ExitPolicy`, of
+                `Calibration.policy` or any other.
             speed: instead of `policy`, one threshold for all layers; 0 is full depth, as is neither.
             text_pair_column: second text of a pair.
             id_column: passed through as `id`.

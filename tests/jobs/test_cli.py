@@ -33,7 +33,7 @@ OPTIONS = {
     },
     "score": {
         *_BEAM_JOB, "--model", "--max-disagreement", "--max-missed", "--target-speedup", "--confidence",
-        "--calibration", "--speed", "--fixed-exit-layer", "--keep", "--shadow-fraction",
+        "--calibration", "--speed", "--fixed-exit-layer", "--keep", "--promise", "--shadow-fraction",
         "--shadow-rows",
     },
     "calibrate": {"--model", "--labels", "--output", "--rows", "--confidence", "--precision"},

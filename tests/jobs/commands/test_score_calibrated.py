@@ -20,6 +20,7 @@ from model.engine.execution import Precision, resolve_execution
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
+from model.guarantee.finite_corpus import CorpusSize
 from model.network.uncertainty import normalised_entropy
 from model.tokens.tokenization import tokenize
 from pipeline.contract.defaults import default_rows_per_shard
@@ -42,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("quiet_machine")
 def test_a_certificate_is_kept_and_told(
     command: CommandLine, score: Callable[..., Any], calibrated: Path, tmp_path: Path
 ):
-    out = command(*score("--max-disagreement", 0.05, "--shadow-fraction", 1))
+    out = command(*score("--max-disagreement", 0.05, "--promise", "population", "--shadow-fraction", 1))
     scored = read_output(tmp_path / "scores").to_pandas()
     assert_at_most(0.05, scored["prediction"] != scored["teacher_prediction"])
     assert (scored["exit_layer"] < NUM_LAYERS).any()
@@ -57,6 +58,7 @@ def test_a_certificate_is_kept_and_told(
     assert manifest["settings"]["rows_per_shard"] == default_rows_per_shard(policy.saved_compute) > 10_000
     certificate = manifest["certificate"]
     assert certificate["is_certified"]
+    assert certificate["corpus"] is None
     assert certificate["num_disagreements"] == policy.risk.num_disagreements
     assert certificate["upper_bound"] <= 0.05
     assert certificate["calibrated_for"]["model_hash"] == manifest["settings"]["model_hash"]
@@ -71,6 +73,54 @@ def test_a_certificate_is_kept_and_told(
     thresholds = np.array([policy.threshold(each) for each in early["exit_layer"]])
     assert manifest["settings"]["length_exponent"] == certificate["length_exponent"] == 0.5
     assert (early["uncertainty"] / early["num_tokens"] ** 0.5 < thresholds * (1 + 1e-6)).all()
+
+
+def test_a_promise_is_of_the_corpus(
+    command: CommandLine, score: Callable[..., Any], calibrated: Path, tmp_path: Path
+):
+    copies = write_tsv(tmp_path / "copies.tsv", {"text": [*FRESH, *FRESH[:7] * 40, "", *FRESH]})
+    args = score("--max-disagreement", 0.05, "--max-missed", "yes=0.2", "--shadow-fraction", 1)
+    args[args.index("--input") + 1] = copies
+    out = command(*args)
+    size = CorpusSize(num_texts=len(set(FRESH)))
+    asked = {"max_disagreement": 0.05, "max_missed": {"yes": 0.2}}
+    calibration = Calibration.load(str(calibrated))
+    policy = calibration.policy(**asked, corpus=size)
+    manifest = read_manifest_file(tmp_path / "scores")
+    assert manifest["settings"]["thresholds"] == list(policy.thresholds)
+    name = "max disagreement 0.05, max missed yes=0.2, confidence 0.95"
+    assert manifest["settings"]["policy"] == f"{name}, of {len(set(FRESH)):,} distinct texts"
+    assert policy.corpus
+    assert manifest["certificate"]["max_disagreement"] == 0.05
+    assert manifest["certificate"]["corpus"] == {
+        "num_texts": len(set(FRESH)),
+        "is_complete": True,
+        "max_risk": policy.corpus.max_risk,
+        "max_label_risks": {"yes": dict(policy.corpus.max_label_risks)[LABELS.index("yes")]},
+        "confidence": pytest.approx(0.96),
+    }
+    assert policy.corpus.max_risk < 0.05
+    assert f"certified, as a risk of {policy.corpus.max_risk:.3%} at 0.96, " in out
+    assert policy.saved_compute < calibration.policy(**asked).saved_compute
+    scored = read_output(tmp_path / "scores").to_pandas().drop_duplicates("teacher_text_hash")
+    assert len(scored) == size.num_texts
+    is_other = scored["prediction"] != scored["teacher_prediction"]
+    assert 0 < is_other.mean() <= 0.05
+    assert is_other[scored["teacher_prediction"] == "yes"].mean() <= 0.2
+
+
+def test_of_a_small_corpus_no_share_can_be_promised(
+    command: CommandLine, score: Callable[..., Any], tmp_path: Path
+):
+    few = write_tsv(tmp_path / "few.tsv", {"text": [*FRESH[:19], *FRESH[:19]]})
+    args = score("--max-disagreement", 0.05)
+    args[args.index("--input") + 1] = few
+    assert command.refused(*args) == (
+        "--max-disagreement 0.05 of 19 distinct texts is less than one of them, so that no text could leave "
+        "early: ask for 0.053 or more, for --promise population, or for --speed 0, which is full depth"
+    )
+    assert not (tmp_path / "scores").exists()
+    command(*args, "--promise", "population")
 
 
 def test_other_texts_than_those_of_the_calibration_are_noticed(
@@ -99,7 +149,7 @@ def test_copies_of_a_text_are_no_evidence_of_their_own(
     differs = scored["prediction"] != scored["teacher_prediction"]
     hard = [FRESH[row] for row in scored["row"][differs]]
     # Few texts that disagree, and very often: the promise counts each once.
-    copies = write_tsv(tmp_path / "copies.tsv", {"text": [*hard[:3] * 200, *FRESH[:500]]})
+    copies = write_tsv(tmp_path / "copies.tsv", {"text": [*hard[:4] * 200, *FRESH[:500]]})
     args = score("--max-disagreement", 0.05, "--shadow-fraction", 1, output="copies")
     args[args.index("--input") + 1] = copies
     command(*args)
@@ -107,7 +157,7 @@ def test_copies_of_a_text_are_no_evidence_of_their_own(
     assert "does not hold" not in out
     found = read_output(tmp_path / "copies").to_pandas()
     assert (found["prediction"] != found["teacher_prediction"]).mean() > 0.4
-    assert f"of {len({*hard[:3], *FRESH[:500]})} distinct shadow texts otherwise" in out
+    assert f"of {len({*hard[:4], *FRESH[:500]})} distinct shadow texts otherwise" in out
 
 
 def test_a_promise_for_a_label_is_audited_too(
@@ -136,7 +186,9 @@ def test_python_gives_the_same_answers_as_the_job(
 ):
     command(*score("--max-disagreement", 0.05))
     scored = read_output(tmp_path / "scores").to_pandas().sort_values("row")
-    policy = Calibration.load(str(calibrated)).policy(max_disagreement=0.05)
+    policy = Calibration.load(str(calibrated)).policy(
+        max_disagreement=0.05, corpus=CorpusSize(num_texts=len(set(FRESH)))
+    )
     model = FastBertForSequenceClassification.from_pretrained(calibrated)
     answers = model.predict(FRESH, policy=policy)
     assert answers.predictions == scored["prediction"].tolist()
@@ -191,7 +243,7 @@ def test_a_target_speed_up_is_hit(
 def test_what_cannot_be_promised_is_full_depth(
     command: CommandLine, score: Callable[..., Any], tmp_path: Path
 ):
-    out = command(*score("--max-disagreement", 0.0001))
+    out = command(*score("--max-disagreement", 0.0001, "--promise", "population"))
     assert "not attainable; " in out
     assert "full depth; 0.0001 at 0.95 takes 29,956 test rows, none of which disagrees, and" in out
     scored = read_output(tmp_path / "scores")
@@ -218,6 +270,7 @@ def test_the_calibration_may_lie_elsewhere(
         ([], "give exactly one of --max-disagreement, --target-speedup, --speed, --fixed-exit-layer"),
         (["--max-disagreement", 0.01, "--speed", 0.5], "give exactly one of --max-disagreement, "),
         (["--target-speedup", 2, "--max-missed", "yes=0.1"], "--max-missed goes with --max-disagreement"),
+        (["--target-speedup", 2, "--promise", "corpus"], "--promise goes with --max-disagreement"),
         (["--speed", 0.5, "--confidence", 0.9], "--confidence goes with --max-disagreement or"),
         (["--speed", 0.5, "--calibration", "x"], "--calibration goes with --max-disagreement or"),
         (["--max-disagreement", 0], "--max-disagreement 0 is not a share above 0 and below 1, as 0.01 for"),

@@ -1,0 +1,62 @@
+"""A promise of the very corpus that is scored: its policy is known once its texts are counted."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from model.checks import DEFAULT_CONFIDENCE
+from model.guarantee.calibrated_policy import CalibratedPolicy
+from pipeline.reading.inputs import Inputs
+from pipeline.results.calibration import Calibration
+from pipeline.results.corpus_size import count_distinct_texts
+
+
+def _ignore(num_rows: int) -> None:
+    """Tell nobody how many rows are read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusPromise:
+    """At most so many of the texts of one corpus disagree; what `score` and `ScoreWithEarlyExit` take.
+
+    Attributes:
+        calibration: what it rests on.
+        max_disagreement: share of the corpus' distinct texts that may disagree.
+        max_missed: by label, likewise of the texts that full depth gives it.
+        confidence: with which all of it is kept.
+    """
+
+    calibration: Calibration
+    max_disagreement: float
+    max_missed: Mapping[str, float] = field(default_factory=dict)
+    confidence: float = DEFAULT_CONFIDENCE
+
+    @cached_property
+    def of_population(self) -> CalibratedPolicy:
+        """The policy for the same promise of all texts like the calibration's, which saves a little more."""
+        return self.calibration.policy(
+            max_disagreement=self.max_disagreement, max_missed=self.max_missed, confidence=self.confidence
+        )
+
+    @property
+    def saved_compute(self) -> float:
+        """What may be hoped for before the texts are counted."""
+        return self.of_population.saved_compute
+
+    def policy(self, inputs: Inputs, *, on_rows: Callable[[int], None] = _ignore) -> CalibratedPolicy:
+        """Count the distinct texts of some files, and return the policy for them.
+
+        Args:
+            inputs: the files.
+            on_rows: told how many rows more are read.
+
+        Raises:
+            ParameterError: if they are so few that not one answer might disagree.
+            InputError: if a file cannot be read.
+        """
+        return self.calibration.policy(
+            max_disagreement=self.max_disagreement,
+            max_missed=self.max_missed,
+            confidence=self.confidence,
+            corpus=count_distinct_texts(inputs, on_rows=on_rows),
+        )
