@@ -47,6 +47,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "exits summary": exits.summary,
     "exits": exits.designs,
     "exits environment": exits.environment,
+    "exits by texts": exits.by_texts,
     "rivals summary": rivals.summary,
     "rivals": rivals.systems,
     "speed ratios in words": speed.full_depth_ratios,

@@ -65,6 +65,31 @@ def designs() -> str:
     return table(header, cells)
 
 
+def by_texts() -> str:
+    """Return one row for each data set and number of texts that branches learnt from."""
+    rows, found = read_results("exits_by_texts")
+    cells = []
+    for row in rows.itertuples():
+        at = dict(zip(row.shares, row.saved_compute, strict=True))
+        middle = (len(row.agreement) - 1) // 2 + 1
+        cells.append(
+            (
+                row.dataset,
+                f"{row.train_rows:,}",
+                f"{row.calibration_rows:,}",
+                *(percent(row.agreement[index], 1) for index in (0, 1, middle, -1)),
+                *(times(at[share]) for share in _SHOWN),
+                f"{sum(row.broken)} of {len(row.broken) * found['redraws']}",
+            )
+        )
+    header = (
+        "data set", "texts to train on", "to calibrate with",
+        "agreement of exit 0", "the first", "middle", "last branch",
+        *(f"saved compute at {percent(share, 1)}" for share in _SHOWN), "certificates broken",
+    )  # fmt: skip
+    return table(header, cells)
+
+
 def environment() -> str:
     """Return a sentence about the machine and the redraws."""
     _, found = read_results("exits")
