@@ -62,6 +62,10 @@ class ScoreConfig:
     text_pair_column: TextPairColumn = None
     id_column: IdColumn = None
     keep: Annotated[tuple[str, ...], typer.Option(help="Column to pass through; may be repeated.")] = ()
+    group_column: Annotated[
+        str | None,
+        typer.Option(help="The shadow sample is drawn by groups: rows of equal value, as of label-teacher."),
+    ] = None
     rows_per_shard: Annotated[
         int | None,
         typer.Option(
