@@ -7,12 +7,13 @@ calibration's. The share of disagreements in one corpus of `m` texts scatters ar
 import numpy as np
 from scipy.stats import binom
 
+from model.guarantee.finite_corpus import SCATTER_SHARE, CorpusSize, largest_risk
+
 MAX_DISAGREEMENT = 0.01
 CONFIDENCE = 0.95
 TEST_ROWS = (2_000, 5_000, 10_000, 50_000)
 CORPUS_ROWS = (500, 1_000, 5_000, 20_000)
 TARGET_CORPUS_ROWS = (1_000, 5_000, 20_000, 100_000, 1_000_000)
-TARGET_CHANCE = 0.01
 
 
 def chance_above(num_test_rows: int, corpus_rows: int) -> float:
@@ -34,11 +35,6 @@ def chance_above(num_test_rows: int, corpus_rows: int) -> float:
 
 
 def stricter_share(corpus_rows: int) -> float:
-    """Return the largest risk at which a corpus has more than 1 % disagreements in 1 case of 100 at most."""
-    low, high = 0.0, MAX_DISAGREEMENT
-    allowed = np.floor(MAX_DISAGREEMENT * corpus_rows)
-    for _ in range(60):
-        middle = (low + high) / 2
-        is_rare = binom.sf(allowed, corpus_rows, middle) <= TARGET_CHANCE
-        low, high = (middle, high) if is_rare else (low, middle)
-    return low
+    """Return the risk that is tested for so that at most 1 % of a corpus disagree."""
+    chance = (1 - CONFIDENCE) * SCATTER_SHARE
+    return largest_risk(MAX_DISAGREEMENT, CorpusSize(num_units=corpus_rows), chance=chance)

@@ -14,6 +14,7 @@ from benchmarks.guarantee import report as guarantee
 from benchmarks.jobs import report as jobs
 from benchmarks.markdown import percent, table
 from benchmarks.memory import report as memory
+from benchmarks.promise import report as promise
 from benchmarks.results import read_results
 from benchmarks.rivals import report as rivals
 from benchmarks.speed import report as speed
@@ -36,15 +37,18 @@ def _chances() -> str:
 
 
 def _stricter_shares() -> str:
-    shares = [f"{stricter_share(corpus):.4f}" for corpus in TARGET_CORPUS_ROWS]
+    shares = [percent(stricter_share(corpus)) for corpus in TARGET_CORPUS_ROWS]
     header = ("texts in the corpus", *(f"{corpus:,}" for corpus in TARGET_CORPUS_ROWS))
-    return table(header, [("`--max-disagreement`", *shares)])
+    return table(header, [("a risk of at most", *shares)])
 
 
 TABLES: dict[str, Callable[[], str]] = {
     "guarantee data": guarantee.data,
     "guarantee": guarantee.disagreements,
     "target speedup": guarantee.targets,
+    "promise data": promise.data,
+    "promise corpus": promise.corpora,
+    "promise unit": promise.units,
     "memory kinds": memory.kinds,
     "memory": memory.promises,
     "exits summary": exits.summary,

@@ -74,7 +74,16 @@ def measure(
         *({"max_disagreement": None, "target_speedup": target} for target in args.target_speedup),
     ]
     jobs = [
-        config_of(args, everything, home / f"scores-{number}", precision, calibration=calibration, **each)
+        config_of(
+            args,
+            everything,
+            home / f"scores-{number}",
+            precision,
+            calibration=calibration,
+            # As in the tables of what promises save.
+            promise=None if each["max_disagreement"] is None else "population",
+            **each,
+        )
         for number, each in enumerate(asked)
     ]
     dtype, peaks = resolve_execution(Precision(precision)).dtype, []
