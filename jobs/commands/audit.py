@@ -13,6 +13,7 @@ from jobs.terminal.speedup_plot import speedup_plot
 from model.checks import DEFAULT_CONFIDENCE
 from model.errors import InputError, OutputError, ParameterError
 from model.guarantee.binomial import interval, p_value
+from model.guarantee.unit import Unit
 from model.messages import format_ratio, one_line
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.layout import OutputLayout
@@ -25,6 +26,12 @@ from pipeline.results.ground_truth import read_true_labels
 SAVED_COMPUTE_PLOT_FILE = "saved_compute.png"
 # So unlikely must a shadow sample be under a certificate to contradict it.
 _CONTRADICTION_P = 0.001
+# What is counted of a shadow sample.
+_COUNTED = {
+    Unit.TEXTS: "distinct shadow texts",
+    Unit.ROWS: "shadow rows",
+    Unit.GROUPS: "shadow groups, of each one text,",
+}
 
 
 def run(config: AuditConfig) -> ExitStats:
@@ -110,8 +117,8 @@ def show(stats: ExitStats, manifest: ScoreManifest) -> None:
         soft_wrap=True,
     )
     if manifest.certificate:
-        _show_certificate(manifest.certificate, stats)
-    _show_shares(stats)
+        _show_certificate(manifest.certificate, stats, manifest.settings.shadow_unit)
+    _show_shares(stats, manifest.settings.shadow_unit)
 
 
 def _cells(exit_layer: int, here: ExitLayerStats, stats: ExitStats, total_flops: int) -> list[object]:
@@ -132,27 +139,41 @@ def _cells(exit_layer: int, here: ExitLayerStats, stats: ExitStats, total_flops:
     return cells
 
 
-def _show_certificate(certificate: Certificate, stats: ExitStats) -> None:
-    """Print what was promised, and what was expected against what came."""
+def _show_certificate(certificate: Certificate, stats: ExitStats, unit: Unit) -> None:
+    """Print what was promised, and what was expected against what came.
+
+    Args:
+        certificate: of the policy.
+        stats: what came.
+        unit: of the shadow sample.
+    """
     if certificate.is_certified:
         kind, most = "certified", certificate.max_disagreement
     else:
         kind, most = "not certified", certificate.upper_bound
     stdout_console().print(
         f"{kind} on {certificate.num_rows:,} test rows, of which {certificate.num_disagreements:,} disagree: "
-        f"at most {most:.2%} at {certificate.confidence:.0%}; saved compute "
+        f"at most {most:.2%} {certificate.unit.promised} at {certificate.confidence:.0%}; saved compute "
         f"expected {format_ratio(certificate.saved_compute)}, found {format_ratio(stats.saved_compute)}",
         soft_wrap=True,
     )
-    _warn_if_contradicted(certificate, stats)
-
-
-def _warn_if_contradicted(certificate: Certificate, stats: ExitStats) -> None:
-    """Say so if the shadow sample disagrees more often than a kept certificate would let it."""
     if not certificate.is_certified or certificate.max_disagreement is None:
         return
+    if certificate.unit is unit:
+        _warn_if_contradicted(certificate.max_disagreement, certificate, stats)
+    else:
+        stdout_console().print(
+            f"the shadow sample is drawn by {unit}, and tells nothing of a promise "
+            f"{certificate.unit.promised}: score {'without' if unit is Unit.GROUPS else 'with'} "
+            "--group-column to hold it against one",
+            soft_wrap=True,
+        )
+
+
+def _warn_if_contradicted(max_disagreement: float, certificate: Certificate, stats: ExitStats) -> None:
+    """Say so if the shadow sample disagrees more often than a kept certificate would let it."""
     texts = stats.shadow_texts
-    parts = [("", texts.num_disagreements, texts.num_texts, certificate.max_disagreement)]
+    parts = [("", texts.num_disagreements, texts.num_texts, max_disagreement)]
     for name, promise in certificate.per_label.items():
         place = stats.labels.index(name)
         found = int(texts.disagreements[place]), int(texts.by_label[place])
@@ -161,16 +182,16 @@ def _warn_if_contradicted(certificate: Certificate, stats: ExitStats) -> None:
     for which, disagreements, num_texts, allowed in parts:
         if disagreements and 1 - p_value(disagreements - 1, num_texts, allowed) < level:
             stdout_console().print(
-                f"the certificate does not hold here: {disagreements:,} of {num_texts:,} distinct shadow "
-                f"texts{which} disagree, more than {allowed:.2%}; these texts are not like the "
-                "calibration's: calibrate with some of them",
+                f"the certificate does not hold here: {disagreements:,} of {num_texts:,} "
+                f"{_COUNTED[certificate.unit]}{which} disagree, more than {allowed:.2%}; these texts are "
+                "not like the calibration's: calibrate with some of them",
                 style="bold red",
                 soft_wrap=True,
                 markup=False,
             )
 
 
-def _show_shares(stats: ExitStats) -> None:
+def _show_shares(stats: ExitStats, unit: Unit) -> None:
     console = stdout_console()
     if stats.accuracy is not None:
         console.print(f"accuracy {stats.accuracy:.2%} on {stats.num_labelled:,} labelled rows")
@@ -179,7 +200,7 @@ def _show_shares(stats: ExitStats) -> None:
         share = texts.num_disagreements / texts.num_texts
         low, high = interval(texts.num_disagreements, texts.num_texts, DEFAULT_CONFIDENCE)
         console.print(
-            f"full depth answers {texts.num_disagreements:,} of {texts.num_texts:,} distinct shadow texts "
+            f"full depth answers {texts.num_disagreements:,} of {texts.num_texts:,} {_COUNTED[unit]} "
             f"otherwise: {share:.2%}, at {DEFAULT_CONFIDENCE:.0%} between {low:.2%} and {high:.2%}",
             soft_wrap=True,
         )

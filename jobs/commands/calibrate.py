@@ -22,6 +22,7 @@ from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.binomial import rows_needed
 from model.guarantee.calibrate import calibrate
 from model.guarantee.exit_calibration import ExitCalibration, search_rows
+from model.guarantee.unit import Unit
 from model.messages import format_ratio
 from pipeline.contract import schema
 from pipeline.contract.storage import check_output_directory
@@ -50,22 +51,21 @@ def run(config: CalibrateConfig) -> Calibration:
     model = FastBertForSequenceClassification.from_pretrained(directory)
     _check_labels(config, model, labels)
     texts = calibration_texts(labels, config.rows)
-    overlap = _check_rows(config, directory, labels, texts.calibration_rows)
+    training = _check_rows(config, directory, labels, texts)
     execution = resolve_execution(Precision(config.precision))
     print_settings(
         stdout_console(),
         {
             "model": f"{config.model}, {model.num_layers} layers, {len(model.labels)} labels",
-            "labels": f"{labels.name}, {labels.num_calibration_rows:,} rows for calibration, "
-            f"{texts.num_in_split:,} distinct texts",
-            "rows": _describe_rows(texts.is_held_out),
-            "training": overlap,
+            "labels": _describe_labels(labels, texts),
+            "rows": _describe_rows(texts.is_held_out, labels.unit),
+            "training": training,
             "runs on": execution.summary(),
         },
     )
     output = config.output or str(directory)
     earlier_cost = cache(partial(known_cost, output))
-    exits = _calibrate(model, texts, execution, earlier_cost)
+    exits = _calibrate(model, texts, labels.unit, execution, earlier_cost)
     is_cost_known = earlier_cost(exits.calibrated_for) is not None
     calibration = Calibration.of(
         exits,
@@ -81,10 +81,19 @@ def run(config: CalibrateConfig) -> Calibration:
     return calibration
 
 
-def _describe_rows(is_held_out: npt.NDArray[np.bool_]) -> str:
+def _describe_labels(labels: SoftLabels, texts: CalibrationTexts) -> str:
+    told = f"{labels.name}, {labels.num_calibration_rows:,} rows for calibration"
+    if labels.unit is not Unit.ROWS:
+        told += f", {texts.num_in_split:,} {labels.unit.counted}"
+    if labels.unit is Unit.GROUPS and texts.on_both_sides:
+        told += f"; {len(texts.on_both_sides):,} texts that groups of both splits hold calibrate nothing"
+    return told
+
+
+def _describe_rows(is_held_out: npt.NDArray[np.bool_], unit: Unit) -> str:
     is_search = search_rows(is_held_out)
     return (
-        f"{(~is_held_out).sum():,} of these texts, and {is_held_out.sum():,} that training held out: "
+        f"{(~is_held_out).sum():,} of these {unit}, and {is_held_out.sum():,} that training held out: "
         f"{is_search.sum():,} to find thresholds with, {(~is_search).sum():,} to test them"
     )
 
@@ -92,6 +101,7 @@ def _describe_rows(is_held_out: npt.NDArray[np.bool_]) -> str:
 def _calibrate(
     model: FastBertForSequenceClassification,
     texts: CalibrationTexts,
+    unit: Unit,
     execution: Execution,
     cost: Callable[[CalibratedFor], RunCost | None],
 ) -> ExitCalibration:
@@ -106,6 +116,7 @@ def _calibrate(
             _teacher_logits(rows),
             text_pairs=rows[schema.TEXT_PAIR].to_pylist() if has_pairs else None,
             is_held_out=texts.is_held_out.tolist(),
+            unit=unit,
             execution=execution,
             known_cost=cost,
             on_rows=lambda done: progress.update(bar, completed=done),
@@ -129,29 +140,40 @@ def _check_labels(
         )
 
 
-def _check_rows(config: CalibrateConfig, directory: Path, labels: SoftLabels, rows: pa.Table) -> str:
+def _check_rows(config: CalibrateConfig, directory: Path, labels: SoftLabels, texts: CalibrationTexts) -> str:
     """Refuse too few rows, and rows that training has seen; say in a line what could be told of that."""
+    rows = texts.calibration_rows
     if len(rows) < MIN_CALIBRATION_ROWS:
         raise InputError(
-            f"{labels.name!r} holds {len(rows)} distinct texts for calibration, and at least "
+            f"{labels.name!r} holds {len(rows)} {labels.unit.counted} for calibration, and at least "
             f"{MIN_CALIBRATION_ROWS} are needed (1 % at 95 % takes 299 to test); label more, or with a "
             "larger `calibration_fraction`"
         )
-    learnt = {"branches": read_branch_texts(directory), "full model": read_teacher_texts(directory)}
     hashes = rows[schema.TEXT_HASH].to_pylist()
-    for learner, texts in learnt.items():
-        seen = [row for row, text_hash in enumerate(hashes) if text_hash in (texts or ())]
+    branch_texts, teacher_texts = read_branch_texts(directory), read_teacher_texts(directory)
+    # A row may repeat a text that other rows of these very labels teach, as rows to score may.
+    refused = {
+        "branches": None if branch_texts is None else branch_texts - texts.on_both_sides,
+        "full model": teacher_texts,
+    }
+    told = []
+    for learner, learnt in refused.items():
+        seen = [row for row, text_hash in enumerate(hashes) if text_hash in (learnt or ())]
         if seen:
             source, row = rows[schema.SOURCE][seen[0]].as_py(), rows[schema.ROW][seen[0]].as_py()
             raise InputError(
                 f"{labels.name!r} holds for calibration what the {learner} of {config.model!r} learnt from, "
-                f"{len(seen):,} of {len(rows):,} texts, such as row {row} of {source!r}; calibrate with the "
-                "soft labels that it was distilled from, or label other texts"
+                f"{len(seen):,} of {len(rows):,} {labels.unit}, such as row {row} of {source!r}; calibrate "
+                "with the soft labels that it was distilled from, or label other texts"
             )
-    return "; ".join(
-        f"what the {learner} learnt from is not known" if texts is None else f"the {learner} saw none of them"
-        for learner, texts in learnt.items()
-    )
+        is_known = learnt is not None
+        told.append(
+            f"the {learner} saw none of them" if is_known else f"what the {learner} learnt from is not known"
+        )
+    if labels.unit is Unit.ROWS and branch_texts is not None:
+        repeated = sum(text_hash in texts.on_both_sides for text_hash in hashes)
+        told[0] = f"{repeated:,} of them repeat texts of the train split, as rows of a corpus do"
+    return "; ".join(told)
 
 
 def _show(report: CalibrationReport, *, is_cost_known: bool) -> None:
@@ -183,7 +205,7 @@ def _show(report: CalibrationReport, *, is_cost_known: bool) -> None:
         )
         for each in report.targets
     ]
-    title = f"--max-disagreement at {report.confidence:.0%} confidence"
+    title = f"--max-disagreement at {report.confidence:.0%} confidence, {report.unit.promised}"
     columns = ("at most", "saved compute", "test rows that disagree")
     console.print(table(title, columns, targets))
     console.print(

@@ -22,12 +22,18 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
     """
     job = label_job(
         input=config.input,
-        columns=Columns(text=config.text_column, text_pair=config.text_pair_column, id=config.id_column),
+        columns=Columns(
+            text=config.text_column,
+            text_pair=config.text_pair_column,
+            id=config.id_column,
+            group=config.group_column,
+        ),
         teacher=config.teacher,
         output=config.output,
         rows_per_shard=config.rows_per_shard,
         max_length=config.max_length,
         calibration_fraction=config.calibration_fraction,
+        promise_of=config.promise_of,
         teacher_training_input=config.teacher_training_input,
         precision=config.precision,
         format=config.format,
@@ -48,7 +54,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
             "learnt from": _describe_teacher_texts(labeller.texts),
             "input": describe_input(job.inputs),
             "texts": f"cut to {settings.max_length} tokens, "
-            f"{settings.calibration_fraction:.2%} for calibration",
+            f"{settings.calibration_fraction:.2%} of the {settings.unit.counted} for calibration",
             "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
         },
     )

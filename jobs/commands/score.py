@@ -12,6 +12,7 @@ from model.cost.flops import fastbert_flops
 from model.errors import ParameterError
 from model.exits.policy import ExitPolicy
 from model.guarantee.calibrated_policy import CalibratedPolicy
+from model.guarantee.unit import Unit
 from model.messages import format_ratio
 from model.network.config import load_fastbert_config
 from pipeline.contract.columns import Columns
@@ -19,7 +20,13 @@ from pipeline.contract.manifest import ScoreManifest
 from pipeline.reading.inputs import Inputs
 from pipeline.results.calibration import Calibration
 from pipeline.results.corpus_promise import CorpusPromise
-from pipeline.transforms.score_task import EXIT_COUNT, PROCESSED_TOKENS, REAL_TOKENS, ScoreTask
+from pipeline.transforms.score_task import (
+    EXIT_COUNT,
+    PROCESSED_TOKENS,
+    REAL_TOKENS,
+    ScoreTask,
+    shadow_unit,
+)
 from pipeline.transforms.scoring import score_job
 
 
@@ -30,7 +37,11 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest]:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
     columns = Columns(
-        text=config.text_column, text_pair=config.text_pair_column, id=config.id_column, keep=config.keep
+        text=config.text_column,
+        text_pair=config.text_pair_column,
+        id=config.id_column,
+        keep=config.keep,
+        group=config.group_column,
     )
     # Before the input is read, which may take long: most mistakes are in the policy.
     asked = choose_policy(config)
@@ -92,19 +103,12 @@ def choose_policy(config: ScoreConfig) -> ExitPolicy | CorpusPromise:
     flops = fastbert_flops(load_fastbert_config(directory))
     if config.is_calibrated:
         calibration = Calibration.load(config.calibration or str(directory))
+        # Whether they go together.
+        shadow_unit(calibration.exits.unit, config.group_column)
         confidence = DEFAULT_CONFIDENCE if config.confidence is None else config.confidence
         if config.target_speedup is not None:
             return calibration.policy(target_speedup=config.target_speedup, confidence=confidence)
-        assert config.max_disagreement is not None
-        promise = CorpusPromise(
-            calibration=calibration,
-            max_disagreement=config.max_disagreement,
-            max_missed=config.max_missed_shares,
-            confidence=confidence,
-        )
-        # Made in any case: what is wrong with the promise is told before the input is read.
-        of_population = promise.of_population
-        return of_population if config.promise == "population" else promise
+        return _promised(config, calibration, confidence)
     if config.fixed_exit_layer is not None:
         if config.fixed_exit_layer == 0 and 0 not in flops.exits:
             raise ParameterError(
@@ -114,6 +118,30 @@ def choose_policy(config: ScoreConfig) -> ExitPolicy | CorpusPromise:
         return ExitPolicy.from_exit_layer(config.fixed_exit_layer, num_layers=flops.num_layers)
     assert config.speed is not None
     return ExitPolicy.from_speed(config.speed, num_layers=flops.num_layers)
+
+
+def _promised(
+    config: ScoreConfig, calibration: Calibration, confidence: float
+) -> CalibratedPolicy | CorpusPromise:
+    """Return the policy of all texts like the calibration's, or the promise of this corpus."""
+    assert config.max_disagreement is not None
+    # Of groups there is no promise of one corpus: who asks for it is told so.
+    default = "population" if calibration.exits.unit is Unit.GROUPS else "corpus"
+    if (config.promise or default) == "population":
+        return calibration.policy(
+            max_disagreement=config.max_disagreement,
+            max_missed=config.max_missed_shares,
+            confidence=confidence,
+        )
+    promise = CorpusPromise(
+        calibration=calibration,
+        max_disagreement=config.max_disagreement,
+        max_missed=config.max_missed_shares,
+        confidence=confidence,
+    )
+    # Made in any case: what is wrong with the promise is told before the input is read.
+    _ = promise.of_population
+    return promise
 
 
 def describe_policy(policy: ExitPolicy) -> str:

@@ -1,7 +1,7 @@
 """Configuration of `label-teacher`."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,8 @@ from jobs.configs.runner import RunnerConfig
 from model.checks import check_fraction
 from pipeline.contract import defaults
 
+PromiseOf = Literal["texts", "rows"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTeacherConfig:
@@ -39,6 +41,17 @@ class LabelTeacherConfig:
     calibration_fraction: Annotated[
         float | None,
         typer.Option(help="Share of the texts that training never sees; by default 25,000, a third at most."),
+    ] = None
+    promise_of: Annotated[
+        PromiseOf,
+        typer.Option(help="What a promise is to be of: distinct texts, or rows, each copy counted."),
+    ] = "texts"
+    group_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Rows of equal value, as of a document or a thread, are kept on one side of the split; a "
+            "promise is then of the texts, one of each group."
+        ),
     ] = None
     teacher_training_input: Annotated[
         tuple[str, ...],

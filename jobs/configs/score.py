@@ -62,6 +62,12 @@ class ScoreConfig:
     text_pair_column: TextPairColumn = None
     id_column: IdColumn = None
     keep: Annotated[tuple[str, ...], typer.Option(help="Column to pass through; may be repeated.")] = ()
+    group_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Draws the shadow sample by groups, for a promise of groups: rows of equal value here."
+        ),
+    ] = None
     rows_per_shard: Annotated[
         int | None,
         typer.Option(

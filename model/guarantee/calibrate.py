@@ -18,6 +18,7 @@ from model.exits.policy import CalibratedFor
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.exit_calibration import ExitCalibration, search_rows
 from model.guarantee.temperature_scaling import fit_temperature
+from model.guarantee.unit import Unit
 from model.network.uncertainty import normalised_entropy
 from model.tokens.tokenization import TokenizedTexts, tokenize
 
@@ -42,6 +43,7 @@ def calibrate(
     *,
     text_pairs: Sequence[str] | None = None,
     is_held_out: Sequence[bool] | None = None,
+    unit: Unit = Unit.TEXTS,
     execution: Execution | None = None,
     known_cost: Callable[[CalibratedFor], RunCost | None] = _not_known,
     on_rows: Callable[[int], None] = _ignore,
@@ -50,12 +52,13 @@ def calibrate(
 
     Args:
         model: the FastBERT.
-        texts: distinct ones, exchangeable with the texts to score, in an order that says nothing of them,
-            such as that of their hashes.
+        texts: exchangeable with the texts to score, in an order that says nothing of them, such as that of
+            their hashes.
         teacher_logits: (rows, num_labels) of the model's own backbone at full depth.
         text_pairs: the second text of each pair, for a model of pairs.
         is_held_out: (rows,) texts for the search alone, by which training may have judged the branches; None
             where there are none.
+        unit: what there is one text each of. Where it is the text itself, texts have to be distinct.
         execution: what to run on; what is found holds for it alone. None for this machine's default.
         known_cost: returns what the exits of an engine cost where it was measured before, and None
             elsewhere. Thresholds depend on it, and a clock does not tell the same twice.
@@ -67,7 +70,9 @@ def calibrate(
         CheckpointError: if an answer is not finite, or `teacher_logits` are another model's.
     """
     held_out = np.array([False] * len(texts) if is_held_out is None else is_held_out, dtype=np.bool_)
-    _check_rows(texts, text_pairs, teacher_logits, held_out, num_labels=len(model.labels))
+    _check_rows(texts, teacher_logits, held_out, num_labels=len(model.labels))
+    if unit is Unit.TEXTS:
+        _check_distinct(texts, text_pairs)
     engine = model.engine(execution or resolve_execution())
     max_length = model.config.max_length
     tokenized = tokenize(model.tokenizer, texts, text_pairs, max_length=max_length)
@@ -92,6 +97,7 @@ def calibrate(
         flops=flops,
         cost=known_cost(calibrated_for) or _measure_cost(engine, tokenized, is_search, flops),
         calibrated_for=calibrated_for,
+        unit=unit,
     )
 
 
@@ -106,7 +112,6 @@ def _measure_cost(
 
 def _check_rows(
     texts: Sequence[str],
-    text_pairs: Sequence[str] | None,
     teacher_logits: npt.NDArray[np.float32],
     is_held_out: npt.NDArray[np.bool_],
     *,
@@ -118,14 +123,17 @@ def _check_rows(
     num_unseen = int((~is_held_out).sum())
     if num_unseen < MIN_CALIBRATION_ROWS:
         raise InputError(f"{num_unseen} texts are too few to calibrate with; give {MIN_CALIBRATION_ROWS}")
-    # A text that is there twice may be searched and tested with, and counts twice.
-    if len(set(texts if text_pairs is None else zip(texts, text_pairs, strict=True))) < len(texts):
-        raise InputError("a text is there twice among those to calibrate with; give each one once")
     if teacher_logits.shape != (len(texts), num_labels):
         raise InputError(
             f"`teacher_logits` is of shape {teacher_logits.shape}, and {len(texts)} texts of {num_labels} "
             f"labels need {(len(texts), num_labels)}"
         )
+
+
+def _check_distinct(texts: Sequence[str], text_pairs: Sequence[str] | None) -> None:
+    # A text that is there twice may be searched and tested with, and counts twice.
+    if len(set(texts if text_pairs is None else zip(texts, text_pairs, strict=True))) < len(texts):
+        raise InputError("a text is there twice among those to calibrate with; give each one once")
 
 
 def _run_all_exits(

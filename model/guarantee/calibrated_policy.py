@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from model.exits.policy import CalibratedFor, ExitPolicy
 from model.guarantee.finite_corpus import CorpusTest
 from model.guarantee.risk_control import RiskEstimate
+from model.guarantee.unit import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class CalibratedPolicy(ExitPolicy):
         target_speedup: likewise.
         corpus: what was tested so that `max_disagreement` is of one corpus; None where it is of all texts
             like the calibration's.
+        unit: what shares are shares of.
         num_calibration_rows: rows to search and to test with.
         speed_curve: pairs of saved compute, asked for and found on the test rows, where they were computed.
         note: what else there is to say; empty for nothing.
@@ -35,4 +37,5 @@ class CalibratedPolicy(ExitPolicy):
     max_disagreement: float | None = None
     target_speedup: float | None = None
     corpus: CorpusTest | None = None
+    unit: Unit = Unit.TEXTS
     note: str = ""

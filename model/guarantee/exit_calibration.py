@@ -19,6 +19,7 @@ from model.guarantee.finite_corpus import CorpusSize, CorpusTest, corpus_test
 from model.guarantee.risk_control import RiskConstraint, RiskEstimate, candidate_thresholds, certify
 from model.guarantee.target_speedup import SpeedupPath, highest_saved_compute
 from model.guarantee.temperature_scaling import ExitReliability, exit_reliability
+from model.guarantee.unit import Unit
 from model.messages import format_labels
 
 # Share of the rows that thresholds are sought with. Chosen by measurement, as is the next
@@ -33,8 +34,8 @@ LENGTH_EXPONENT = 0.5
 class ExitCalibration:
     """What `calibrate` found out about one model in one precision on one backend.
 
-    Rows are distinct texts in the order of their hashes. `is_search` says which of them are for the search;
-    the others test what it finds.
+    Rows are one text of each unit, in the order of the units' hashes. `is_search` says which of them are for
+    the search; the others test what it finds.
 
     Attributes:
         labels: label names in the order of the logits.
@@ -48,6 +49,7 @@ class ExitCalibration:
         flops: of the model.
         cost: what its parts take here.
         calibrated_for: model, device, precision, backend and length of all this.
+        unit: what shares are shares of.
     """
 
     labels: tuple[str, ...]
@@ -60,6 +62,7 @@ class ExitCalibration:
     flops: FlopsModel
     cost: RunCost
     calibrated_for: CalibratedFor
+    unit: Unit = Unit.TEXTS
 
     def __len__(self) -> int:
         return len(self.num_tokens)
@@ -114,7 +117,7 @@ class ExitCalibration:
 
         Raises:
             ParameterError: if a number is out of range, there is no such label, or the corpus is so small
-                that not one of its answers might disagree.
+                that not one of its answers might disagree, or counted by another unit.
         """
         if (max_disagreement is None) == (target_speedup is None):
             raise ParameterError("give exactly one of `max_disagreement` and `target_speedup`")
@@ -146,6 +149,8 @@ class ExitCalibration:
         return self.labels.index(label)
 
     def _certified_policy(self, constraint: RiskConstraint, corpus: CorpusSize | None) -> CalibratedPolicy:
+        if corpus is not None and corpus.unit is not self.unit:
+            raise ParameterError(f"`corpus` counts {corpus.unit}, and the calibration is of {self.unit}")
         search, test = self._search_and_test(self.latency_outcomes)
         tested = None if corpus is None else corpus_test(constraint, corpus, test.teacher_labels)
         to_keep = tested.constraint if tested else constraint
@@ -153,7 +158,7 @@ class ExitCalibration:
         full_depth = np.zeros(len(self.exits) - 1, dtype=np.float32)
         return self._policy(
             full_depth if fastest is None else fastest.thresholds,
-            constraint.describe(self.labels) + (f", of {tested.size}" if tested else ""),
+            f"{constraint.describe(self.labels)}, {f'of {tested.size}' if tested else self.unit.promised}",
             confidence=constraint.confidence,
             max_missed=constraint.max_missed,
             is_certified=fastest is not None,
@@ -196,6 +201,7 @@ class ExitCalibration:
             max_disagreement=max_disagreement,
             target_speedup=target_speedup,
             corpus=corpus,
+            unit=self.unit,
             note=note,
         )
 

@@ -17,6 +17,7 @@ from scipy.stats import binom
 from model.errors import ParameterError
 from model.guarantee.binomial import upper_bound
 from model.guarantee.risk_control import RiskConstraint
+from model.guarantee.unit import Unit
 
 # Of the chance to fail, what is left to the scatter: at 95 %, 1 of 5 %, and the risk is tested at 96 %.
 SCATTER_SHARE = 0.2
@@ -24,18 +25,20 @@ SCATTER_SHARE = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSize:
-    """How many distinct texts a corpus has.
+    """How many distinct texts a corpus has, or how many rows.
 
     Attributes:
-        num_texts: that were counted.
+        num_units: that were counted.
         is_complete: whether these are all of them; else there may be any number more.
+        unit: what was counted.
     """
 
-    num_texts: int
+    num_units: int
     is_complete: bool = True
+    unit: Unit = Unit.TEXTS
 
     def __str__(self) -> str:
-        return f"{'' if self.is_complete else 'at least '}{self.num_texts:,} distinct texts"
+        return f"{'' if self.is_complete else 'at least '}{self.num_units:,} {self.unit.counted}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +85,7 @@ def corpus_test(
     if size.is_complete and not _allowed_errors(constraint.max_disagreement, size):
         raise ParameterError(
             f"`max_disagreement` {constraint.max_disagreement:g} of {size} is less than one of them, so that "
-            f"no text could leave early: ask for {_round_up(1 / max(size.num_texts, 2)):g} or more, for "
+            f"no text could leave early: ask for {_round_up(1 / max(size.num_units, 2)):g} or more, for "
             "`promise` population, or for `speed` 0, which is full depth"
         )
     chance = (1 - constraint.confidence) * SCATTER_SHARE
@@ -108,16 +111,16 @@ def largest_risk(share: float, size: CorpusSize, *, chance: float) -> float:
         size: of the corpus; where there may be more texts, what is returned holds for any number of them.
         chance: in (0, 1).
 
-    >>> sizes = [CorpusSize(num_texts=texts) for texts in (1_000, 20_000, 1_000_000)]
+    >>> sizes = [CorpusSize(num_units=texts) for texts in (1_000, 20_000, 1_000_000)]
     >>> [round(largest_risk(0.01, size, chance=0.01), 4) for size in sizes]
     [0.0048, 0.0085, 0.0098]
     """
-    allowed, num_texts = _allowed_errors(share, size), size.num_texts
+    allowed, num_units = _allowed_errors(share, size), size.num_units
     if not size.is_complete:
         # The most texts of which no more are allowed: from the least favourable number on it gets easier.
-        num_texts = math.ceil((allowed + 1) / _exactly(share)) - 1
-    # P(X > allowed) = I_risk(allowed + 1, num_texts - allowed), X ~ Binomial(num_texts, risk).
-    return min(share, float(betaincinv(allowed + 1, num_texts - allowed, chance)))
+        num_units = math.ceil((allowed + 1) / _exactly(share)) - 1
+    # P(X > allowed) = I_risk(allowed + 1, num_units - allowed), X ~ Binomial(num_units, risk).
+    return min(share, float(betaincinv(allowed + 1, num_units - allowed, chance)))
 
 
 def texts_of_label(size: CorpusSize, num_of_label: int, num_rows: int, *, chance: float) -> CorpusSize:
@@ -130,13 +133,13 @@ def texts_of_label(size: CorpusSize, num_of_label: int, num_rows: int, *, chance
         chance: half of it for the label's share, from the rows, half for its number, from the share.
     """
     least_share = 1 - upper_bound(num_rows - num_of_label, num_rows, 1 - chance / 2)
-    num_texts = int(binom.ppf(chance / 2, size.num_texts, least_share))
+    num_units = int(binom.ppf(chance / 2, size.num_units, least_share))
     # What binom says of an impossible share is -1.
-    return CorpusSize(num_texts=max(0, num_texts), is_complete=False)
+    return CorpusSize(num_units=max(0, num_units), is_complete=False)
 
 
 def _allowed_errors(share: float, size: CorpusSize) -> int:
-    return math.floor(_exactly(share) * size.num_texts)
+    return math.floor(_exactly(share) * size.num_units)
 
 
 def _exactly(share: float) -> Fraction:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from model.exits.policy import CalibratedFor
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.finite_corpus import CorpusTest
+from model.guarantee.unit import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +31,14 @@ class CorpusBound:
     """What was tested so that the promise is of the job's own texts; see `model.guarantee.finite_corpus`.
 
     Attributes:
-        num_texts: distinct texts that were counted before the job.
+        num_units: distinct texts, or rows, that were counted before the job.
         is_complete: whether these are all of them; else there are as many at least.
         max_risk: tested in place of `max_disagreement`.
         max_label_risks: likewise, by label name.
         confidence: of the test, in place of the certificate's.
     """
 
-    num_texts: int
+    num_units: int
     is_complete: bool
     max_risk: float
     max_label_risks: Mapping[str, float]
@@ -59,6 +60,7 @@ class Certificate:
         max_disagreement: share of answers that may disagree with full depth's; None where it was not asked.
         target_speedup: saved compute that was asked for, None likewise.
         corpus: what makes it a promise of this corpus; None where it is of all texts like the calibration's.
+        unit: what shares are shares of.
         confidence: of the certificate and of each bound.
         num_rows: test rows, which the thresholds were not chosen by.
         num_disagreements: those of them with another answer than full depth's.
@@ -81,6 +83,7 @@ class Certificate:
     max_disagreement: float | None
     target_speedup: float | None
     corpus: CorpusBound | None
+    unit: Unit
     confidence: float
     num_rows: int
     num_disagreements: int
@@ -107,6 +110,7 @@ class Certificate:
             max_disagreement=policy.max_disagreement,
             target_speedup=policy.target_speedup,
             corpus=_corpus_bound(policy.corpus, labels),
+            unit=policy.unit,
             confidence=risk.confidence,
             num_rows=risk.num_rows,
             num_disagreements=risk.num_disagreements,
@@ -132,7 +136,7 @@ def _corpus_bound(corpus: CorpusTest | None, labels: tuple[str, ...]) -> CorpusB
     if corpus is None:
         return None
     return CorpusBound(
-        num_texts=corpus.size.num_texts,
+        num_units=corpus.size.num_units,
         is_complete=corpus.size.is_complete,
         max_risk=corpus.max_risk,
         max_label_risks={labels[label]: risk for label, risk in corpus.max_label_risks},

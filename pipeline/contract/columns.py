@@ -22,6 +22,7 @@ class Columns:
         text_pair: the second text of a pair.
         id: a column that tells rows apart, passed through as ``id``.
         keep: columns to pass through under their own names.
+        group: a column that says which rows belong together.
 
     Raises:
         ParameterError: a kept column is named twice.
@@ -31,6 +32,7 @@ class Columns:
     text_pair: str | None = None
     id: str | None = None
     keep: tuple[str, ...] = ()
+    group: str | None = None
 
     def __post_init__(self) -> None:
         for index, name in enumerate(self.keep):
@@ -44,8 +46,8 @@ class Columns:
 
     @property
     def passthrough(self) -> tuple[str, ...]:
-        """Return the names of the columns that are passed through, as in the input: id, then kept."""
-        return self.keep if self.id is None else (self.id, *self.keep)
+        """Return the names of the columns that are read as they are: the id, kept ones, the group."""
+        return tuple(name for name in (self.id, *self.keep, self.group) if name is not None)
 
     @property
     def all_columns(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from model.guarantee.unit import Unit
 from model.version import NUMERICS_VERSION
 from pipeline.contract.columns import Columns
 from pipeline.contract.schema import SCHEMA_VERSION
@@ -48,13 +49,15 @@ class LabelSettings(JobSettings):
     """What changes the results of `label-teacher`.
 
     Attributes:
-        calibration_fraction: share of the texts, drawn by hash, that training never sees.
+        calibration_fraction: share of the units, drawn by hash, that training never sees.
+        unit: what these are, and a promise is of.
         teacher_texts: digest of the texts that the teacher was fine-tuned on, as far as they are known.
     """
 
     command: ClassVar[str] = LABEL_TEACHER
 
     calibration_fraction: float
+    unit: Unit
     teacher_texts: str
 
 
@@ -69,7 +72,8 @@ class ScoreSettings(JobSettings):
         lexical_threshold: of the lexical branch; 0 where it is not run.
         lexical_temperature: likewise.
         length_exponent: of the tokens by which the uncertainty is divided before thresholds are held against.
-        shadow_fraction: share of the texts, drawn by hash, that are answered at full depth too.
+        shadow_fraction: share of the shadow units, drawn by hash, that is answered at full depth too.
+        shadow_unit: what these are.
     """
 
     command: ClassVar[str] = SCORE
@@ -81,6 +85,7 @@ class ScoreSettings(JobSettings):
     lexical_temperature: float
     length_exponent: float
     shadow_fraction: float
+    shadow_unit: Unit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,11 +17,12 @@ ID = "id"
 TEXT = "text"
 TEXT_PAIR = "text_pair"
 TEXT_HASH = "text_hash"
+UNIT_HASH = "unit_hash"
 SPLIT = "split"
 TEACHER_LOGITS = "teacher_logits"
 TEACHER_PREDICTION = "teacher_prediction"
 TEACHER_PROBABILITIES = "teacher_probabilities"
-TEACHER_TEXT_HASH = "teacher_text_hash"
+TEACHER_UNIT_HASH = "teacher_unit_hash"
 PREDICTION = "prediction"
 PROBABILITIES = "probabilities"
 EXIT_LAYER = "exit_layer"
@@ -35,9 +36,10 @@ EXIT_PREDICTIONS = "exit_predictions"
 EXIT_UNCERTAINTY = "exit_uncertainty"
 EXIT_LOGITS = "exit_logits"
 
-# Names of the texts while rows are on their way; a kept column may be called `text`, so these differ.
+# Names of texts and groups while rows are on their way; a kept column may be called `text`, so these differ.
 INPUT_TEXT = "__text__"
 INPUT_TEXT_PAIR = "__text_pair__"
+GROUP = "__group__"
 
 TRAIN_SPLIT = "train"
 CALIBRATION_SPLIT = "calibration"
@@ -88,7 +90,7 @@ def score_schema(
             pa.field(TEACHER_PREDICTION, pa.string()),
             # Not of fixed size: Arrow writes null fixed-size lists to Parquet but cannot read them back.
             pa.field(TEACHER_PROBABILITIES, pa.list_(pa.float32())),
-            pa.field(TEACHER_TEXT_HASH, pa.binary(TEXT_HASH_BYTES)),
+            pa.field(TEACHER_UNIT_HASH, pa.binary(TEXT_HASH_BYTES)),
             *kept,
         ]
     )
@@ -109,6 +111,7 @@ def label_schema(*, num_labels: int, id_type: pa.DataType | None = None, with_pa
             pa.field(TEXT, pa.string(), nullable=False),
             *pair,
             pa.field(TEXT_HASH, pa.binary(TEXT_HASH_BYTES), nullable=False),
+            pa.field(UNIT_HASH, pa.binary(TEXT_HASH_BYTES), nullable=False),
             pa.field(SPLIT, pa.string(), nullable=False),
             pa.field(TEACHER_LOGITS, vector(num_labels), nullable=False),
             pa.field(TEACHER_PREDICTION, pa.string(), nullable=False),

@@ -58,12 +58,14 @@ class ReadOptions:
         columns: which columns of the input.
         id_type: type of the id column, None without one.
         kept: the columns that are passed through.
+        group_type: type of the group column, None without one.
         rows_per_shard: most rows of an item.
     """
 
     columns: Columns
     id_type: pa.DataType | None
     kept: tuple[pa.Field, ...]
+    group_type: pa.DataType | None = None
     rows_per_shard: int
 
 
@@ -134,6 +136,7 @@ def inspect_inputs(
         columns=columns,
         id_type=None if columns.id is None else _common_type(columns.id, inspected),
         kept=tuple(pa.field(name, _common_type(name, inspected)) for name in columns.keep),
+        group_type=None if columns.group is None else _common_type(columns.group, inspected),
         rows_per_shard=rows_per_shard,
     )
     return Inputs(options=options, sources=tuple(source for source, _ in inspected))
@@ -158,8 +161,10 @@ def read_item(item: WorkItem, options: ReadOptions, *, max_rows: int, max_bytes:
         types = {field.name: field.type for field in options.kept}
         if columns.id is not None and options.id_type is not None:
             types[columns.id] = options.id_type
+        if columns.group is not None and options.group_type is not None:
+            types[columns.group] = options.group_type
         batches = read_text(item, columns, types, max_rows=max_rows, max_bytes=max_bytes)
-    target = accepted_schema(columns, options.id_type, options.kept)
+    target = accepted_schema(columns, options.id_type, options.kept, options.group_type)
     for raw in batches:
         yield validate_rows(raw, source=item.path, columns=columns, target=target)
 

@@ -74,8 +74,13 @@ def is_string(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def accepted_schema(columns: Columns, id_type: pa.DataType | None, kept: Sequence[pa.Field]) -> pa.Schema:
-    """Return the schema of accepted rows: row, text, the pair and the id if any, kept columns."""
+def accepted_schema(
+    columns: Columns,
+    id_type: pa.DataType | None,
+    kept: Sequence[pa.Field],
+    group_type: pa.DataType | None = None,
+) -> pa.Schema:
+    """Return the schema of accepted rows: row, text, the pair and the id if any, kept columns, the group."""
     texts = (schema.INPUT_TEXT, schema.INPUT_TEXT_PAIR)[: len(columns.texts)]
     return pa.schema(
         [
@@ -83,6 +88,7 @@ def accepted_schema(columns: Columns, id_type: pa.DataType | None, kept: Sequenc
             *(pa.field(name, pa.string(), nullable=False) for name in texts),
             *([] if id_type is None else [pa.field(schema.ID, id_type)]),
             *kept,
+            *([] if group_type is None else [pa.field(schema.GROUP, group_type)]),
         ]
     )
 

@@ -177,6 +177,7 @@ class Calibration:
             flops=report.flops,
             cost=report.cost,
             calibrated_for=report.calibrated_for,
+            unit=report.unit,
         )
         row_numbers = table[schema.ROW].to_numpy()
         return cls(
@@ -192,7 +193,7 @@ def _fingerprint(exits: ExitCalibration, row_numbers: npt.NDArray[np.int64]) -> 
     """Return what rows and report have in common: everything that a policy is made of."""
     digest = blake2b(digest_size=16)
     facts = asdict(exits.calibrated_for), exits.temperatures, asdict(exits.flops), asdict(exits.cost)
-    digest.update(json.dumps([exits.labels, *facts], sort_keys=True).encode())
+    digest.update(json.dumps([exits.labels, exits.unit, *facts], sort_keys=True).encode())
     answers = exits.teacher_labels, exits.logits, exits.uncertainty
     for values in (row_numbers, exits.is_held_out, exits.num_tokens, *answers):
         digest.update(np.ascontiguousarray(values).tobytes())

@@ -7,6 +7,7 @@ from model.cost.latency import RunCost
 from model.exits.policy import CalibratedFor
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.temperature_scaling import ExitReliability
+from model.guarantee.unit import Unit
 
 # What the report's tables are made for.
 DISAGREEMENTS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05)
@@ -46,6 +47,7 @@ class CalibrationReport:
         fingerprint: what it has in common with the rows in `calibration.parquet`.
         labels: label names in the order of the logits.
         num_rows: that searched and that tested.
+        unit: what shares are shares of.
         calibrated_for: model, device, precision, backend and length.
         temperatures: (num_exits - 1,) one per branch, of the lexical one first where there is one.
         flops: of the model.
@@ -59,6 +61,7 @@ class CalibrationReport:
     fingerprint: str
     labels: tuple[str, ...]
     num_rows: int
+    unit: Unit
     calibrated_for: CalibratedFor
     temperatures: tuple[float, ...]
     flops: FlopsModel
@@ -81,6 +84,7 @@ class CalibrationReport:
             fingerprint=fingerprint,
             labels=exits.labels,
             num_rows=len(exits),
+            unit=exits.unit,
             calibrated_for=exits.calibrated_for,
             temperatures=exits.temperatures,
             flops=exits.flops,

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from model.checks import DEFAULT_CONFIDENCE
+from model.errors import ParameterError
 from model.guarantee.calibrated_policy import CalibratedPolicy
+from model.guarantee.unit import Unit
 from pipeline.reading.inputs import Inputs
 from pipeline.results.calibration import Calibration
-from pipeline.results.corpus_size import count_distinct_texts
+from pipeline.results.corpus_size import corpus_size
 
 
 def _ignore(num_rows: int) -> None:
@@ -21,15 +23,26 @@ class CorpusPromise:
 
     Attributes:
         calibration: what it rests on.
-        max_disagreement: share of the corpus' distinct texts that may disagree.
+        max_disagreement: share of the corpus' distinct texts, or rows, that may disagree.
         max_missed: by label, likewise of the texts that full depth gives it.
         confidence: with which all of it is kept.
+
+    Raises:
+        ParameterError: if the calibration is of groups: the texts of one disagree together, so that their
+            share in a corpus may be anything.
     """
 
     calibration: Calibration
     max_disagreement: float
     max_missed: Mapping[str, float] = field(default_factory=dict)
     confidence: float = DEFAULT_CONFIDENCE
+
+    def __post_init__(self) -> None:
+        if self.calibration.exits.unit is Unit.GROUPS:
+            raise ParameterError(
+                "`promise` corpus does not go with a calibration of groups, whose texts disagree together: "
+                "say population"
+            )
 
     @cached_property
     def of_population(self) -> CalibratedPolicy:
@@ -44,7 +57,7 @@ class CorpusPromise:
         return self.of_population.saved_compute
 
     def policy(self, inputs: Inputs, *, on_rows: Callable[[int], None] = _ignore) -> CalibratedPolicy:
-        """Count the distinct texts of some files, and return the policy for them.
+        """Count the distinct texts, or the rows, of some files, and return the policy for them.
 
         Args:
             inputs: the files.
@@ -58,5 +71,5 @@ class CorpusPromise:
             max_disagreement=self.max_disagreement,
             max_missed=self.max_missed,
             confidence=self.confidence,
-            corpus=count_distinct_texts(inputs, on_rows=on_rows),
+            corpus=corpus_size(inputs, self.calibration.exits.unit, on_rows=on_rows),
         )

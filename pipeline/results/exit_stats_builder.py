@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 
 from model.cost.flops import FlopsModel
 from model.exits.policy import ExitPolicy
+from model.guarantee.unit import Unit
 from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.contract.shards import read_shard
 from pipeline.results.exit_stats import NUM_BINS, ExitLayerStats, ExitStats
 from pipeline.results.shadow_texts import ShadowTextsBuilder
+from pipeline.sampling.unit_hashes import place_hashes
 
 # Label ids are places in the manifest's label names; rows without one have this.
 NO_LABEL = -1
@@ -28,13 +30,16 @@ TrueLabels = Callable[[pa.RecordBatch], LabelIds]
 class ExitStatsBuilder:
     """Adds up exit statistics batch by batch."""
 
-    def __init__(self, labels: tuple[str, ...], flops: FlopsModel, policy: ExitPolicy) -> None:
+    def __init__(
+        self, labels: tuple[str, ...], flops: FlopsModel, policy: ExitPolicy, *, one_of_each: bool = False
+    ) -> None:
         """Start with no rows.
 
         Args:
             labels: label names in the order of the vectors.
             flops: of the model that scored.
             policy: which branches it ran.
+            one_of_each: see `ShadowTextsBuilder`.
         """
         self._labels, self._flops, self._policy = labels, flops, policy
         self._exits = {
@@ -42,7 +47,7 @@ class ExitStatsBuilder:
             for exit_layer in flops.exits
         }
         self._full_depth_flops = 0
-        self._shadow_texts = ShadowTextsBuilder(len(labels))
+        self._shadow_texts = ShadowTextsBuilder(len(labels), one_of_each=one_of_each)
 
     def add(self, batch: pa.RecordBatch, true_labels: LabelIds | None = None) -> None:
         """Add rows of a score shard.
@@ -58,8 +63,10 @@ class ExitStatsBuilder:
         teacher = label_ids(batch[schema.TEACHER_PREDICTION], self._labels)
         truth = np.full(len(batch), NO_LABEL) if true_labels is None else true_labels
         is_shadow = teacher != NO_LABEL
+        shadow = batch.filter(pa.array(is_shadow))
         self._shadow_texts.add(
-            batch[schema.TEACHER_TEXT_HASH].filter(pa.array(is_shadow)).to_pylist(),
+            shadow[schema.TEACHER_UNIT_HASH].to_pylist(),
+            place_hashes(shadow[schema.SOURCE].to_pylist(), shadow[schema.ROW].to_pylist()),
             teacher[is_shadow].tolist(),
             (teacher != predicted)[is_shadow].tolist(),
         )
@@ -123,6 +130,7 @@ def collect(
             lexical_threshold=settings.lexical_threshold,
             name=settings.policy,
         ),
+        one_of_each=settings.shadow_unit is Unit.GROUPS,
     )
     columns = [
         schema.SOURCE,
@@ -133,7 +141,7 @@ def collect(
         schema.UNCERTAINTY,
         schema.NUM_TOKENS,
         schema.TEACHER_PREDICTION,
-        schema.TEACHER_TEXT_HASH,
+        schema.TEACHER_UNIT_HASH,
     ]
     for name in manifest.shard_names:
         for batch in read_shard(layout, name, columns=columns):

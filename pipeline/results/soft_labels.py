@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 
 from model.errors import ArtifactError, InputError
+from model.guarantee.unit import Unit
 from model.training.batching import bucketed_batches, step_seed
 from model.training.soft_labelled_texts import SoftLabelledTexts, concatenate, mark_last
 from pipeline.contract import schema
@@ -31,7 +32,7 @@ class SoftLabels:
     Attributes:
         outputs: the directories and their manifests: of one teacher, and cut to one length.
         num_train_rows: rows to train on.
-        held_out_share: share of the train split's texts, drawn by hash, that branches are judged by.
+        held_out_share: share of the train split's units, drawn by hash, that branches are judged by.
     """
 
     outputs: tuple[tuple[OutputLayout, LabelManifest], ...]
@@ -53,7 +54,7 @@ class SoftLabels:
         num_rows = sum(manifest.counts.get(schema.TRAIN_SPLIT, 0) for _, manifest in outputs)
         share = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / num_rows) if num_rows else 0.0
         opened = cls(outputs=outputs, num_train_rows=0, held_out_share=share)
-        batches = opened.read_shards(columns=[schema.SPLIT, schema.TEXT_HASH])
+        batches = opened.read_shards(columns=[schema.SPLIT, schema.UNIT_HASH])
         num_train_rows = sum(len(opened._train_split(batch, held_out=False)) for batch in batches)
         return replace(opened, num_train_rows=num_train_rows)
 
@@ -86,6 +87,11 @@ class SoftLabels:
     def max_length(self) -> int:
         """Tokens that the teacher's texts were cut to."""
         return self._manifest.settings.max_length
+
+    @property
+    def unit(self) -> Unit:
+        """What the splits are drawn by, and a promise is of."""
+        return self._manifest.settings.unit
 
     @property
     def has_pairs(self) -> bool:
@@ -141,11 +147,11 @@ class SoftLabels:
 
     def train_hashes(self) -> Iterator[bytes]:
         """Yield the hash of every text to train on."""
-        return self._hashes(held_out=False)
+        return self._text_hashes(held_out=False)
 
     def held_out_hashes(self) -> Iterator[bytes]:
         """Yield the hash of every text that branches are judged by."""
-        return self._hashes(held_out=True)
+        return self._text_hashes(held_out=True)
 
     @property
     def _shards(self) -> list[tuple[OutputLayout, str]]:
@@ -157,7 +163,8 @@ class SoftLabels:
         """What is read of each text."""
         pair = [schema.TEXT_PAIR] if self.has_pairs else []
         return [
-            schema.TEXT, *pair, schema.TEXT_HASH, schema.SPLIT, schema.TEACHER_LOGITS, schema.NUM_TOKENS
+            schema.TEXT, *pair, schema.TEXT_HASH, schema.UNIT_HASH, schema.SPLIT, schema.TEACHER_LOGITS,
+            schema.NUM_TOKENS,
         ]  # fmt: skip
 
     def read_shards(self, *, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -165,9 +172,19 @@ class SoftLabels:
         for layout, name in self._shards:
             yield from read_shard(layout, name, columns=columns)
 
-    def _hashes(self, *, held_out: bool) -> Iterator[bytes]:
-        for batch in self.read_shards(columns=[schema.SPLIT, schema.TEXT_HASH]):
-            yield from self._train_split(batch, held_out=held_out)[schema.TEXT_HASH].to_pylist()
+    def read_train_split(self, *, columns: list[str], held_out: bool) -> Iterator[pa.RecordBatch]:
+        """Yield the rows to train on, or those that branches are judged by, in order.
+
+        Args:
+            columns: to read besides those of the split and of the unit's hash.
+            held_out: which of the two.
+        """
+        for batch in self.read_shards(columns=[schema.SPLIT, schema.UNIT_HASH, *columns]):
+            yield self._train_split(batch, held_out=held_out)
+
+    def _text_hashes(self, *, held_out: bool) -> Iterator[bytes]:
+        for batch in self.read_train_split(columns=[schema.TEXT_HASH], held_out=held_out):
+            yield from batch[schema.TEXT_HASH].to_pylist()
 
     def _shuffle_buffers(self, generator: torch.Generator) -> Iterator[SoftLabelledTexts]:
         shards = self._shards
@@ -196,10 +213,10 @@ class SoftLabels:
     def _train_split(self, batch: pa.RecordBatch, *, held_out: bool) -> pa.RecordBatch:
         """Return the rows to train on, or those that are held out; what may calibrate is neither.
 
-        A text that stands in two directories may be of the train split in one of them alone, where the shares
+        A unit that stands in two directories may be of the train split in one of them alone, where the shares
         differ.
         """
-        hashes = batch[schema.TEXT_HASH].to_pylist()
+        hashes = batch[schema.UNIT_HASH].to_pylist()
         is_train = np.asarray(batch[schema.SPLIT].to_pylist(), dtype=object) == schema.TRAIN_SPLIT
         largest_share = max(manifest.settings.calibration_fraction for _, manifest in self.outputs)
         is_train &= ~in_hash_sample(hashes, largest_share, HashStream.CALIBRATION)
@@ -223,11 +240,11 @@ def _check_alike(outputs: Sequence[tuple[OutputLayout, LabelManifest]]) -> None:
             )
 
 
-_KINDS = ("labels", "teachers", "`max_length`", "kinds of text, single and pairs")
+_KINDS = ("labels", "teachers", "`max_length`", "kinds of text, single and pairs", "units of a promise")
 
 
 def _kind(manifest: LabelManifest) -> tuple[object, ...]:
     """Return what outputs have to have in common, in the order of `_KINDS`."""
     settings = manifest.settings
     has_pairs = settings.columns.text_pair is not None
-    return manifest.labels, settings.model_hash, settings.max_length, has_pairs
+    return manifest.labels, settings.model_hash, settings.max_length, has_pairs, settings.unit

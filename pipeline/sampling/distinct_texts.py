@@ -50,6 +50,11 @@ class DistinctTexts:
             inverse=inverse,
         )
 
+    @property
+    def row_hashes(self) -> list[bytes]:
+        """The hash of each row's text, (rows,)."""
+        return [self.hashes[place] for place in self.inverse.tolist()]
+
     def tokenize(self, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> TokenizedTexts:
         """Tokenise the distinct texts."""
         return tokenize(tokenizer, self.texts, self.text_pairs, max_length=max_length)

@@ -14,6 +14,7 @@ from model.checks import check_fraction
 from model.engine.execution import Execution, Precision, check_same_execution, resolve_execution
 from model.errors import EnvironmentMismatchError
 from model.exits.teacher import Teacher
+from model.guarantee.unit import Unit
 from model.tokens.max_length import choose_max_length, position_limit
 from pipeline.contract import schema
 from pipeline.contract.arrays import fixed_size_list, source_column
@@ -24,6 +25,7 @@ from pipeline.contract.shards import Counts
 from pipeline.reading.inputs import Inputs, ReadOptions
 from pipeline.sampling.distinct_texts import DistinctTexts
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
+from pipeline.sampling.unit_hashes import unit_hashes
 from pipeline.transforms.loaded_models import Holder, hold
 from pipeline.transforms.teacher_texts import TeacherTexts
 from pipeline.transforms.write_shards import DISTINCT_TEXTS
@@ -58,7 +60,8 @@ class LabelTask:
         model_hash: of its checkpoint.
         labels: its label names, in the order of its logits.
         max_length: tokens that a text is cut to.
-        calibration_fraction: share of the texts, drawn by hash, that training never sees.
+        calibration_fraction: share of the units, drawn by hash, that training never sees.
+        unit: what these are; groups go with a group column.
         training_inputs: files of texts that the teacher was fine-tuned on, besides those that it remembers.
         teacher_texts: digest of all of these.
         execution: device, precision and micro-batches.
@@ -71,6 +74,7 @@ class LabelTask:
     labels: tuple[str, ...]
     max_length: int
     calibration_fraction: float
+    unit: Unit
     training_inputs: Inputs | None = None
     teacher_texts: str = ""
     execution: Execution
@@ -83,6 +87,7 @@ class LabelTask:
         *,
         max_length: int | None = None,
         calibration_fraction: float | None = None,
+        unit: Unit = Unit.TEXTS,
         training_inputs: Inputs | None = None,
         precision: Precision = Precision.AUTO,
     ) -> "tuple[LabelTask, Holder[Labeller]]":
@@ -94,6 +99,7 @@ class LabelTask:
             max_length: tokens that a text is cut to; None for what the teacher takes, at most 512.
             calibration_fraction: share of the texts that training never sees; None for
                 `default_calibration_fraction` of the files' rows.
+            unit: what a promise is to be of; groups go with a group column.
             training_inputs: files of texts that the teacher was fine-tuned on, which it need not remember.
             precision: number format.
 
@@ -119,6 +125,7 @@ class LabelTask:
             labels=label_names(model.config),
             max_length=choose_max_length(max_length, position_limit(model, tokenizer)),
             calibration_fraction=calibration_fraction,
+            unit=unit,
             training_inputs=training_inputs,
             teacher_texts=loaded.texts.digest,
             execution=loaded.teacher.execution,
@@ -145,6 +152,7 @@ class LabelTask:
             rows_per_shard=self.reading.rows_per_shard,
             # 0 and 0.0 are the same job.
             calibration_fraction=float(self.calibration_fraction),
+            unit=self.unit,
             teacher_texts=self.teacher_texts,
         )
 
@@ -174,15 +182,18 @@ class LabelTask:
         tokenized = distinct.tokenize(loaded.teacher.tokenizer, max_length=self.max_length)
         logits = loaded.teacher.logits(tokenized)
         inverse = distinct.inverse
-        is_drawn = in_hash_sample(distinct.hashes, self.calibration_fraction, HashStream.CALIBRATION)
-        is_learnt = np.array([each in loaded.texts.hashes for each in distinct.hashes], dtype=np.bool_)
-        is_calibration = (is_drawn & ~is_learnt)[inverse]
+        text_hashes = distinct.row_hashes
+        units = unit_hashes(rows, text_hashes, source, self.unit)
+        is_drawn = in_hash_sample(units, self.calibration_fraction, HashStream.CALIBRATION)
+        is_learnt = np.array([each in loaded.texts.hashes for each in text_hashes], dtype=np.bool_)
+        is_calibration = is_drawn & ~is_learnt
         splits = pa.array([schema.TRAIN_SPLIT, schema.CALIBRATION_SPLIT])
-        hashes = pa.array(distinct.hashes, type=pa.binary(schema.TEXT_HASH_BYTES))
+        hash_type = pa.binary(schema.TEXT_HASH_BYTES)
         columns = {
             schema.SOURCE: source_column(source, len(rows)),
             **{_OUTPUT_NAMES.get(name, name): rows[name] for name in rows.column_names},
-            schema.TEXT_HASH: hashes.take(pa.array(inverse)),
+            schema.TEXT_HASH: pa.array(text_hashes, hash_type),
+            schema.UNIT_HASH: pa.array(units, hash_type),
             schema.SPLIT: splits.take(pa.array(is_calibration.astype("int8"))),
             schema.TEACHER_LOGITS: fixed_size_list(logits[inverse]),
             schema.TEACHER_PREDICTION: pa.array(self.labels).take(pa.array(logits.argmax(axis=1)[inverse])),
@@ -193,7 +204,7 @@ class LabelTask:
             DISTINCT_TEXTS: len(distinct.texts),
             schema.CALIBRATION_SPLIT: int(is_calibration.sum()),
             schema.TRAIN_SPLIT: int((~is_calibration).sum()),
-            LEARNT_BY_TEACHER: int((is_drawn & is_learnt)[inverse].sum()),
+            LEARNT_BY_TEACHER: int((is_drawn & is_learnt).sum()),
             schema.TRUNCATED: int(tokenized.truncated[inverse].sum()),
         }
         return pa.table([columns[name] for name in self.schema.names], schema=self.schema), counts

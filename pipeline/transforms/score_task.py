@@ -20,6 +20,7 @@ from model.exits.policy import ExitPolicy, check_speed_or_policy, policy_of
 from model.exits.predictions import Predictions, probabilities
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.calibrated_policy import CalibratedPolicy
+from model.guarantee.unit import Unit
 from pipeline.contract import defaults, schema
 from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column
 from pipeline.contract.certificate import Certificate
@@ -30,6 +31,7 @@ from pipeline.contract.shards import Counts
 from pipeline.reading.inputs import Inputs, ReadOptions
 from pipeline.sampling.distinct_texts import DistinctTexts
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
+from pipeline.sampling.unit_hashes import unit_hashes
 from pipeline.transforms.loaded_models import Holder, hold
 from pipeline.transforms.write_shards import DISTINCT_TEXTS
 
@@ -61,6 +63,26 @@ def _shadow_fraction(fraction: float | None, num_rows: int | None, inputs: Input
     return min(1.0, float(f"{num_rows / max(total, 1):.4g}"))
 
 
+def shadow_unit(calibrated: Unit | None, group_column: str | None) -> Unit:
+    """Return what the shadow sample is drawn by.
+
+    Args:
+        calibrated: what the policy was calibrated by; None for one that was not.
+        group_column: says which rows belong together; None where nothing does.
+
+    Raises:
+        ParameterError: if there is a group column, and the policy was calibrated by rows.
+    """
+    if group_column is None:
+        return Unit.ROWS if calibrated is Unit.ROWS else Unit.TEXTS
+    if calibrated is Unit.ROWS:
+        raise ParameterError(
+            f"`group_column` {group_column} does not go with a calibration of rows, each of which counts: "
+            "leave it out"
+        )
+    return Unit.GROUPS
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
     """A loaded FastBERT.
@@ -87,7 +109,8 @@ class ScoreTask:
         max_length: tokens that a text is cut to.
         flops: what its parts cost.
         policy: when a text leaves.
-        shadow_fraction: share of the texts, drawn by hash, that are also answered at full depth.
+        shadow_fraction: share of the shadow units, drawn by hash, that is also answered at full depth.
+        shadow_unit: what these are.
         execution: device, precision and micro-batches.
     """
 
@@ -100,6 +123,7 @@ class ScoreTask:
     flops: FlopsModel
     policy: ExitPolicy
     shadow_fraction: float
+    shadow_unit: Unit
     execution: Execution
 
     @classmethod
@@ -128,12 +152,14 @@ class ScoreTask:
 
         Raises:
             CheckpointError: if the model cannot be used.
-            ParameterError: if the speed is outside [0, 1] or given beside a policy, or a kept column has a
-                name of the shard's own.
+            ParameterError: if the speed is outside [0, 1] or given beside a policy, a kept column has a name
+                of the shard's own, or a group column comes with a policy that was calibrated by rows.
             ArtifactError: if the policy is calibrated for something else than will run.
         """
         check_kept_names(inputs.options.columns)
         shadow_fraction = _shadow_fraction(shadow_fraction, shadow_rows, inputs)
+        calibrated = policy.unit if isinstance(policy, CalibratedPolicy) else None
+        drawn_by = shadow_unit(calibrated, inputs.options.columns.group)
         check_speed_or_policy(speed, policy)  # before the model is loaded
         directory = resolve_checkpoint(model)
         loaded = FastBertForSequenceClassification.from_pretrained(directory)
@@ -150,6 +176,7 @@ class ScoreTask:
             flops=fastbert_flops(loaded.config),
             policy=policy,
             shadow_fraction=shadow_fraction,
+            shadow_unit=drawn_by,
             execution=engine.execution,
         )
         return task, hold(task, Scorer(engine=engine, tokenizer=loaded.tokenizer))
@@ -178,6 +205,7 @@ class ScoreTask:
             length_exponent=float(self.policy.length_exponent),
             # 0 and 0.0 are the same job.
             shadow_fraction=float(self.shadow_fraction),
+            shadow_unit=self.shadow_unit,
         )
 
     def manifest(self, **fields: Any) -> ScoreManifest:
@@ -205,26 +233,39 @@ class ScoreTask:
         """Score accepted rows; equal texts among them are run once."""
         distinct = DistinctTexts.of(rows)
         tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
-        shadow = in_hash_sample(distinct.hashes, self.shadow_fraction, HashStream.SHADOW)
-        answers = predict_tokenized(loaded.engine, tokenized, self.policy, full_depth_mask=shadow)
+        units = unit_hashes(rows, distinct.row_hashes, source, self.shadow_unit)
+        shadow = in_hash_sample(units, self.shadow_fraction, HashStream.SHADOW)
+        full_depth = np.zeros(len(distinct.texts), dtype=np.bool_)
+        full_depth[distinct.inverse[shadow]] = True
+        answers = predict_tokenized(loaded.engine, tokenized, self.policy, full_depth_mask=full_depth)
         columns = {
             schema.SOURCE: source_column(source, len(rows)),
             **{name: rows[name] for name in rows.column_names},
-            **self._answer_columns(answers, shadow, distinct),
+            **self._answer_columns(answers, distinct.inverse, shadow, units),
         }
         table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
         return table, self._counts(answers, distinct)
 
     def _answer_columns(
-        self, answers: Predictions, shadow: npt.NDArray[np.bool_], distinct: DistinctTexts
+        self,
+        answers: Predictions,
+        inverse: npt.NDArray[np.int64],
+        shadow: npt.NDArray[np.bool_],
+        units: list[bytes],
     ) -> dict[str, pa.Array]:
-        """Return the columns that the model fills, a row for each that `distinct` was made of."""
-        names, inverse = pa.array(self.labels), distinct.inverse
-        hashes = pa.array(distinct.hashes, pa.binary(schema.TEXT_HASH_BYTES))
+        """Return the columns that the model fills.
+
+        Args:
+            answers: to distinct texts.
+            inverse: (rows,) which of them each row holds.
+            shadow: (rows,) whether a row is of the shadow sample.
+            units: (rows,) what each is one of.
+        """
+        names = pa.array(self.labels)
         # Texts that went to the last layer by themselves have a full-depth answer too, but telling it would
         # bias the sample towards texts that cannot disagree.
-        unseen = ~shadow[inverse]
-        teacher = np.where(shadow[:, None], answers.full_depth_logits, 0)[inverse]
+        unseen = ~shadow
+        teacher = np.where(shadow[:, None], answers.full_depth_logits[inverse], 0)
         return {
             schema.PREDICTION: names.take(pa.array(answers.label_ids[inverse])),
             schema.PROBABILITIES: fixed_size_list(answers.probabilities[inverse]),
@@ -234,7 +275,7 @@ class ScoreTask:
             schema.TRUNCATED: pa.array(answers.truncated[inverse]),
             schema.TEACHER_PREDICTION: names.take(pa.array(teacher.argmax(axis=1), mask=unseen)),
             schema.TEACHER_PROBABILITIES: nullable_list(probabilities(teacher), unseen),
-            schema.TEACHER_TEXT_HASH: hashes.take(pa.array(inverse, mask=unseen)),
+            schema.TEACHER_UNIT_HASH: pa.array(units, pa.binary(schema.TEXT_HASH_BYTES), mask=unseen),
         }
 
     def _counts(self, answers: Predictions, distinct: DistinctTexts) -> Counts:

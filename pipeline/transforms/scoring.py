@@ -34,7 +34,8 @@ class ScoreOptions(JobOptions, total=False):
     """What else scoring takes; the defaults are those of the command.
 
     Attributes:
-        shadow_fraction: share of the texts that are also answered at full depth; None for one in 1,000.
+        shadow_fraction: share of the texts, rows or groups that are also answered at full depth; None for one
+            in 1,000.
         shadow_rows: instead of `shadow_fraction`, about how many rows.
     """
 
@@ -107,6 +108,7 @@ class ScoreWithEarlyExit(beam.PTransform):
         text_pair_column: str | None = None,
         id_column: str | None = None,
         keep: str | Sequence[str] = (),
+        group_column: str | None = None,
         **options: Unpack[ScoreOptions],
     ) -> None:
         """Inspect the input and load the model; what is wrong with them is raised here.
@@ -122,13 +124,21 @@ class ScoreWithEarlyExit(beam.PTransform):
             text_pair_column: second text of a pair.
             id_column: passed through as `id`.
             keep: columns passed through under their own names; a single one may be given as it is.
+            group_column: rows of equal value are of the shadow sample all or none; not with a policy that was
+                calibrated by rows.
             options: see `ScoreOptions` and `JobOptions`.
 
         Raises:
             FastBertJobsError: a mistake that the user can cure; nothing is written then.
         """
         super().__init__()
-        columns = Columns(text=text_column, text_pair=text_pair_column, id=id_column, keep=as_strings(keep))
+        columns = Columns(
+            text=text_column,
+            text_pair=text_pair_column,
+            id=id_column,
+            keep=as_strings(keep),
+            group=group_column,
+        )
         self._job = score_job(
             input=input, columns=columns, model=model, output=output, policy=policy, speed=speed, **options
         )

@@ -171,6 +171,28 @@ def test_columns_are_kept_once_and_exist(score_refused: Refusals):
     assert "no column 'other'; its columns: text" in score_refused(keep="other")
 
 
+def test_a_missing_group_column_is_told(refused: Refusals):
+    line = refused(group_column="texts")
+    assert line.endswith("rows.tsv: no column 'texts' (did you mean 'text'?); its columns: text")
+
+
+def test_a_group_column_of_several_types_is_told(refused: Refusals, tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a", "thread": 1}\n{"text": "b", "thread": "x"}\n')
+    line = refused(input=path, group_column="thread")
+    assert line.endswith(
+        "column 'thread' holds integers and strings: only one scalar type can be passed through"
+    )
+
+
+def test_a_promise_is_of_rows_or_of_groups(command: CommandLine, teacher: Path, tmp_path: Path):
+    label = Refusals(command, teacher, tmp_path, ("label-teacher", "--teacher"))
+    assert label(promise_of="rows", group_column="text") == (
+        "--promise-of rows does not go with --group-column text, by which a promise is of groups: leave one "
+        "of them out"
+    )
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [

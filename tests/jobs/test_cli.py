@@ -29,12 +29,13 @@ _TRAINING = {"--output", "--epochs", "--learning-rate", "--batch-size", "--seed"
 # The interface. A change here is a change for every user: say so in the changelog.
 OPTIONS = {
     "label-teacher": {
-        *_BEAM_JOB, "--teacher", "--max-length", "--calibration-fraction", "--teacher-training-input",
+        *_BEAM_JOB, "--teacher", "--max-length", "--calibration-fraction", "--promise-of", "--group-column",
+        "--teacher-training-input",
     },
     "score": {
         *_BEAM_JOB, "--model", "--max-disagreement", "--max-missed", "--target-speedup", "--confidence",
-        "--calibration", "--speed", "--fixed-exit-layer", "--keep", "--promise", "--shadow-fraction",
-        "--shadow-rows",
+        "--calibration", "--speed", "--fixed-exit-layer", "--keep", "--group-column", "--promise",
+        "--shadow-fraction", "--shadow-rows",
     },
     "calibrate": {"--model", "--labels", "--output", "--rows", "--confidence", "--precision"},
     "distill": {

@@ -66,6 +66,61 @@ def test_pairs_are_labelled_as_pairs(command: CommandLine, teacher: Path, tmp_pa
     assert table["text_pair"].to_pylist() == pairs
 
 
+@pytest.mark.parametrize("name", WRITERS)
+def test_rows_of_a_group_are_in_one_split_in_every_format(
+    command: CommandLine, teacher: Path, tmp_path: Path, name: str
+):
+    texts = [*TEXTS, *TEXTS[:9], ""]
+    groups = [number // 3 for number in range(len(texts))]
+    path = WRITERS[name](tmp_path / name, {"text": texts, "thread": groups})
+    out = command(
+        *label(path, teacher, tmp_path / "out", rows_per_shard=16, calibration_fraction=0.5),
+        "--group-column", "thread",
+    )  # fmt: skip
+    assert "50.00% of the groups for calibration" in out
+    frame = read_output(tmp_path / "out").to_pandas()
+    assert list(frame) == [
+        "source", "row", "text", "text_hash", "unit_hash", "split", "teacher_logits", "teacher_prediction",
+        "num_tokens", "truncated",
+    ]  # fmt: skip
+    frame["thread"] = [groups[row] for row in frame["row"]]
+    assert (frame.groupby("thread")[["split", "unit_hash"]].nunique() == 1).all(axis=None)
+    assert frame["unit_hash"].nunique() == 23
+    assert set(frame["split"]) == {"train", "calibration"}
+    settings = read_manifest_file(tmp_path / "out")["settings"]
+    assert (settings["unit"], settings["columns"]["group"]) == ("groups", "thread")
+
+
+def test_a_row_whose_group_is_missing_is_one_by_itself_and_one_that_cannot_be_read_is_rejected(
+    command: CommandLine, teacher: Path, tmp_path: Path
+):
+    path = tmp_path / "rows.jsonl"
+    groups = ['"a"', '"a"', "null", '""', "7", '"b"']
+    lines = [f'{{"text": "{TEXTS[row]}", "thread": {group}}}' for row, group in enumerate(groups)]
+    late = [f'{{"text": "{text}", "thread": "c"}}' for text in TEXTS * 20]
+    # Of what type the values are is told by the first thousand.
+    path.write_text("\n".join([*late, *lines, f'{{"text": "{TEXTS[6]}"}}']))
+    command(*label(path, teacher, tmp_path / "out", group_column="thread"))
+    frame = read_output(tmp_path / "out").to_pandas().set_index("row").loc[1200:]
+    assert [(row, *rest) for _, row, *rest in read_rejected(tmp_path / "out")] == [(1204, "wrong_type", b"7")]
+    by_itself = frame["unit_hash"] == frame["text_hash"]
+    assert by_itself.tolist() == [False, False, True, True, False, True]
+    assert frame["unit_hash"].nunique() == 5
+
+
+def test_of_rows_copies_may_be_of_either_split_and_their_places_draw_it(
+    command: CommandLine, teacher: Path, tmp_path: Path
+):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS[:2] * 30})
+    args = label(path, teacher, tmp_path / "out", calibration_fraction=0.5)
+    assert "50.00% of the rows for calibration" in command(*args, "--promise-of", "rows")
+    frame = read_output(tmp_path / "out").to_pandas()
+    assert (frame.groupby("text")["split"].nunique() == 2).all()
+    assert frame["unit_hash"].is_unique
+    line = command.refused(*args)
+    assert "holds another job, which differs in unit (rows there, texts asked for); " in line
+
+
 def test_equal_texts_of_all_files_are_in_one_split_with_equal_labels(
     command: CommandLine, teacher: Path, tmp_path: Path
 ):

@@ -53,7 +53,8 @@ def test_a_certificate_is_kept_and_told(
     assert manifest["settings"]["temperatures"] == list(policy.temperatures)
     assert manifest["settings"]["lexical_threshold"] == policy.lexical_threshold
     assert manifest["settings"]["lexical_temperature"] == policy.lexical_temperature
-    assert manifest["settings"]["policy"] == "max disagreement 0.05, confidence 0.95"
+    name = "max disagreement 0.05, confidence 0.95, of the texts"
+    assert manifest["settings"]["policy"] == name
     # The more is saved, the more rows are as much work.
     assert manifest["settings"]["rows_per_shard"] == default_rows_per_shard(policy.saved_compute) > 10_000
     certificate = manifest["certificate"]
@@ -64,7 +65,7 @@ def test_a_certificate_is_kept_and_told(
     assert certificate["calibrated_for"]["model_hash"] == manifest["settings"]["model_hash"]
     assert certificate["calibrated_for"]["precision"] == manifest["settings"]["precision"]
     told = f"certified, {policy.risk.num_disagreements} of {policy.risk.num_rows:,} test rows disagree"
-    assert f"max disagreement 0.05, confidence 0.95: {told}" in out
+    assert f"{name}: {told}" in out
     # Probabilities are the branch's own; a temperature is for the uncertainty beside them.
     early = scored[scored["exit_layer"] < NUM_LAYERS]
     log = torch.from_numpy(np.stack(early["probabilities"].to_list())).log()
@@ -82,7 +83,7 @@ def test_a_promise_is_of_the_corpus(
     args = score("--max-disagreement", 0.05, "--max-missed", "yes=0.2", "--shadow-fraction", 1)
     args[args.index("--input") + 1] = copies
     out = command(*args)
-    size = CorpusSize(num_texts=len(set(FRESH)))
+    size = CorpusSize(num_units=len(set(FRESH)))
     asked = {"max_disagreement": 0.05, "max_missed": {"yes": 0.2}}
     calibration = Calibration.load(str(calibrated))
     policy = calibration.policy(**asked, corpus=size)
@@ -93,7 +94,7 @@ def test_a_promise_is_of_the_corpus(
     assert policy.corpus
     assert manifest["certificate"]["max_disagreement"] == 0.05
     assert manifest["certificate"]["corpus"] == {
-        "num_texts": len(set(FRESH)),
+        "num_units": len(set(FRESH)),
         "is_complete": True,
         "max_risk": policy.corpus.max_risk,
         "max_label_risks": {"yes": dict(policy.corpus.max_label_risks)[LABELS.index("yes")]},
@@ -102,8 +103,8 @@ def test_a_promise_is_of_the_corpus(
     assert policy.corpus.max_risk < 0.05
     assert f"certified, as a risk of {policy.corpus.max_risk:.3%} at 0.96, " in out
     assert policy.saved_compute < calibration.policy(**asked).saved_compute
-    scored = read_output(tmp_path / "scores").to_pandas().drop_duplicates("teacher_text_hash")
-    assert len(scored) == size.num_texts
+    scored = read_output(tmp_path / "scores").to_pandas().drop_duplicates("teacher_unit_hash")
+    assert len(scored) == size.num_units
     is_other = scored["prediction"] != scored["teacher_prediction"]
     assert 0 < is_other.mean() <= 0.05
     assert is_other[scored["teacher_prediction"] == "yes"].mean() <= 0.2
@@ -187,7 +188,7 @@ def test_python_gives_the_same_answers_as_the_job(
     command(*score("--max-disagreement", 0.05))
     scored = read_output(tmp_path / "scores").to_pandas().sort_values("row")
     policy = Calibration.load(str(calibrated)).policy(
-        max_disagreement=0.05, corpus=CorpusSize(num_texts=len(set(FRESH)))
+        max_disagreement=0.05, corpus=CorpusSize(num_units=len(set(FRESH)))
     )
     model = FastBertForSequenceClassification.from_pretrained(calibrated)
     answers = model.predict(FRESH, policy=policy)

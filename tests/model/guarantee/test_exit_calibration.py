@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from model.errors import ParameterError
 from model.guarantee.binomial import rows_needed, upper_bound
 from model.guarantee.exit_calibration import explain_failure, search_rows
+from model.guarantee.finite_corpus import CorpusSize
 from model.guarantee.risk_control import RiskConstraint, RiskEstimate
 from model.guarantee.target_speedup import highest_saved_compute
 from model.guarantee.temperature_scaling import expected_calibration_error
+from model.guarantee.unit import Unit
 from tests.model.exit_populations import CALIBRATED_FOR, LABELS, LAYERS, exit_calibration
 
 FULL_DEPTH = (0.0,) * (LAYERS - 1)
@@ -42,7 +44,7 @@ def test_a_certificate_is_kept_on_the_rows_that_test_it(calibration):
     assert policy.saved_compute > 1.3
     assert (policy.risk.num_rows, policy.risk.num_disagreements) == (4000, disagrees.sum())
     assert policy.risk.upper_bound == upper_bound(int(disagrees.sum()), 4000, 0.9) <= 0.02
-    assert policy.name == "max disagreement 0.02, confidence 0.9"
+    assert policy.name == "max disagreement 0.02, confidence 0.9, of the texts"
     assert (policy.max_disagreement, policy.target_speedup, policy.note) == (0.02, None, "")
     assert policy.num_calibration_rows == len(calibration) == 6000
 
@@ -52,6 +54,26 @@ def test_a_certificate_is_kept_on_the_rows_that_test_it(calibration):
 )
 def test_every_policy_says_what_it_holds_for(calibration, asked):
     assert calibration.policy(**asked).calibrated_for == CALIBRATED_FOR
+
+
+@pytest.mark.parametrize(
+    ("unit", "words"), [(Unit.ROWS, "of the rows"), (Unit.GROUPS, "of the texts, one of each group")]
+)
+def test_every_policy_says_what_its_shares_are_of(calibration, unit, words):
+    by_unit = replace(calibration, unit=unit)
+    policy = by_unit.policy(max_disagreement=0.02)
+    assert policy.unit is unit
+    assert policy.name == f"max disagreement 0.02, confidence 0.95, {words}"
+    assert policy.thresholds == calibration.policy(max_disagreement=0.02).thresholds
+    assert by_unit.policy(target_speedup=2).unit is unit
+
+
+def test_a_corpus_is_counted_by_the_unit_of_the_calibration(calibration):
+    size = CorpusSize(num_units=5000, unit=Unit.ROWS)
+    policy = replace(calibration, unit=Unit.ROWS).policy(max_disagreement=0.05, corpus=size)
+    assert policy.name == "max disagreement 0.05, confidence 0.95, of 5,000 rows"
+    with pytest.raises(ParameterError, match="`corpus` counts rows, and the calibration is of texts"):
+        calibration.policy(max_disagreement=0.05, corpus=size)
 
 
 def test_the_more_may_disagree_the_faster_it_is(calibration):

@@ -26,7 +26,7 @@ def chance_of_more(share: float, num_texts: int, risk: float) -> float:
 def test_more_than_the_share_disagrees_by_the_chance_at_most_and_no_larger_risk_would_do(
     share, num_texts, chance
 ):
-    risk = largest_risk(share, CorpusSize(num_texts=num_texts), chance=chance)
+    risk = largest_risk(share, CorpusSize(num_units=num_texts), chance=chance)
     assert 0 < risk <= share
     assert chance_of_more(share, num_texts, risk) <= chance * (1 + 1e-6)
     if risk < share:
@@ -35,7 +35,7 @@ def test_more_than_the_share_disagrees_by_the_chance_at_most_and_no_larger_risk_
 
 @given(share=SHARES, num_texts=st.integers(0, 10**5), more=st.integers(0, 10**6), chance=CHANCES)
 def test_of_at_least_so_many_texts_it_holds_for_any_number(share, num_texts, more, chance):
-    risk = largest_risk(share, CorpusSize(num_texts=num_texts, is_complete=False), chance=chance)
+    risk = largest_risk(share, CorpusSize(num_units=num_texts, is_complete=False), chance=chance)
     assert chance_of_more(share, num_texts + more, risk) <= chance * (1 + 1e-6)
 
 
@@ -49,10 +49,10 @@ def test_of_at_least_so_many_texts_it_holds_for_any_number(share, num_texts, mor
 def test_a_label_has_fewer_texts_than_were_reckoned_with_by_the_chance_at_most(
     share, num_rows, num_texts, chance, seed
 ):
-    size = CorpusSize(num_texts=num_texts)
+    size = CorpusSize(num_units=num_texts)
     drawn = np.random.default_rng(seed).binomial(num_rows, share, size=400)
     counts, times = np.unique(drawn, return_counts=True)
-    reckoned = [texts_of_label(size, int(count), num_rows, chance=chance).num_texts for count in counts]
+    reckoned = [texts_of_label(size, int(count), num_rows, chance=chance).num_units for count in counts]
     too_few = binom.cdf(np.array(reckoned) - 1, num_texts, share)
     assert np.average(too_few, weights=times) <= chance + 4 * (chance / len(drawn)) ** 0.5
     assert all(0 <= number <= num_texts for number in reckoned)
@@ -61,21 +61,21 @@ def test_a_label_has_fewer_texts_than_were_reckoned_with_by_the_chance_at_most(
 def test_chances_to_fail_add_up():
     constraint = RiskConstraint(max_disagreement=0.02, max_missed={RARE: 0.1, COMMON: 0.05}, confidence=0.9)
     labels = np.array([COMMON] * 700 + [1] * 200 + [RARE] * 100)
-    size = CorpusSize(num_texts=20_000)
+    size = CorpusSize(num_units=20_000)
     tested = corpus_test(constraint, size, labels)
     # A fifth of 10 %; a third of it for each part, and half of that where texts are counted first.
     assert tested.confidence == pytest.approx(0.92)
     assert tested.max_risk == largest_risk(0.02, size, chance=0.02 / 3)
     rare = texts_of_label(size, 100, 1000, chance=0.01 / 3)
     assert dict(tested.max_label_risks)[RARE] == largest_risk(0.1, rare, chance=0.01 / 3)
-    assert 0.6 * 2000 < rare.num_texts < 2000
+    assert 0.6 * 2000 < rare.num_units < 2000
     assert tested.constraint.confidence == tested.confidence
     assert list(tested.constraint.max_missed) == [RARE, COMMON]
 
 
 def test_a_label_that_nobody_has_met_can_hardly_be_promised_anything():
     constraint = RiskConstraint(max_disagreement=0.02, max_missed={RARE: 0.1})
-    tested = corpus_test(constraint, CorpusSize(num_texts=20_000), np.zeros(1000, dtype=np.int64))
+    tested = corpus_test(constraint, CorpusSize(num_units=20_000), np.zeros(1000, dtype=np.int64))
     assert dict(tested.max_label_risks)[RARE] < 0.001
 
 
@@ -84,22 +84,22 @@ def test_a_corpus_may_be_too_small_for_a_share(num_texts, least):
     constraint = RiskConstraint(max_disagreement=0.01)
     told = rf"`max_disagreement` 0.01 of {num_texts} distinct texts is .*: ask for {least} or more, for"
     with pytest.raises(ParameterError, match=told):
-        corpus_test(constraint, CorpusSize(num_texts=num_texts), np.zeros(9, dtype=np.int64))
+        corpus_test(constraint, CorpusSize(num_units=num_texts), np.zeros(9, dtype=np.int64))
     enough = RiskConstraint(max_disagreement=float(least))
-    corpus_test(enough, CorpusSize(num_texts=max(num_texts, 2)), np.zeros(9, dtype=np.int64))
+    corpus_test(enough, CorpusSize(num_units=max(num_texts, 2)), np.zeros(9, dtype=np.int64))
 
 
 @pytest.mark.parametrize("max_missed", [{}, {COMMON: 0.15}])
 def test_promises_of_a_corpus_are_broken_no_oftener_than_they_say(max_missed):
     """Through the real search and test; those of all texts are broken in a corpus far more often."""
-    everything, size = population("sensible"), CorpusSize(num_texts=200)
+    everything, size = population("sensible"), CorpusSize(num_units=200)
     constraint = RiskConstraint(max_disagreement=0.1, max_missed=max_missed)
     rng = np.random.default_rng(1)
     broken, saves = {"corpus": 0, "population": 0}, 0
     for _ in range(REDRAWS):
         drawn = everything.take(rng.integers(0, len(everything), 6000))
         search, test = drawn.take(slice(0, None, 4)), drawn.take(np.arange(6000) % 4 > 0)
-        corpus = everything.take(rng.integers(0, len(everything), size.num_texts))
+        corpus = everything.take(rng.integers(0, len(everything), size.num_units))
         tested = corpus_test(constraint, size, test.teacher_labels).constraint
         for name, to_keep in (("corpus", tested), ("population", constraint)):
             path = candidate_thresholds(search, to_keep, effort=SHORT_PATH)

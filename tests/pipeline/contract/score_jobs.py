@@ -11,6 +11,7 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from transformers import BertConfig
 
 from model.cost.flops import flops_model
+from model.guarantee.unit import Unit
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import InputEntry, JobDescription, LabelSettings, ScoreSettings
 from pipeline.contract.layout import OutputLayout
@@ -38,6 +39,7 @@ SCORE = ScoreSettings(
     lexical_temperature=0.9,
     length_exponent=0.5,
     shadow_fraction=0.25,
+    shadow_unit=Unit.TEXTS,
 )
 LABEL = LabelSettings(
     model_hash="abc",
@@ -48,6 +50,7 @@ LABEL = LabelSettings(
     columns=Columns(text="t"),
     rows_per_shard=3,
     calibration_fraction=0.1,
+    unit=Unit.TEXTS,
     teacher_texts="",
 )
 FLOPS = flops_model(

@@ -3,6 +3,7 @@ from dataclasses import fields, replace
 import pytest
 
 from model.guarantee.calibrated_policy import CalibratedPolicy
+from model.guarantee.unit import Unit
 from pipeline.contract.certificate import Certificate, LabelBound
 from tests.model.exit_populations import CALIBRATED_FOR, LABELS, exit_calibration
 
@@ -15,7 +16,8 @@ def policy() -> CalibratedPolicy:
 
 def test_a_certificate_says_all_that_the_policy_rests_on(policy: CalibratedPolicy):
     certificate = Certificate.of(policy, LABELS)
-    assert certificate.policy == policy.name == "max disagreement 0.05, max missed spam=0.03, confidence 0.9"
+    name = "max disagreement 0.05, max missed spam=0.03, confidence 0.9, of the texts"
+    assert certificate.policy == policy.name == name
     assert certificate.is_certified
     assert certificate.thresholds == policy.thresholds
     assert certificate.temperatures == policy.temperatures
@@ -38,6 +40,9 @@ def test_a_certificate_says_all_that_the_policy_rests_on(policy: CalibratedPolic
     assert certificate.num_calibration_rows == 6000
     assert certificate.calibrated_for == CALIBRATED_FOR
     assert certificate.speed_curve == ((2.0, 2.1),)
+    assert certificate.unit is Unit.TEXTS
+    of_rows = replace(exit_calibration(), unit=Unit.ROWS).policy(max_disagreement=0.05)
+    assert Certificate.of(of_rows, LABELS).unit is Unit.ROWS
 
 
 @pytest.mark.parametrize("asked", [{"target_speedup": 2.0}, {"max_disagreement": 1e-5}])

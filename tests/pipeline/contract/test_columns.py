@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from model.errors import InputError, ParameterError
@@ -10,6 +12,12 @@ def test_wanted_names_each_column_once():
     assert columns.texts == ("a", "b")
     assert columns.passthrough == ("key", "key", "a", "c")
     assert columns.all_columns == ("a", "b", "key", "c")
+    by_kept = replace(columns, group="c")
+    assert (by_kept.passthrough, by_kept.all_columns) == (
+        ("key", "key", "a", "c", "c"),
+        ("a", "b", "key", "c"),
+    )
+    assert replace(columns, group="d").all_columns == ("a", "b", "key", "c", "d")
 
 
 def test_a_column_is_kept_once():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.guarantee.unit import Unit
 from model.version import NUMERICS_VERSION
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import InputEntry, JobDescription, LabelSettings, ScoreSettings, differences
@@ -24,7 +25,13 @@ settings_of_score = st.builds(
     precision=names,
     backend=names,
     max_length=st.integers(1, 512),
-    columns=st.builds(Columns, text=names, text_pair=st.none() | names, keep=st.just(()) | st.tuples(names)),
+    columns=st.builds(
+        Columns,
+        text=names,
+        text_pair=st.none() | names,
+        keep=st.just(()) | st.tuples(names),
+        group=st.none() | names,
+    ),
     rows_per_shard=st.integers(1, 9),
     policy=names,
     thresholds=st.tuples(shares, shares),
@@ -33,6 +40,7 @@ settings_of_score = st.builds(
     lexical_temperature=shares,
     length_exponent=shares,
     shadow_fraction=shares,
+    shadow_unit=st.sampled_from(Unit),
 )
 CHANGES: dict[str, Any] = {
     "model_hash": "abd",
@@ -49,7 +57,9 @@ CHANGES: dict[str, Any] = {
     "lexical_temperature": 1.0,
     "length_exponent": 0.25,
     "shadow_fraction": 0.5,
+    "shadow_unit": Unit.ROWS,
     "calibration_fraction": 0.2,
+    "unit": Unit.ROWS,
     "teacher_texts": "1",
 }
 
@@ -94,7 +104,7 @@ def test_a_description_is_what_comes_back_from_disk():
     content = job().as_json()
     assert json.loads(json.dumps(content)) == content
     assert content["thresholds"] == [0.5, 0.5]
-    assert content["columns"] == {"text": "t", "text_pair": None, "id": None, "keep": ["a"]}
+    assert content["columns"] == {"text": "t", "text_pair": None, "id": None, "keep": ["a"], "group": None}
     assert content["inputs"] == [{"path": "a.csv", "format": "csv", "size": 9, "checksum": "c0ffee"}]
 
 

@@ -35,14 +35,14 @@ def test_every_row_says_where_it_came_from(kind: str):
 def test_the_columns_of_the_contract():
     assert schema.score_schema(num_labels=3, id_type=pa.int8(), kept=KEPT).names == [
         "source", "row", "id", "prediction", "probabilities", "exit_layer", "uncertainty", "num_tokens",
-        "truncated", "teacher_prediction", "teacher_probabilities", "teacher_text_hash", "text", "tags",
+        "truncated", "teacher_prediction", "teacher_probabilities", "teacher_unit_hash", "text", "tags",
     ]  # fmt: skip
     assert schema.label_schema(num_labels=3, id_type=pa.int8(), with_pair=True).names == [
-        "source", "row", "id", "text", "text_pair", "text_hash", "split", "teacher_logits",
+        "source", "row", "id", "text", "text_pair", "text_hash", "unit_hash", "split", "teacher_logits",
         "teacher_prediction", "num_tokens", "truncated",
     ]  # fmt: skip
 
 
 def test_names_on_the_way_are_no_columns_of_the_output():
     for kind in SCHEMAS.values():
-        assert not {schema.INPUT_TEXT, schema.INPUT_TEXT_PAIR} & set(kind.names)
+        assert not {schema.INPUT_TEXT, schema.INPUT_TEXT_PAIR, schema.GROUP} & set(kind.names)

@@ -7,6 +7,7 @@ from transformers import BertConfig
 
 from model.cost.flops import flops_model
 from model.exits.policy import ExitPolicy
+from pipeline.contract.arrays import source_column
 from pipeline.results.exit_stats import ExitStats
 from pipeline.results.exit_stats_builder import ExitStatsBuilder
 
@@ -36,7 +37,7 @@ def random_rows(num_rows: int, *, seed: int = 0, layers: int = NUM_LAYERS) -> pd
             "prediction": draw.choice(LABELS, num_rows),
             "teacher_prediction": teacher,
             "truth": draw.integers(-1, 3, num_rows),
-            "teacher_text_hash": [
+            "teacher_unit_hash": [
                 None if label is None else row.to_bytes(16, "big") for row, label in enumerate(teacher)
             ],
         }
@@ -47,8 +48,9 @@ def batch(rows: pd.DataFrame) -> pa.RecordBatch:
     """Rows as they are read from a shard."""
     strings = {name: pa.array(rows[name], pa.string()) for name in ("prediction", "teacher_prediction")}
     numbers = {name: pa.array(rows[name]) for name in ("exit_layer", "num_tokens", "uncertainty")}
-    hashes = pa.array(rows["teacher_text_hash"].tolist(), pa.binary(16))
-    return pa.RecordBatch.from_pydict(numbers | strings | {"teacher_text_hash": hashes})
+    hashes = pa.array(rows["teacher_unit_hash"].tolist(), pa.binary(16))
+    places = {"source": source_column("a.csv", len(rows)), "row": pa.array(rows.index)}
+    return pa.RecordBatch.from_pydict(places | numbers | strings | {"teacher_unit_hash": hashes})
 
 
 def collected(rows: pd.DataFrame, *, batch_rows: int = 10**6) -> ExitStats:

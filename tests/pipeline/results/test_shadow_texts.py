@@ -12,13 +12,16 @@ HASHES = text_hashes([f"text {number}" for number in range(40)])
 ROWS = st.lists(st.tuples(st.integers(0, 39), st.booleans()), max_size=200)
 
 
-def built(rows: list[tuple[int, bool]], *, at_once: int = 7) -> ShadowTexts:
-    """Rows of texts by number; full depth gives text n label n % 3."""
-    builder = ShadowTextsBuilder(3)
+def built(rows: list[tuple[int, bool]], *, at_once: int = 7, one_of_each: bool = False) -> ShadowTexts:
+    """Rows of texts by number; full depth gives text n label n % 3, and it stands at place n."""
+    builder = ShadowTextsBuilder(3, one_of_each=one_of_each)
     for first in range(0, len(rows), at_once):
         part = rows[first : first + at_once]
         texts, others = [text for text, _ in part], [is_other for _, is_other in part]
-        builder.add([HASHES[text] for text in texts], [text % 3 for text in texts], others)
+        hashes = [HASHES[text] for text in texts]
+        # Of a group, four neighbours.
+        units = [HASHES[text // 4] for text in texts] if one_of_each else hashes
+        builder.add(units, hashes, [text % 3 for text in texts], others)
     return builder.build()
 
 
@@ -50,3 +53,16 @@ def test_of_a_large_sample_the_same_part_is_kept_whatever_the_order(monkeypatch,
         found = built(given_rows, at_once=at_once)
         assert found.num_texts == 10
         assert found.num_disagreements == sum(text % 4 == 0 for text in kept)
+
+
+@given(st.dictionaries(st.integers(0, 39), st.booleans()), st.randoms())
+def test_of_a_group_one_text_speaks_whatever_the_order(others: dict[int, bool], draw):
+    rows = draw.sample(list(others.items()), len(others))
+    found = built(rows, at_once=draw.randint(1, 9), one_of_each=True)
+    speakers = [
+        min((text for text in others if text // 4 == group), key=HASHES.__getitem__)
+        for group in {text // 4 for text in others}
+    ]
+    assert found.num_texts == len(speakers)
+    assert found.num_disagreements == sum(others[text] for text in speakers)
+    assert found.by_label.tolist() == [sum(text % 3 == label for text in speakers) for label in range(3)]

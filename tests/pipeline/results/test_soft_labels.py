@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import ArtifactError, InputError
+from model.guarantee.unit import Unit
 from model.training.soft_labelled_texts import SoftLabelledTexts, SoftLabelSource
 from pipeline.contract import schema
 from pipeline.contract.arrays import fixed_size_list, source_column
@@ -39,12 +40,18 @@ def write_labels(
     distinct: int | None = None,
     first: int = 0,
     names: tuple[str, ...] = ("a", "b"),
+    group_size: int | None = None,
     # That all texts may be trained on which `splits` says so of.
     calibration_fraction: float = 0.0,
     **settings: object,
 ) -> list[str]:
-    """Write a finished output of label-teacher, a shard for each entry; return all texts, row by row."""
+    """Write a finished output of label-teacher, a shard for each entry; return all texts, row by row.
+
+    Neighbours are of one group where these have a size.
+    """
     layout = OutputLayout(directory)
+    if group_size is not None:
+        settings["unit"] = Unit.GROUPS
     columns = Columns(text="t", text_pair="p" if with_pair else None)
     options = {"max_length": 9, "columns": columns, "calibration_fraction": calibration_fraction, **settings}
     job = JobDescription(settings=replace(LABEL, **options), inputs=())
@@ -56,12 +63,15 @@ def write_labels(
         numbers = range(first + len(texts), first + len(texts) + len(split))
         mine = [f"text {number if distinct is None else number % distinct}" for number in numbers]
         pairs = [f"pair of {text}" for text in mine]
+        hashes = text_hashes(mine, pairs if with_pair else None)
+        units = [f"group {number // (group_size or 1)}" for number in numbers]
         values = {
             "source": source_column("a.csv", len(mine)),
             "row": pa.array(numbers, pa.int64()),
             "text": pa.array(mine, pa.string()),
             "text_pair": pa.array(pairs, pa.string()),
-            "text_hash": pa.array(text_hashes(mine, pairs if with_pair else None), pa.binary(16)),
+            "text_hash": pa.array(hashes, pa.binary(16)),
+            "unit_hash": pa.array(hashes if group_size is None else text_hashes(units), pa.binary(16)),
             "split": pa.array(list(split), pa.string()),
             "teacher_logits": fixed_size_list(
                 np.array([[n, -n] for n in numbers], dtype=np.float32).reshape(-1, 2)
@@ -178,6 +188,30 @@ def test_equal_texts_are_all_held_out_or_none(tmp_path: Path):
     assert set(Counter(held_out.texts).values()) == {10}
 
 
+def test_rows_of_a_group_are_all_held_out_or_none(tmp_path: Path):
+    texts = write_labels(str(tmp_path), train_shards(150, 250), group_size=10)
+    labels = SoftLabels.open(str(tmp_path))
+    held_out = labels.held_out()
+    assert labels.unit is Unit.GROUPS
+    assert held_out is not None
+    found = Counter(texts.index(text) // 10 for text in held_out.texts)
+    assert set(found.values()) == {10}
+    assert not {texts.index(text) // 10 for text in texts_of(batches_of(labels))} & found.keys()
+    assert labels.num_train_rows + len(held_out) == 400
+    assert set(labels.held_out_hashes()) == set(text_hashes(held_out.texts))
+
+
+def test_a_group_that_another_directory_may_calibrate_with_is_not_trained_on(tmp_path: Path):
+    """Nor are rows of it that the teacher learnt from, which calibrate nothing."""
+    write_labels(str(tmp_path), train_shards(200), group_size=10, calibration_fraction=0.5)
+    labels = SoftLabels.open(str(tmp_path))
+    drawn = in_hash_sample(text_hashes([f"group {each}" for each in range(20)]), 0.5, HashStream.CALIBRATION)
+    seen = {*labels.train_hashes(), *labels.held_out_hashes()}
+    texts = text_hashes([f"text {number}" for number in range(200)])
+    assert seen == {text for number, text in enumerate(texts) if not drawn[number // 10]}
+    assert 0 < len(seen) < 200
+
+
 def test_pairs_come_with_their_texts(tmp_path: Path):
     write_labels(str(tmp_path), train_shards(30), with_pair=True)
     labels = SoftLabels.open(str(tmp_path))
@@ -270,6 +304,7 @@ def test_what_another_directory_may_calibrate_with_is_not_trained_on(tmp_path: P
         ({"model_hash": "another"}, "teachers"),
         ({"max_length": 8}, "`max_length`"),
         ({"with_pair": True}, "kinds of text, single and pairs"),
+        ({"unit": Unit.ROWS}, "units of a promise"),
     ],
 )
 def test_directories_that_do_not_go_together_are_refused(

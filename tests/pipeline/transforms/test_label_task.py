@@ -10,6 +10,7 @@ import pytest
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.engine.execution import Precision, resolve_execution
 from model.errors import EnvironmentMismatchError, ParameterError
+from model.guarantee.unit import Unit
 from pipeline.contract import schema
 from pipeline.contract.job import JobDescription
 from pipeline.reading.inputs import Columns, ReadOptions, inspect_inputs
@@ -32,6 +33,7 @@ def task(teacher: Path) -> LabelTask:
         labels=LABELS,
         max_length=MAX_LENGTH,
         calibration_fraction=0.3,
+        unit=Unit.TEXTS,
         execution=resolve_execution(Precision.FP32, device="cpu"),
     )
 
@@ -69,6 +71,13 @@ def test_equal_texts_get_equal_answers_and_are_run_once(task: LabelTask, loaded:
         one, two, three, four, five = table[column].to_pylist()
         assert one == three == four
         assert two == five
+
+
+def test_the_split_of_texts_is_that_of_before(task: LabelTask, loaded: Labeller):
+    texts = [f"text {number}" for number in range(40)]
+    table, _ = task.process(accepted_rows(texts), "a.csv", loaded)
+    drawn = [row for row, split in enumerate(table["split"].to_pylist()) if split == "calibration"]
+    assert drawn == [0, 12, 14, 19, 20, 21, 26, 28, 30, 34]
 
 
 def test_the_split_goes_by_the_text_alone(task: LabelTask, loaded: Labeller):
@@ -149,6 +158,7 @@ def test_what_changes_the_labels_is_in_the_settings(task: LabelTask):
         {"model_hash": "1"},
         {"max_length": 5},
         {"calibration_fraction": 0.5},
+        {"unit": Unit.ROWS},
         {"teacher_texts": "1"},
         {"execution": resolve_execution(Precision.BF16, device="cpu")},
         {"reading": replace(task.reading, columns=Columns(text="u"))},
@@ -165,3 +175,45 @@ def test_a_whole_number_is_the_same_job(task: LabelTask):
         for fraction in (0, 0.0)
     ]
     assert descriptions[0].fingerprint == descriptions[1].fingerprint
+
+
+def grouped(texts: Sequence[str], groups: Sequence[int | None]) -> pa.Table:
+    return accepted_rows(texts).append_column(schema.GROUP, pa.array(groups, pa.int64()))
+
+
+def test_rows_of_a_group_are_of_one_split(task: LabelTask, loaded: Labeller):
+    groups = [None if number % 10 == 9 else number // 4 for number in range(60)]
+    by_group = replace(task, unit=Unit.GROUPS, calibration_fraction=0.5)
+    rows = grouped(TEXTS, groups)
+    table, _ = by_group.process(rows, "a.csv", loaded)
+    assert table.schema == task.schema
+    splits: dict[object, set[str]] = {}
+    units: dict[object, set[bytes]] = {}
+    for group, text, split, unit in zip(
+        groups, TEXTS, *(table[name].to_pylist() for name in ("split", "unit_hash")), strict=True
+    ):
+        splits.setdefault(text if group is None else group, set()).add(split)
+        units.setdefault(text if group is None else group, set()).add(unit)
+    assert all(len(found) == 1 for found in (*splits.values(), *units.values()))
+    assert {split for found in splits.values() for split in found} == {"train", "calibration"}
+    assert len({unit for found in units.values() for unit in found}) == len(units)
+    # Wherever the rows stand.
+    elsewhere, _ = by_group.process(rows, "b.csv", loaded)
+    assert elsewhere["split"].equals(table["split"])
+    by_text, _ = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    assert by_text["unit_hash"].equals(by_text["text_hash"])
+
+
+def test_of_rows_the_copies_of_a_text_may_be_of_either_split(task: LabelTask, loaded: Labeller):
+    table, _ = replace(task, unit=Unit.ROWS, calibration_fraction=0.5).process(
+        accepted_rows(TEXTS[:3] * 20), "a.csv", loaded
+    )
+    for text in TEXTS[:3]:
+        of_text = [
+            split
+            for split, each in zip(table["split"].to_pylist(), table["text"].to_pylist(), strict=True)
+            if each == text
+        ]
+        assert 4 < of_text.count("calibration") < 16
+    assert len(set(table["unit_hash"].to_pylist())) == 60
+    assert len(set(table["text_hash"].to_pylist())) == 3

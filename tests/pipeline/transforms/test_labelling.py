@@ -7,7 +7,9 @@ import pytest
 from jobs.commands.label_teacher import run as label_teacher
 from jobs.configs.label_teacher import LabelTeacherConfig
 from model.errors import InputError, ParameterError
+from model.guarantee.unit import Unit
 from pipeline import LabelWithTeacher
+from pipeline.contract.job import LabelSettings
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import LabelManifest, read_manifest
 from pipeline.results.soft_labels import SoftLabels
@@ -60,6 +62,23 @@ def test_a_single_input_may_be_given_as_it_is(arguments: dict[str, Any], rows: P
 
 
 @pytest.mark.parametrize(
+    ("options", "unit"),
+    [
+        ({}, Unit.TEXTS),
+        ({"promise_of": "texts"}, Unit.TEXTS),
+        ({"promise_of": "rows"}, Unit.ROWS),
+        ({"group_column": "text"}, Unit.GROUPS),
+    ],
+)
+def test_a_promise_is_of_texts_rows_or_groups(
+    arguments: dict[str, Any], tmp_path: Path, options: dict[str, str], unit: Unit
+):
+    settings = LabelWithTeacher(**arguments, **options, output=str(tmp_path / "out"))._job.task.settings
+    assert isinstance(settings, LabelSettings)
+    assert (settings.unit, settings.columns.group) == (unit, options.get("group_column"))
+
+
+@pytest.mark.parametrize(
     ("change", "error"),
     [
         ({"input": ["nowhere.tsv"]}, InputError),
@@ -68,6 +87,9 @@ def test_a_single_input_may_be_given_as_it_is(arguments: dict[str, Any], rows: P
         ({"precision": "bf-16"}, ParameterError),
         ({"calibration_fraction": 2}, ParameterError),
         ({"max_rejected": -1}, ParameterError),
+        ({"promise_of": "groups"}, ParameterError),
+        ({"promise_of": "rows", "group_column": "text"}, ParameterError),
+        ({"group_column": "other"}, InputError),
     ],
 )
 def test_mistakes_are_told_when_it_is_made(

@@ -15,6 +15,7 @@ from model.engine.execution import Precision, resolve_execution
 from model.errors import ArtifactError, EnvironmentMismatchError, ParameterError
 from model.exits.policy import CalibratedFor, ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
+from model.guarantee.unit import Unit
 from model.network.config import load_fastbert_config
 from model.version import NUMERICS_VERSION
 from pipeline.contract import schema
@@ -22,7 +23,7 @@ from pipeline.contract.job import JobDescription
 from pipeline.reading.inputs import Columns, ReadOptions, inspect_inputs
 from pipeline.sampling.hash_sampling import text_hashes
 from pipeline.transforms.loaded_models import acquire
-from pipeline.transforms.score_task import Scorer, ScoreTask
+from pipeline.transforms.score_task import Scorer, ScoreTask, shadow_unit
 from tests.job_fixtures import (
     LABELS,
     MAX_LENGTH,
@@ -49,6 +50,7 @@ def task(fastbert: Path) -> ScoreTask:
         flops=fastbert_flops(load_fastbert_config(fastbert)),
         policy=ExitPolicy.from_speed(0.7, num_layers=NUM_LAYERS),
         shadow_fraction=0.4,
+        shadow_unit=Unit.TEXTS,
         execution=resolve_execution(Precision.FP32, device="cpu"),
     )
 
@@ -115,8 +117,8 @@ def test_a_text_of_the_shadow_sample_is_told_from_others(task: ScoreTask, loaded
             text_hashes([*TEXTS, *TEXTS[:9]]), table["teacher_prediction"].to_pylist(), strict=True
         )
     ]
-    assert table["teacher_text_hash"].to_pylist() == hashes
-    assert 0 < table["teacher_text_hash"].null_count < len(hashes)
+    assert table["teacher_unit_hash"].to_pylist() == hashes
+    assert 0 < table["teacher_unit_hash"].null_count < len(hashes)
 
 
 def test_about_so_many_rows_may_be_asked_of_the_shadow_sample(fastbert: Path, tmp_path: Path):
@@ -225,6 +227,7 @@ def test_what_changes_the_scores_is_in_the_settings(task: ScoreTask):
         {"model_hash": "1"},
         {"max_length": 5},
         {"shadow_fraction": 0.5},
+        {"shadow_unit": Unit.ROWS},
         {"policy": ExitPolicy.from_speed(0.1, num_layers=NUM_LAYERS)},
         {"policy": replace(task.policy, temperatures=(2.0, 1.0))},
         {"policy": replace(task.policy, lexical_threshold=0.5)},
@@ -245,3 +248,59 @@ def test_a_whole_number_is_the_same_job(task: ScoreTask):
         for fraction in (0, 0.0)
     ]
     assert descriptions[0].fingerprint == descriptions[1].fingerprint
+
+
+def test_the_shadow_sample_may_be_of_rows(task: ScoreTask, loaded: Scorer):
+    texts = TEXTS[:4] * 20
+    table, _ = replace(task, shadow_unit=Unit.ROWS).process(accepted_rows(texts), "a.csv", loaded)
+    is_shadow = table["teacher_prediction"].is_valid().to_pylist()
+    for text in TEXTS[:4]:
+        assert 0 < sum(drawn for drawn, each in zip(is_shadow, texts, strict=True) if each == text) < 20
+    units = [each for each in table["teacher_unit_hash"].to_pylist() if each is not None]
+    assert len(set(units)) == len(units) == sum(is_shadow)
+    # What is drawn has no part in the answers, which are the same for all copies.
+    assert table["prediction"].to_pylist() == table["prediction"].to_pylist()[:4] * 20
+    by_text, _ = task.process(accepted_rows(texts), "a.csv", loaded)
+    assert by_text["prediction"].equals(table["prediction"])
+    full_depth = dict(zip(texts, by_text["teacher_prediction"].to_pylist(), strict=True))
+    for text, prediction in zip(texts, table["teacher_prediction"].to_pylist(), strict=True):
+        assert None in (prediction, full_depth[text]) or prediction == full_depth[text]
+
+
+def test_the_shadow_sample_may_be_of_whole_groups(task: ScoreTask, loaded: Scorer):
+    groups = [f"document {number // 8}" for number in range(80)]
+    rows = accepted_rows(TEXTS).append_column(schema.GROUP, pa.array(groups))
+    table, _ = replace(task, shadow_unit=Unit.GROUPS).process(rows, "a.csv", loaded)
+    assert table.schema == task.schema
+    drawn: dict[str, set[bool]] = {}
+    for group, prediction in zip(groups, table["teacher_prediction"].to_pylist(), strict=True):
+        drawn.setdefault(group, set()).add(prediction is not None)
+    assert sorted(map(len, drawn.values())) == [1] * 10
+    assert {True} in drawn.values()
+    assert {False} in drawn.values()
+    assert len(set(table["teacher_unit_hash"].to_pylist()) - {None}) == sum(
+        found == {True} for found in drawn.values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "group_column", "unit"),
+    [
+        (None, None, Unit.TEXTS),
+        (None, "thread", Unit.GROUPS),
+        (Unit.TEXTS, None, Unit.TEXTS),
+        (Unit.TEXTS, "thread", Unit.GROUPS),
+        (Unit.ROWS, None, Unit.ROWS),
+        (Unit.GROUPS, None, Unit.TEXTS),
+        (Unit.GROUPS, "thread", Unit.GROUPS),
+    ],
+)
+def test_the_shadow_sample_is_drawn_by_what_is_promised(
+    calibrated: Unit | None, group_column: str | None, unit: Unit
+):
+    assert shadow_unit(calibrated, group_column) is unit
+
+
+def test_of_a_calibration_of_rows_no_groups_are_drawn():
+    with pytest.raises(ParameterError, match="`group_column` thread does not go with a calibration of rows"):
+        shadow_unit(Unit.ROWS, "thread")

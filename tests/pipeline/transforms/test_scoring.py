@@ -13,6 +13,7 @@ from jobs.configs.audit import AuditConfig
 from jobs.configs.score import ScoreConfig
 from model.errors import InputError, OutputError, ParameterError
 from model.exits.policy import ExitPolicy
+from model.guarantee.unit import Unit
 from pipeline import ScoreWithEarlyExit
 from pipeline.contract.columns import Columns
 from pipeline.contract.layout import OutputLayout
@@ -127,6 +128,22 @@ def test_kept_columns_and_ids_come_through(arguments: dict[str, Any], tmp_path: 
     scores: pa.Table = read_output(tmp_path / "out")
     assert scores["id"].to_pylist() == [str(number) for number in range(80)]
     assert set(scores["tag"].to_pylist()) == {"a"}
+
+
+def test_a_group_column_draws_the_shadow_sample_and_is_kept_where_it_is_named(
+    arguments: dict[str, Any], tmp_path: Path
+):
+    path = write_tsv(tmp_path / "threads.tsv", {"text": TEXTS, "thread": [row // 4 for row in range(80)]})
+    options = {**arguments, "input": [str(path)], "group_column": "thread", "shadow_fraction": 0.5}
+    manifest = run(**options, output=str(tmp_path / "out"))
+    assert (manifest.settings.shadow_unit, manifest.settings.columns.group) == (Unit.GROUPS, "thread")
+    run(**options, keep="thread", output=str(tmp_path / "kept"))
+    plain, kept = (read_output(tmp_path / name) for name in ("out", "kept"))
+    assert "thread" not in plain.column_names
+    frame = kept.to_pandas()
+    assert (frame["teacher_prediction"].notna().groupby(frame["thread"]).nunique() == 1).all()
+    assert 0 < frame["teacher_unit_hash"].nunique() < 20
+    assert kept.drop_columns(["thread"]).equals(plain)
 
 
 def test_a_single_input_and_a_single_kept_column_may_be_given_as_they_are(

@@ -16,6 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.testing.util import assert_that, equal_to
 
 from model.errors import CheckpointError
+from model.guarantee.unit import Unit
 from pipeline.contract import schema
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import LabelSettings
@@ -49,7 +50,7 @@ class ShoutTask:
         return LabelSettings(
             model_hash=f"{self.fails_at}{self.mistake_at}", device="cpu", precision="fp32", backend="torch",
             max_length=5, columns=self.reading.columns, rows_per_shard=self.reading.rows_per_shard,
-            calibration_fraction=0.0, teacher_texts="",
+            calibration_fraction=0.0, unit=Unit.TEXTS, teacher_texts="",
         )  # fmt: skip
 
     def manifest(self, **fields: Any) -> LabelManifest:
