@@ -13,6 +13,7 @@ from benchmarks.exits import report as exits
 from benchmarks.guarantee import report as guarantee
 from benchmarks.jobs import report as jobs
 from benchmarks.markdown import percent, table
+from benchmarks.memory import report as memory
 from benchmarks.results import read_results
 from benchmarks.rivals import report as rivals
 from benchmarks.speed import report as speed
@@ -44,6 +45,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "guarantee data": guarantee.data,
     "guarantee": guarantee.disagreements,
     "target speedup": guarantee.targets,
+    "memory kinds": memory.kinds,
+    "memory": memory.promises,
     "exits summary": exits.summary,
     "exits": exits.designs,
     "exits environment": exits.environment,

@@ -29,6 +29,7 @@ from pipeline.contract.storage import check_output_directory
 from pipeline.results.calibration import Calibration, known_cost
 from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.calibration_texts import CalibrationTexts, calibration_texts
+from pipeline.results.near_copies import near_copies
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.training_hashes import read_branch_texts, read_teacher_texts
 
@@ -52,6 +53,8 @@ def run(config: CalibrateConfig) -> Calibration:
     _check_labels(config, model, labels)
     texts = calibration_texts(labels, config.rows)
     training = _check_rows(config, directory, labels, texts)
+    with stdout_console().status("looking for near copies"):
+        copies = near_copies(labels, texts.calibration_rows)
     execution = resolve_execution(Precision(config.precision))
     print_settings(
         stdout_console(),
@@ -60,6 +63,7 @@ def run(config: CalibrateConfig) -> Calibration:
             "labels": _describe_labels(labels, texts),
             "rows": _describe_rows(texts.is_held_out, labels.unit),
             "training": training,
+            "near copies": copies.describe(),
             "runs on": execution.summary(),
         },
     )
@@ -72,9 +76,19 @@ def run(config: CalibrateConfig) -> Calibration:
         sources=texts.rows[schema.SOURCE].to_pylist(),
         row_numbers=texts.rows[schema.ROW].to_numpy(),
         confidence=config.confidence,
+        near_copies=copies,
     )
     calibration.save(output)
     _show(calibration.report, is_cost_known=is_cost_known)
+    if copies.are_many:
+        stdout_console().print(
+            f"{copies.num_shared / copies.num_told:.0%} of the texts share a passage with texts to train on: "
+            "promises are of texts with as many near copies, and of others more may disagree; where a column "
+            "tells what belongs together, label with --group-column",
+            style="bold red",
+            soft_wrap=True,
+            markup=False,
+        )
     if limits := describe_limits(calibration.report, describe_training(directory)):
         stdout_console().print(limits, markup=False, soft_wrap=True)
     _say_what_is_next(config, output)

@@ -30,6 +30,7 @@ from pipeline.results.calibration_table import (
     held_out_flags,
     teacher_label_ids,
 )
+from pipeline.results.near_copies import NearCopies
 
 
 def known_cost(directory: str, calibrated_for: CalibratedFor) -> RunCost | None:
@@ -74,6 +75,7 @@ class Calibration:
         sources: Sequence[str],
         row_numbers: npt.NDArray[np.int64],
         confidence: float = DEFAULT_CONFIDENCE,
+        near_copies: NearCopies | None = None,
     ) -> "Calibration":
         """Return the calibration with its report.
 
@@ -82,9 +84,13 @@ class Calibration:
             sources: (rows,) input file of each row.
             row_numbers: (rows,) its row there.
             confidence: of the report's targets.
+            near_copies: for the report.
         """
         report = CalibrationReport.of(
-            exits, fingerprint=_fingerprint(exits, row_numbers), confidence=confidence
+            exits,
+            fingerprint=_fingerprint(exits, row_numbers),
+            confidence=confidence,
+            near_copies=near_copies,
         )
         return cls(exits=exits, sources=sources, row_numbers=row_numbers, report=report)
 

@@ -8,6 +8,7 @@ from model.exits.policy import CalibratedFor
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.temperature_scaling import ExitReliability
 from model.guarantee.unit import Unit
+from pipeline.results.near_copies import NearCopies
 
 # What the report's tables are made for.
 DISAGREEMENTS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05)
@@ -56,6 +57,7 @@ class CalibrationReport:
         exits: every exit's reliability on the test rows.
         targets: what some values of `max_disagreement` give.
         speed_curve: pairs of saved compute, asked for and found on the test rows.
+        near_copies: of texts to train on, among the calibration split's; None where they were not looked for.
     """
 
     fingerprint: str
@@ -70,15 +72,24 @@ class CalibrationReport:
     exits: tuple[ExitReliability, ...]
     targets: tuple[CertifiedTarget, ...]
     speed_curve: tuple[tuple[float, float], ...]
+    near_copies: NearCopies | None
 
     @classmethod
-    def of(cls, exits: ExitCalibration, *, fingerprint: str, confidence: float) -> "CalibrationReport":
+    def of(
+        cls,
+        exits: ExitCalibration,
+        *,
+        fingerprint: str,
+        confidence: float,
+        near_copies: NearCopies | None = None,
+    ) -> "CalibrationReport":
         """Return what is to be told of a calibration.
 
         Args:
             exits: from `calibrate`.
             fingerprint: what report and rows have in common.
             confidence: of the targets.
+            near_copies: what is known of them.
         """
         return cls(
             fingerprint=fingerprint,
@@ -93,6 +104,7 @@ class CalibrationReport:
             exits=tuple(exits.reliability()),
             targets=tuple(_target(exits, share, confidence) for share in DISAGREEMENTS),
             speed_curve=tuple(exits.speed_curve(SPEEDUPS)),
+            near_copies=near_copies,
         )
 
 

@@ -320,3 +320,29 @@ def test_the_same_command_again_leaves_the_same_bytes(
     assert "as an earlier calibration measured" not in command(*args)
     (tmp_path / "out" / "calibration.json").write_text("{}")
     assert "as an earlier calibration measured" not in command(*args)
+
+
+def test_near_copies_of_texts_to_train_on_are_told(
+    command: CommandLine, wide: Path, distilled: Path, labels: Path, tmp_path: Path
+):
+    out = command(*calibrate(distilled, labels, "--output", tmp_path / "apart"))
+    assert "share 40 bytes in a row with texts to train on" in out
+    assert "share a passage" not in out
+    stored = json.loads((tmp_path / "apart" / "calibration.json").read_text())["near_copies"]
+    assert stored["num_told"] + stored["num_short"] == len(
+        {each for each, split in read_hashes(labels) if split == "calibration"}
+    )
+    alike = [f"as was said before at some length in this thread, {text}" for text in make_texts(600, seed=5)]
+    out = " ".join(
+        command(
+            *calibrate(distilled, label(tmp_path / "alike", wide, alike), "--output", tmp_path / "out")
+        ).split()
+    )
+    assert (
+        "100% of the texts share a passage with texts to train on: promises are of texts with as many" in out
+    )
+
+
+def read_hashes(labels: Path) -> list[tuple[bytes, str]]:
+    soft = read_output(labels).to_pandas()
+    return list(zip(soft["text_hash"], soft["split"], strict=True))

@@ -53,8 +53,7 @@ def test_a_certificate_is_kept_and_told(
     assert manifest["settings"]["temperatures"] == list(policy.temperatures)
     assert manifest["settings"]["lexical_threshold"] == policy.lexical_threshold
     assert manifest["settings"]["lexical_temperature"] == policy.lexical_temperature
-    name = "max disagreement 0.05, confidence 0.95, of the texts"
-    assert manifest["settings"]["policy"] == name
+    assert manifest["settings"]["policy"] == "max disagreement 0.05, confidence 0.95, of the texts"
     # The more is saved, the more rows are as much work.
     assert manifest["settings"]["rows_per_shard"] == default_rows_per_shard(policy.saved_compute) > 10_000
     certificate = manifest["certificate"]
@@ -65,7 +64,7 @@ def test_a_certificate_is_kept_and_told(
     assert certificate["calibrated_for"]["model_hash"] == manifest["settings"]["model_hash"]
     assert certificate["calibrated_for"]["precision"] == manifest["settings"]["precision"]
     told = f"certified, {policy.risk.num_disagreements} of {policy.risk.num_rows:,} test rows disagree"
-    assert f"{name}: {told}" in out
+    assert f"max disagreement 0.05, confidence 0.95, of the texts: {told}" in out
     # Probabilities are the branch's own; a temperature is for the uncertainty beside them.
     early = scored[scored["exit_layer"] < NUM_LAYERS]
     log = torch.from_numpy(np.stack(early["probabilities"].to_list())).log()
