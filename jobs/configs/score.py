@@ -64,7 +64,9 @@ class ScoreConfig:
     keep: Annotated[tuple[str, ...], typer.Option(help="Column to pass through; may be repeated.")] = ()
     group_column: Annotated[
         str | None,
-        typer.Option(help="The shadow sample is drawn by groups: rows of equal value, as of label-teacher."),
+        typer.Option(
+            help="Draws the shadow sample by groups, for a promise of groups: rows of equal value here."
+        ),
     ] = None
     rows_per_shard: Annotated[
         int | None,

@@ -68,7 +68,7 @@ class ExitStats:
         saved_compute: full depth's FLOPs over those of the job, with real lengths, attention products and the
             branches as run; each row counts, equal texts too, and the shadow sample only up to where it left.
         paper_saved_compute: the same in the paper's FLOPs (128 tokens, linear layers only).
-        shadow_texts: the shadow sample, each of its texts once.
+        shadow_texts: the shadow sample, each of its units once.
     """
 
     labels: tuple[str, ...]

@@ -12,8 +12,8 @@ from pipeline.contract import schema
 def unit_hashes(rows: pa.Table, text_hashes: Sequence[bytes], source: str, unit: Unit) -> list[bytes]:
     """Return a 16-byte hash for each row, equal for rows of one unit.
 
-    A group's is of its value as text, so that 7 is the same group in every format. A row whose group is null
-    or empty belongs to none: its text stands for it.
+    A group's is of its value as text, so that 7 is the same group in every format. A row whose group is null,
+    empty or NaN belongs to none: its text stands for it.
 
     Args:
         rows: accepted rows of one file, with a column `schema.GROUP` where units are groups.
@@ -27,7 +27,7 @@ def unit_hashes(rows: pa.Table, text_hashes: Sequence[bytes], source: str, unit:
         return place_hashes([source] * len(rows), rows[schema.ROW].to_pylist())
     groups = rows[schema.GROUP].to_pylist()
     return [
-        text_hash if group is None or group == "" else _hash(str(group), "group")
+        text_hash if group is None or group == "" or group != group else _hash(str(group), "group")
         for group, text_hash in zip(groups, text_hashes, strict=True)
     ]
 

@@ -34,7 +34,8 @@ class ScoreOptions(JobOptions, total=False):
     """What else scoring takes; the defaults are those of the command.
 
     Attributes:
-        shadow_fraction: share of the texts that are also answered at full depth; None for one in 1,000.
+        shadow_fraction: share of the texts, rows or groups that are also answered at full depth; None for one
+            in 1,000.
         shadow_rows: instead of `shadow_fraction`, about how many rows.
     """
 
@@ -123,7 +124,8 @@ class ScoreWithEarlyExit(beam.PTransform):
             text_pair_column: second text of a pair.
             id_column: passed through as `id`.
             keep: columns passed through under their own names; a single one may be given as it is.
-            group_column: says which rows belong together; the shadow sample is then of whole groups.
+            group_column: rows of equal value are of the shadow sample all or none; not with a policy that was
+                calibrated by rows.
             options: see `ScoreOptions` and `JobOptions`.
 
         Raises:

@@ -153,6 +153,25 @@ def test_pairs_ids_and_kept_columns_keep_their_types(tmp_path: Path):
     assert rejected([batch]) == [(1, "undecodable", b"\xff")]
 
 
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("group", ["k", "t"])
+def test_a_group_may_be_any_column_and_comes_beside_it(tmp_path: Path, name: str, group: str):
+    columns = Columns(text="t", id="k", keep=("k",), group=group)
+    inputs = written(tmp_path / name, WRITERS[name](["a", "b", "a"]), columns)
+    assert inputs.options.group_type == pa.string()
+    (batch,) = read(inputs)
+    rows = accepted([batch])
+    assert [row[schema.GROUP] for row in rows] == (["0", "1", "2"] if group == "k" else ["a", "b", "a"])
+    assert [(row["id"], row["k"]) for row in rows] == [("0", "0"), ("1", "1"), ("2", "2")]
+
+
+def test_a_group_that_cannot_be_read_rejects_its_row(tmp_path: Path):
+    columns = Columns(text="t", group="k")
+    batches = read(written(tmp_path / "a.tsv", b"t\tk\na\t1\nb\t\xff\nc\t\n", columns))
+    assert [row[schema.GROUP] for row in accepted(batches)] == ["1", ""]
+    assert rejected(batches) == [(1, "undecodable", b"\xff")]
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.parquet"])
 def test_a_huge_row_is_a_batch_by_itself(tmp_path: Path, name: str):
     huge = "huge " * 1_000_000

@@ -12,6 +12,7 @@ import pytest
 from model.errors import ArtifactError, OutputError, ParameterError
 from model.exits.policy import CalibratedFor
 from model.guarantee.exit_calibration import search_rows
+from model.guarantee.unit import Unit
 from pipeline.results.calibration import Calibration
 from pipeline.results.calibration_report import SPEEDUPS
 from tests.model.exit_populations import CALIBRATED_FOR, LABELS, exit_calibration
@@ -68,6 +69,19 @@ def test_one_with_a_lexical_branch_is_saved_and_loaded(tmp_path: Path):
     policy = loaded.policy(max_disagreement=0.05)
     assert (policy.lexical_threshold, policy.thresholds) == (target.lexical_threshold, target.thresholds)
     assert policy.lexical_threshold > 0
+
+
+@pytest.mark.parametrize("unit", Unit)
+def test_what_a_promise_is_of_is_saved_and_belongs_to_the_rows(tmp_path: Path, unit: Unit):
+    exits = replace(exit_calibration(num_rows=1000), unit=unit)
+    calibration = Calibration.of(exits, sources=["a.tsv"] * 1000, row_numbers=np.arange(1000))
+    calibration.save(str(tmp_path))
+    loaded = Calibration.load(str(tmp_path))
+    assert loaded.exits.unit is loaded.report.unit is loaded.policy(max_disagreement=0.05).unit is unit
+    path = tmp_path / "calibration.json"
+    other = next(each for each in Unit if each is not unit)
+    path.write_text(path.read_text().replace(f'"unit": "{unit}"', f'"unit": "{other}"'))
+    assert "do not belong together" in refusal(tmp_path)
 
 
 def test_exactly_one_thing_is_asked_for(calibration: Calibration):

@@ -38,6 +38,8 @@ def test_a_row_without_a_group_has_the_hash_of_its_text():
     found = unit_hashes(rows_of(texts, [None, "", "c"]), hashes, "a.csv", Unit.GROUPS)
     assert found[:2] == hashes[:2]
     assert found[2] != hashes[2]
+    numbers = unit_hashes(rows_of(texts, [None, float("nan"), 1.0]), hashes, "a.parquet", Unit.GROUPS)
+    assert numbers[:2] == hashes[:2]
 
 
 def test_a_group_is_the_same_in_every_format():
