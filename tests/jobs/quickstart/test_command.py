@@ -27,7 +27,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QuickstartConfig:
 
     monkeypatch.setattr("jobs.quickstart.docstring_corpus.corpus", corpus)
     return QuickstartConfig(
-        output=str(tmp_path / "quick"), train_rows=100, eval_rows=40, test_rows=60, corpus_rows=1500,
+        output=str(tmp_path / "quick"), train_rows=100, eval_rows=40, test_rows=400, corpus_rows=1500,
         finetune_epochs=2, distill_epochs="1", num_layers=3, hidden_size=64, vocab_size=100, max_length=12,
         policies=(*POLICIES[:4], "--target-speedup 1.05", POLICIES[-1]),
     )  # fmt: skip
