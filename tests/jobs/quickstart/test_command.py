@@ -44,7 +44,7 @@ def test_the_whole_line_runs(config: QuickstartConfig, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     for name in ("finetune", "label-teacher", "distill", "calibrate", "score", "audit"):
         assert f"$ fastbert-jobs {name} " in out
-    assert "60 rows, 3 layers" in out
+    assert "400 rows, 3 layers" in out
     assert (
         "saved compute: full depth's FLOPs over these, real text lengths, attention and branches counted"
         in (" ".join(out.split()))
