@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.driver.compatibility import check_labels_match_model
-from jobs.driver.distill_metrics import describe_training
+from jobs.driver.distill_metrics import describe_training, labels_learnt_from
 from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
 from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE, resolve_checkpoint
 from model.checks import MIN_CALIBRATION_ROWS
@@ -54,7 +54,9 @@ def run(config: CalibrateConfig) -> Calibration:
     texts = calibration_texts(labels, config.rows)
     training = _check_rows(config, directory, labels, texts)
     with stdout_console().status("looking for near copies"):
-        copies = near_copies(labels, texts.calibration_rows)
+        learnt_from = labels_learnt_from(directory)
+        learnt = labels if learnt_from is None else labels.only(learnt_from)
+        copies = near_copies(texts.calibration_rows, learnt)
     execution = resolve_execution(Precision(config.precision))
     print_settings(
         stdout_console(),
@@ -82,8 +84,8 @@ def run(config: CalibrateConfig) -> Calibration:
     _show(calibration.report, is_cost_known=is_cost_known)
     if copies.are_many:
         stdout_console().print(
-            f"{copies.num_shared / copies.num_told:.0%} of the texts share a passage with texts to train on: "
-            "promises are of texts with as many near copies, and of others more may disagree; where a column "
+            f"{copies.num_near / copies.num_told:.0%} of the texts are near copies of texts to train on: "
+            "promises are of texts with as many of them, and of others more may disagree; where a column "
             "tells what belongs together, label with --group-column",
             style="bold red",
             soft_wrap=True,

@@ -113,6 +113,15 @@ def describe_training(directory: Path) -> str:
         return str(error)
 
 
+def labels_learnt_from(directory: Path) -> tuple[str, ...] | None:
+    """Return the fingerprints of the soft labels that `distill` was given; None where that is not known."""
+    try:
+        metrics = read_typed(str(directory / METRICS_FILE), DistillMetrics, cure="")
+    except ArtifactError:
+        return None
+    return metrics.config.labels
+
+
 def _name(branches: Sequence[TrainedBranch]) -> str:
     """Return which branches these are.
 

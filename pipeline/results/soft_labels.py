@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -102,6 +102,15 @@ class SoftLabels:
     def _manifest(self) -> LabelManifest:
         """What is alike in all manifests."""
         return self.outputs[0][1]
+
+    def only(self, fingerprints: Collection[str]) -> SoftLabels | None:
+        """Return those of some jobs as if opened without the others; None where there are none."""
+        directories = [
+            layout.directory for layout, manifest in self.outputs if manifest.fingerprint in fingerprints
+        ]
+        if len(directories) == len(self.outputs):
+            return self
+        return SoftLabels.open(directories) if directories else None
 
     def check_trainable(self) -> None:
         """Refuse to train on nothing.

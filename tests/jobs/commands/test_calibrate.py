@@ -326,21 +326,22 @@ def test_near_copies_of_texts_to_train_on_are_told(
     command: CommandLine, wide: Path, distilled: Path, labels: Path, tmp_path: Path
 ):
     out = command(*calibrate(distilled, labels, "--output", tmp_path / "apart"))
-    assert "share 40 bytes in a row with texts to train on" in out
-    assert "share a passage" not in out
+    assert "share a tenth or more, in runs of 40 bytes, with texts to train on" in out
+    assert "near copies of texts" not in out
     stored = json.loads((tmp_path / "apart" / "calibration.json").read_text())["near_copies"]
     assert stored["num_told"] + stored["num_short"] == len(
         {each for each, split in read_hashes(labels) if split == "calibration"}
     )
     alike = [f"as was said before at some length in this thread, {text}" for text in make_texts(600, seed=5)]
-    out = " ".join(
-        command(
-            *calibrate(distilled, label(tmp_path / "alike", wide, alike), "--output", tmp_path / "out")
-        ).split()
-    )
-    assert (
-        "100% of the texts share a passage with texts to train on: promises are of texts with as many" in out
-    )
+    others = label(tmp_path / "alike", wide, alike)
+    out = command(*calibrate(distilled, others, "--output", tmp_path / "out"))
+    assert "the branches learnt from other soft labels than these: there is nothing to compare with" in out
+    assert "near copies of texts" not in out
+    copy = shutil.copytree(distilled, tmp_path / "copy")
+    # Where it is not known what they learnt from, it is what the labels say.
+    (copy / "metrics.json").unlink()
+    out = " ".join(command(*calibrate(copy, others, "--output", tmp_path / "out")).split())
+    assert "100% of the texts are near copies of texts to train on: promises are of texts with as many" in out
 
 
 def read_hashes(labels: Path) -> list[tuple[bytes, str]]:

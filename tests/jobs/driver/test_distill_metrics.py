@@ -1,13 +1,16 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from jobs.driver.distill_metrics import DistillationJob, DistillMetrics
+from jobs.driver.atomic_directory import METRICS_FILE
+from jobs.driver.distill_metrics import DistillationJob, DistillMetrics, labels_learnt_from
 from model.engine.execution import Backend, Precision
 from model.network.branch_design import BranchDesign
 from model.training.distillation_config import KlDirection
 from model.training.distillation_result import Advice, RoundQualities, TrainedBranch
 from model.training.self_distillation import BranchQuality
+from pipeline.contract.typed_json import write_typed
 
 JOB = DistillationJob(
     labels=("l",),
@@ -67,3 +70,11 @@ def test_a_round_that_is_trained_again_stands_once():
     metrics = METRICS.with_round(after(10, 0.5)).with_round(after(20, 0.4)).with_round(after(30, 0.3))
     again = metrics.with_round(after(20, 0.39))
     assert [(each.step, each.branches[0].kl) for each in again.rounds] == [(10, 0.5), (20, 0.39)]
+
+
+def test_which_soft_labels_were_learnt_from_is_told_where_it_is_known(tmp_path: Path):
+    assert labels_learnt_from(tmp_path) is None
+    write_typed(str(tmp_path / METRICS_FILE), METRICS)
+    assert labels_learnt_from(tmp_path) == ("l",)
+    (tmp_path / METRICS_FILE).write_text("{")
+    assert labels_learnt_from(tmp_path) is None

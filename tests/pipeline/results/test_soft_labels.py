@@ -281,6 +281,17 @@ def test_several_directories_are_one_source(tmp_path: Path):
     )
 
 
+def test_some_of_several_directories_are_as_if_opened_without_the_others(tmp_path: Path):
+    names = [str(tmp_path / name) for name in ("one", "two")]
+    for name, share in zip(names, (0.1, 0.3), strict=True):
+        write_labels(name, train_shards(60), calibration_fraction=share)
+    both = SoftLabels.open(names)
+    for name, fingerprint in zip(names, both.fingerprints, strict=True):
+        assert both.only([fingerprint]) == SoftLabels.open(name)
+    assert both.only([*both.fingerprints, "another"]) == both
+    assert both.only(["another"]) is None
+
+
 def test_a_directory_that_is_given_twice_counts_once(tmp_path: Path):
     write_labels(str(tmp_path), train_shards(30))
     assert SoftLabels.open([str(tmp_path)] * 2) == SoftLabels.open(str(tmp_path))
