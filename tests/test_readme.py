@@ -88,7 +88,8 @@ def test_python_runs(
     home.mkdir()
     (home / "fastbert").symlink_to(calibrated)
     (home / "teacher").symlink_to(teacher)
-    (home / "test.tsv").write_text("text\tlabel\nable baker\tno\ncalm dune\tyes\n", encoding="utf-8")
+    # So many that of 1 % of them some may disagree.
+    write_tsv(home / "test.tsv", {"text": make_texts(200), "label": ["no", "yes"] * 100})
     monkeypatch.chdir(tmp_path)
     seen: dict[str, object] = {}
     exec(compile(snippet, "snippet", "exec"), seen)
@@ -98,7 +99,7 @@ def test_python_runs(
         assert (tmp_path / output / "_MANIFEST.json").is_file()
         assert (tmp_path / output / "part-00000-of-00001.parquet").is_file()
         if "ScoreWithEarlyExit" in snippet:
-            assert audit(AuditConfig(scores=output)).rows == 2
+            assert audit(AuditConfig(scores=output)).rows == 200
     if "answers" in seen:
         labels = FastBertForSequenceClassification.from_pretrained(calibrated).labels
         assert set(seen["answers"].predictions) <= set(labels)
