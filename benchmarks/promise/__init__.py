@@ -1,0 +1,1 @@
+"""How often a promise is broken, counted where everything is known."""
