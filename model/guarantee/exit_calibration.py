@@ -19,6 +19,7 @@ from model.guarantee.finite_corpus import CorpusSize, CorpusTest, corpus_test
 from model.guarantee.risk_control import RiskConstraint, RiskEstimate, candidate_thresholds, certify
 from model.guarantee.target_speedup import SpeedupPath, highest_saved_compute
 from model.guarantee.temperature_scaling import ExitReliability, exit_reliability
+from model.guarantee.threshold_search import SearchEffort
 from model.guarantee.unit import Unit
 from model.messages import format_labels
 
@@ -104,6 +105,7 @@ class ExitCalibration:
         target_speedup: float | None = None,
         confidence: float = DEFAULT_CONFIDENCE,
         corpus: CorpusSize | None = None,
+        effort: SearchEffort = SearchEffort(),  # noqa: B008 - frozen
     ) -> CalibratedPolicy:
         """Return the policy for what is asked for, exactly one of `max_disagreement` and `target_speedup`.
 
@@ -114,6 +116,7 @@ class ExitCalibration:
             target_speedup: saved compute as a multiple of full depth's; not certified.
             confidence: of the certificate, and of the bounds that are told.
             corpus: whose shares are to be kept; None for the risk, over all texts like the calibration's.
+            effort: how many thresholds are tried for `max_disagreement`; with fewer less is saved.
 
         Raises:
             ParameterError: if a number is out of range, there is no such label, or the corpus is so small
@@ -126,6 +129,7 @@ class ExitCalibration:
             return self._certified_policy(
                 RiskConstraint(max_disagreement=max_disagreement, max_missed=missed, confidence=confidence),
                 corpus,
+                effort,
             )
         assert target_speedup is not None
         if max_missed or corpus:
@@ -148,13 +152,15 @@ class ExitCalibration:
             )
         return self.labels.index(label)
 
-    def _certified_policy(self, constraint: RiskConstraint, corpus: CorpusSize | None) -> CalibratedPolicy:
+    def _certified_policy(
+        self, constraint: RiskConstraint, corpus: CorpusSize | None, effort: SearchEffort
+    ) -> CalibratedPolicy:
         if corpus is not None and corpus.unit is not self.unit:
             raise ParameterError(f"`corpus` counts {corpus.unit}, and the calibration is of {self.unit}")
         search, test = self._search_and_test(self.latency_outcomes)
         tested = None if corpus is None else corpus_test(constraint, corpus, test.teacher_labels)
         to_keep = tested.constraint if tested else constraint
-        fastest = certify(search, test, to_keep)
+        fastest = certify(search, test, to_keep, effort=effort)
         full_depth = np.zeros(len(self.exits) - 1, dtype=np.float32)
         return self._policy(
             full_depth if fastest is None else fastest.thresholds,
@@ -164,7 +170,7 @@ class ExitCalibration:
             is_certified=fastest is not None,
             max_disagreement=constraint.max_disagreement,
             corpus=tested,
-            note="" if fastest else explain_failure(to_keep, search, test, self.labels),
+            note="" if fastest else explain_failure(to_keep, search, test, self.labels, effort=effort),
         )
 
     def _policy(
@@ -276,10 +282,15 @@ def search_rows(is_held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def explain_failure(
-    constraint: RiskConstraint, search: ExitOutcomes, test: ExitOutcomes, labels: tuple[str, ...]
+    constraint: RiskConstraint,
+    search: ExitOutcomes,
+    test: ExitOutcomes,
+    labels: tuple[str, ...],
+    *,
+    effort: SearchEffort = SearchEffort(),  # noqa: B008 - frozen
 ) -> str:
     """Say in one line why nothing but full depth keeps a constraint, and what would help."""
-    safest = next(iter(candidate_thresholds(search, constraint)), None)
+    safest = next(iter(candidate_thresholds(search, constraint, effort=effort)), None)
     if safest is None:
         return "no exit saves any time: full depth"
     disagrees = test.disagrees_at(test.exits_taken(safest.thresholds))

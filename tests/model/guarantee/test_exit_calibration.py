@@ -12,6 +12,7 @@ from model.guarantee.finite_corpus import CorpusSize
 from model.guarantee.risk_control import RiskConstraint, RiskEstimate
 from model.guarantee.target_speedup import highest_saved_compute
 from model.guarantee.temperature_scaling import expected_calibration_error
+from model.guarantee.threshold_search import SearchEffort
 from model.guarantee.unit import Unit
 from tests.model.exit_populations import CALIBRATED_FOR, LABELS, LAYERS, exit_calibration
 
@@ -138,6 +139,15 @@ def test_exits_that_save_no_time_are_left_out(calibration):
     policy = replace(calibration, cost=dear).policy(max_disagreement=0.05)
     assert policy.thresholds == FULL_DEPTH
     assert policy.note == "no exit saves any time: full depth"
+
+
+def test_with_less_effort_fewer_thresholds_are_tried(calibration):
+    one = SearchEffort(num_coarse=1, num_fine=1, num_risks=0, num_closed=0)
+    asked = {"max_disagreement": 0.05, "corpus": CorpusSize(num_texts=50_000)}
+    short, full = calibration.policy(**asked, effort=one), calibration.policy(**asked)
+    assert short.is_certified
+    assert short.thresholds != full.thresholds
+    assert short.saved_compute < full.saved_compute
 
 
 def test_a_failure_counts_the_test_rows_that_the_constraint_is_about(calibration):
