@@ -109,7 +109,7 @@ def make_policy(case: Case, calibration: ExitCalibration, size: int | None) -> C
         max_disagreement=case.share,
         max_missed=case.max_missed_by_name,
         confidence=CONFIDENCE,
-        corpus=None if size is None else CorpusSize(num_texts=size),
+        corpus=None if size is None else CorpusSize(num_units=size),
         effort=EFFORT,
     )
 

@@ -143,7 +143,7 @@ def test_exits_that_save_no_time_are_left_out(calibration):
 
 def test_with_less_effort_fewer_thresholds_are_tried(calibration):
     one = SearchEffort(num_coarse=1, num_fine=1, num_risks=0, num_closed=0)
-    asked = {"max_disagreement": 0.05, "corpus": CorpusSize(num_texts=50_000)}
+    asked = {"max_disagreement": 0.05, "corpus": CorpusSize(num_units=50_000)}
     short, full = calibration.policy(**asked, effort=one), calibration.policy(**asked)
     assert short.is_certified
     assert short.thresholds != full.thresholds
