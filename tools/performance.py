@@ -49,6 +49,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "promise data": promise.data,
     "promise": promise.broken,
     "promise saved": promise.saved,
+    "promise six": promise.six_promises,
     "promise unit data": promise.unit_data,
     "promise unit": promise.units,
     "memory kinds": memory.kinds,

@@ -71,6 +71,19 @@ def saved() -> str:
     return table(header, cells)
 
 
+def six_promises() -> str:
+    """Return a sentence about the promises of one calibration together."""
+    rows, found = read_results("promise")
+    six = rows[rows["dataset"] == SIX_PROMISES].iloc[0]
+    each = ", ".join(percent(count / six["redraws"], 1) for count in six["each_broken"])
+    promises = ", ".join(f"{share * 100:g}" for share in found["six_promises"])
+    return (
+        f"Six promises of {int(six['redraws']):,} calibrations on {int(six['calibration_rows']):,} rows, at "
+        f"most {promises} %, were broken in {each} of these; any of the six in "
+        f"{_share(six['broken'], six['redraws'])}."
+    )
+
+
 def unit_data() -> str:
     """Return a sentence about the redraws."""
     _, found = read_results("promise_unit")

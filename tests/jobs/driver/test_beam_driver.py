@@ -2,6 +2,7 @@ import gzip
 import logging
 import random
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,15 @@ def test_a_shard_that_a_worker_did_not_write_is_missed(
         score(fastbert, path, tmp_path / "out")
 
 
+@pytest.fixture
+def heeded_interrupts() -> Iterator[None]:
+    """Heed Ctrl-C also where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded_interrupts")
 def test_ctrl_c_in_a_worker_of_this_process_interrupts_the_job(
     fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -158,6 +168,7 @@ def test_ctrl_c_in_a_worker_of_this_process_interrupts_the_job(
         score(fastbert, path, tmp_path / "out")
 
 
+@pytest.mark.usefixtures("heeded_interrupts")
 def test_ctrl_c_in_a_worker_is_one_line(
     fastbert: Path,
     tmp_path: Path,
