@@ -89,6 +89,19 @@ def prepare(dataset: Dataset, data: Path, weights: Path, home: Path, calibration
     labelled.to_parquet(home / "labelled.parquet", index=False)
     unlabelled.to_parquet(home / "unlabelled.parquet", index=False)
     say(f"{home.name}: {len(labelled):,} labelled texts for the teacher, {len(unlabelled):,} others")
+    make_teacher(dataset, weights, home)
+    label_and_distill(
+        home / "unlabelled.parquet",
+        home / "teacher",
+        home,
+        max_length=dataset.max_length,
+        precision=dataset.precision,
+        calibration_fraction=calibration_fraction,
+    )
+
+
+def make_teacher(dataset: Dataset, weights: Path, home: Path) -> None:
+    """Fine-tune a teacher on `labelled.parquet`, unless it is there."""
     if not (home / "teacher").exists():
         finetune(
             FinetuneConfig(
@@ -97,18 +110,29 @@ def prepare(dataset: Dataset, data: Path, weights: Path, home: Path, calibration
                 learning_rate=dataset.learning_rate, max_length=dataset.max_length,
             )
         )  # fmt: skip
+
+
+def label_and_distill(
+    texts: Path,
+    teacher: Path,
+    home: Path,
+    *,
+    max_length: int,
+    precision: PrecisionName,
+    calibration_fraction: float | None = None,
+) -> None:
+    """Label a Parquet file of texts, and distil a FastBERT of that unless it is there."""
     label_teacher(
         LabelTeacherConfig(
-            input=(str(home / "unlabelled.parquet"),), text_column="text", teacher=str(home / "teacher"),
-            output=str(home / "labels"), max_length=dataset.max_length, precision=dataset.precision,
-            calibration_fraction=calibration_fraction,
+            input=(str(texts),), text_column="text", teacher=str(teacher), output=str(home / "labels"),
+            max_length=max_length, precision=precision, calibration_fraction=calibration_fraction,
         )
     )  # fmt: skip
     if not (home / "fastbert").exists():
         distill(
             DistillConfig(
-                labels=(str(home / "labels"),), backbone=str(home / "teacher"),
-                output=str(home / "fastbert"), precision=dataset.precision,
+                labels=(str(home / "labels"),), backbone=str(teacher), output=str(home / "fastbert"),
+                precision=precision,
             )
         )  # fmt: skip
 

@@ -14,16 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from benchmarks.exits.run import agreement, saved_compute
-from benchmarks.guarantee.run import CONFIDENCE, calibrate
-from benchmarks.results import RESULTS, machine, replace_dataset
+from benchmarks.exits.run import add_redraws, agreement, environment, saved_compute
+from benchmarks.guarantee.run import calibrate
+from benchmarks.prepare import label_and_distill
+from benchmarks.results import RESULTS, replace_dataset
 from benchmarks.terminal import say, silently
-from jobs.commands.distill import run as distill
-from jobs.commands.label_teacher import run as label_teacher
-from jobs.configs.distill import DistillConfig
-from jobs.configs.label_teacher import LabelTeacherConfig
 from pipeline.contract import schema
 from pipeline.results.soft_labels import SoftLabels
 
@@ -34,11 +30,7 @@ def main() -> None:
     for name in ("--labels", "--teacher"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--texts", type=int, nargs="+", required=True, help="how many, ascending")
-    parser.add_argument(
-        "--fresh", type=float, default=1 / 3, help="share of the rows that are fresh in a redraw"
-    )
-    parser.add_argument("--redraws", type=int, default=40)
-    parser.add_argument("--precision", default="fp32")
+    add_redraws(parser)
     parser.add_argument("--output", type=Path, default=RESULTS / "exits_by_texts.parquet")
     args = parser.parse_args()
     texts = train_texts(args.labels)
@@ -57,13 +49,7 @@ def main() -> None:
             }
         )
         say(str(rows[-1]))
-    environment = {
-        **machine(threads=torch.get_num_threads(), libraries=("torch", "transformers")),
-        "precision": args.precision,
-        "redraws": args.redraws,
-        "confidence": CONFIDENCE,
-    }
-    replace_dataset(args.output, args.dataset, rows, environment)
+    replace_dataset(args.output, args.dataset, rows, environment(args))
 
 
 def train_texts(labels: Path) -> list[str]:
@@ -77,17 +63,17 @@ def train_texts(labels: Path) -> list[str]:
 def fastbert(args: argparse.Namespace, texts: list[str], home: Path) -> Path:
     """Return the directory of a FastBERT that was distilled from some texts."""
     pd.DataFrame({"text": texts}).to_parquet(home / "texts.parquet")
-    label_config = LabelTeacherConfig(
-        input=(str(home / "texts.parquet"),), text_column="text", teacher=str(args.teacher),
-        output=str(home / "labels"), precision=args.precision, calibration_fraction=0.0,
-        max_length=SoftLabels.open(str(args.labels)).max_length,
-    )  # fmt: skip
-    silently(lambda: label_teacher(label_config))
-    distill_config = DistillConfig(
-        labels=(str(home / "labels"),), backbone=str(args.teacher), output=str(home / "fastbert"),
-        precision=args.precision,
-    )  # fmt: skip
-    silently(lambda: distill(distill_config))
+    max_length = SoftLabels.open(str(args.labels)).max_length
+    silently(
+        lambda: label_and_distill(
+            home / "texts.parquet",
+            args.teacher,
+            home,
+            max_length=max_length,
+            precision=args.precision,
+            calibration_fraction=0.0,
+        )
+    )
     return home / "fastbert"
 
 

@@ -1,11 +1,19 @@
 """Tables of what `run.py` measured, from its Parquet file alone."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import pandas as pd
 
 from benchmarks.markdown import percent, table, times
 from benchmarks.results import read_results
 
 _SHOWN = (0.005, 0.01, 0.02, 0.05)
+# What is told of every model, behind what it is.
+_MEASURED = (
+    "agreement of exit 0", "the first", "middle", "last branch",
+    *(f"saved compute at {percent(share, 1)}" for share in _SHOWN), "certificates broken",
+)  # fmt: skip
 # In README.md: what a user gets who gives no options, at these promises.
 _DEFAULT_MODEL = "pooling, exit 0"
 _HEADLINE, _HEADLINE_SHARES = 0.01, (0.005, 0.01, 0.02)
@@ -40,54 +48,50 @@ def summary() -> str:
 def designs() -> str:
     """Return one row for each data set and model: agreement, and the compute that promises save."""
     rows, found = read_results("exits")
-    cells = []
-    for row in rows.itertuples():
-        at = dict(zip(row.shares, row.saved_compute, strict=True))
-        middle = len(row.agreement) // 2
-        cells.append(
-            (
-                row.dataset,
-                f"{row.labels}",
-                f"{row.train_rows:,}",
-                f"{row.calibration_rows:,}",
-                row.model,
-                "" if pd.isna(row.exit_0) else percent(row.exit_0, 1),
-                *(percent(row.agreement[index], 1) for index in (0, middle, -1)),
-                *(times(at[share]) for share in _SHOWN),
-                f"{sum(row.broken)} of {len(row.broken) * found['redraws']}",
-            )
+    cells = [
+        (
+            row.dataset,
+            f"{row.labels}",
+            f"{row.train_rows:,}",
+            f"{row.calibration_rows:,}",
+            row.model,
+            "" if pd.isna(row.exit_0) else percent(row.exit_0, 1),
+            *_of_branches(row.agreement),
+            *_of_promises(row, found["redraws"]),
         )
-    header = (
-        "data set", "labels", "texts to train on", "to calibrate with", "branches",
-        "agreement of exit 0", "the first", "middle", "last branch",
-        *(f"saved compute at {percent(share, 1)}" for share in _SHOWN), "certificates broken",
-    )  # fmt: skip
+        for row in rows.itertuples()
+    ]
+    header = ("data set", "labels", "texts to train on", "to calibrate with", "branches", *_MEASURED)
     return table(header, cells)
 
 
 def by_texts() -> str:
     """Return one row for each data set and number of texts that branches learnt from."""
     rows, found = read_results("exits_by_texts")
-    cells = []
-    for row in rows.itertuples():
-        at = dict(zip(row.shares, row.saved_compute, strict=True))
-        middle = (len(row.agreement) - 1) // 2 + 1
-        cells.append(
-            (
-                row.dataset,
-                f"{row.train_rows:,}",
-                f"{row.calibration_rows:,}",
-                *(percent(row.agreement[index], 1) for index in (0, 1, middle, -1)),
-                *(times(at[share]) for share in _SHOWN),
-                f"{sum(row.broken)} of {len(row.broken) * found['redraws']}",
-            )
+    cells = [
+        (
+            row.dataset,
+            f"{row.train_rows:,}",
+            f"{row.calibration_rows:,}",
+            percent(row.agreement[0], 1),
+            *_of_branches(row.agreement[1:]),
+            *_of_promises(row, found["redraws"]),
         )
-    header = (
-        "data set", "texts to train on", "to calibrate with",
-        "agreement of exit 0", "the first", "middle", "last branch",
-        *(f"saved compute at {percent(share, 1)}" for share in _SHOWN), "certificates broken",
-    )  # fmt: skip
-    return table(header, cells)
+        for row in rows.itertuples()
+    ]
+    return table(("data set", "texts to train on", "to calibrate with", *_MEASURED), cells)
+
+
+def _of_branches(agreement: Sequence[float]) -> Iterator[str]:
+    """Yield the agreement of the first, the middle and the last of the layers' branches."""
+    return (percent(agreement[index], 1) for index in (0, len(agreement) // 2, -1))
+
+
+def _of_promises(row: Any, redraws: int) -> Iterator[str]:
+    """Yield what the promises shown save, and how many of all were broken."""
+    at = dict(zip(row.shares, row.saved_compute, strict=True))
+    yield from (times(at[share]) for share in _SHOWN)
+    yield f"{sum(row.broken)} of {len(row.broken) * redraws}"
 
 
 def environment() -> str:

@@ -28,11 +28,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="its name in the table")
     parser.add_argument("--labels", action="append", required=True, metavar="DIR")
     parser.add_argument("--model", action="append", required=True, metavar="NAME=DIR")
-    parser.add_argument(
-        "--fresh", type=float, default=1 / 3, help="share of the rows that are fresh in a redraw"
-    )
-    parser.add_argument("--redraws", type=int, default=40)
-    parser.add_argument("--precision", default="fp32")
+    add_redraws(parser)
     parser.add_argument("--output", type=Path, default=RESULTS / "exits.parquet")
     args = parser.parse_args()
     # The branches learnt from the first directory; more of them are for calibration alone.
@@ -56,13 +52,26 @@ def main() -> None:
             of_layers = {"agreement": agreement(layers[1]), "exit_0": exit_0}
             rows.append({**told, "model": model, **saved_compute(*outcomes, held_out, args), **of_layers})
             print(rows[-1], flush=True)
-    environment = {
+    replace_dataset(args.output, args.dataset, rows, environment(args))
+
+
+def add_redraws(parser: argparse.ArgumentParser) -> None:
+    """Add what `saved_compute` and `environment` read of the command line."""
+    parser.add_argument(
+        "--fresh", type=float, default=1 / 3, help="share of the rows that are fresh in a redraw"
+    )
+    parser.add_argument("--redraws", type=int, default=40)
+    parser.add_argument("--precision", default="fp32")
+
+
+def environment(args: argparse.Namespace) -> dict[str, object]:
+    """Return what stands beside the numbers."""
+    return {
         **machine(threads=torch.get_num_threads(), libraries=("torch", "transformers")),
         "precision": args.precision,
         "redraws": args.redraws,
         "confidence": CONFIDENCE,
     }
-    replace_dataset(args.output, args.dataset, rows, environment)
 
 
 def agreement(outcomes: ExitOutcomes) -> list[float]:

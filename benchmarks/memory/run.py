@@ -24,15 +24,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.prepare import BERT, read_rows
+from benchmarks.prepare import BERT, Dataset, label_and_distill, make_teacher, read_rows
 from benchmarks.results import RESULTS, machine, write_rows
 from benchmarks.terminal import say
-from jobs.commands.distill import run as distill
-from jobs.commands.finetune import run as finetune
-from jobs.commands.label_teacher import run as label_teacher
-from jobs.configs.distill import DistillConfig
-from jobs.configs.finetune import FinetuneConfig
-from jobs.configs.label_teacher import LabelTeacherConfig
 from model.checkpoints.loading import load_classifier, load_tokenizer
 from model.engine.execution import Precision, resolve_execution
 from model.exits.teacher import Teacher
@@ -95,30 +89,17 @@ def parted_by_sentence(rows: pd.DataFrame) -> pd.DataFrame:
 
 def make_models(texts: pd.DataFrame, args: argparse.Namespace) -> None:
     """Fine-tune the teacher, label the texts of the branches, and distil them."""
-    texts[texts["part"] == 0].to_parquet(args.work / "teacher.parquet", index=False)
-    texts.loc[texts["part"] == 1, ["text"]].to_parquet(args.work / "branches.parquet", index=False)
-    if not (args.work / "teacher").exists():
-        finetune(
-            FinetuneConfig(
-                input=(str(args.work / "teacher.parquet"),), text_column="text", label_column="label",
-                model=str(args.weights / BERT), output=str(args.work / "teacher"), epochs=3,
-                learning_rate=1e-4, max_length=MAX_LENGTH,
-            )
-        )  # fmt: skip
-    label_teacher(
-        LabelTeacherConfig(
-            input=(str(args.work / "branches.parquet"),), text_column="text",
-            teacher=str(args.work / "teacher"), output=str(args.work / "labels"), max_length=MAX_LENGTH,
-            precision=args.precision,
-        )
-    )  # fmt: skip
-    if not (args.work / "fastbert").exists():
-        distill(
-            DistillConfig(
-                labels=(str(args.work / "labels"),), backbone=str(args.work / "teacher"),
-                output=str(args.work / "fastbert"), precision=args.precision,
-            )
-        )  # fmt: skip
+    texts[texts["part"] == 0].to_parquet(args.work / "labelled.parquet", index=False)
+    texts.loc[texts["part"] == 1, ["text"]].to_parquet(args.work / "unlabelled.parquet", index=False)
+    dataset = Dataset(files=(), encoder=BERT, teacher_rows=0, max_length=MAX_LENGTH)
+    make_teacher(dataset, args.weights, args.work)
+    label_and_distill(
+        args.work / "unlabelled.parquet",
+        args.work / "teacher",
+        args.work,
+        max_length=MAX_LENGTH,
+        precision=args.precision,
+    )
 
 
 def kinds_of_text(texts: pd.DataFrame, args: argparse.Namespace) -> dict[str, pd.DataFrame]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.results import RESULTS, machine, write_rows
 from benchmarks.terminal import say
+from jobs.commands.audit import CONTRADICTION_P
 from model.guarantee.binomial import p_value
 from model.guarantee.exit_calibration import search_rows
 from model.guarantee.exit_outcomes import ExitOutcomes
@@ -24,8 +25,6 @@ from model.guarantee.threshold_search import SearchEffort
 
 SHARE = 0.05
 EFFORT = SearchEffort(num_coarse=6, num_fine=10, num_risks=10)
-# What audit takes for a contradiction.
-ALARM = 0.001
 NUM_TEXTS, NUM_EXITS = 40_000, 6
 NUM_GROUPS, GROUP_SIZE = 400, 20
 
@@ -126,7 +125,7 @@ def alarm(args: argparse.Namespace) -> dict[str, object]:
         copies = rng.zipf(2.0, 1000).clip(max=1000)
         for place, times in enumerate((copies, np.ones_like(copies))):
             wrong = int(differs @ times)
-            counts[place] += bool(wrong) and 1 - p_value(wrong - 1, int(times.sum()), SHARE) < ALARM
+            counts[place] += bool(wrong) and 1 - p_value(wrong - 1, int(times.sum()), SHARE) < CONTRADICTION_P
     row = {"what": "audit's alarm at a kept promise of texts: rows counted, texts counted"}
     say(str(row | {"otherwise": counts[0], "as_meant": counts[1]}))
     return row | {"otherwise": counts[0], "as_meant": counts[1]}

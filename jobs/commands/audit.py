@@ -25,7 +25,7 @@ from pipeline.results.ground_truth import read_true_labels
 
 SAVED_COMPUTE_PLOT_FILE = "saved_compute.png"
 # So unlikely must a shadow sample be under a certificate to contradict it.
-_CONTRADICTION_P = 0.001
+CONTRADICTION_P = 0.001
 # What is counted of a shadow sample.
 _COUNTED = {
     Unit.TEXTS: "distinct shadow texts",
@@ -178,7 +178,7 @@ def _warn_if_contradicted(max_disagreement: float, certificate: Certificate, sta
         place = stats.labels.index(name)
         found = int(texts.disagreements[place]), int(texts.by_label[place])
         parts.append((f" that full depth calls {name}", *found, promise.max_missed))
-    level = _CONTRADICTION_P / len(parts)
+    level = CONTRADICTION_P / len(parts)
     for which, disagreements, num_texts, allowed in parts:
         if disagreements and 1 - p_value(disagreements - 1, num_texts, allowed) < level:
             stdout_console().print(

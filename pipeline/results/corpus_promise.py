@@ -10,11 +10,7 @@ from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.unit import Unit
 from pipeline.reading.inputs import Inputs
 from pipeline.results.calibration import Calibration
-from pipeline.results.corpus_size import corpus_size
-
-
-def _ignore(num_rows: int) -> None:
-    """Tell nobody how many rows are read."""
+from pipeline.results.corpus_size import corpus_size, ignore_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +52,7 @@ class CorpusPromise:
         """What may be hoped for before the texts are counted."""
         return self.of_population.saved_compute
 
-    def policy(self, inputs: Inputs, *, on_rows: Callable[[int], None] = _ignore) -> CalibratedPolicy:
+    def policy(self, inputs: Inputs, *, on_rows: Callable[[int], None] = ignore_rows) -> CalibratedPolicy:
         """Count the distinct texts, or the rows, of some files, and return the policy for them.
 
         Args:

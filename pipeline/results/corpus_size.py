@@ -17,12 +17,12 @@ MOST_UNITS = 1_000_000
 _LEAST_TO_SORT = 1 << 16
 
 
-def _ignore(num_rows: int) -> None:
+def ignore_rows(num_rows: int) -> None:
     """Tell nobody how many rows are read."""
 
 
 def corpus_size(
-    inputs: Inputs, unit: Unit, *, most: int = MOST_UNITS, on_rows: Callable[[int], None] = _ignore
+    inputs: Inputs, unit: Unit, *, most: int = MOST_UNITS, on_rows: Callable[[int], None] = ignore_rows
 ) -> CorpusSize:
     """Count the rows that would be accepted, or their distinct texts, until there are `most`.
 
