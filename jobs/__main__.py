@@ -1,5 +1,19 @@
-"""`python -m jobs`: the same as `fastbert-jobs`."""
+"""Where `fastbert-jobs` and `python -m jobs` begin."""
 
-from jobs.cli import main
+import sys
+from typing import NoReturn
 
-main()
+from jobs.terminal.interrupts import exit_on_interrupt
+
+
+def run() -> NoReturn:
+    """Run the command line, and exit."""
+    # Before the imports, which take a moment.
+    exit_on_interrupt(sys.argv[1:])
+    from jobs.cli import main
+
+    main()
+
+
+if __name__ == "__main__":
+    run()

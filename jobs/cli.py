@@ -5,27 +5,27 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from jobs.terminal.unfailing_stdout import stdout_failure
+
 if TYPE_CHECKING:
     from jobs.configs.runner import RunnerConfig
 
 _EXIT_USAGE = 2
-_EXIT_INTERRUPTED = 130
 _PROGRAM = "fastbert-jobs"
-_RESUME_HINTS = {
-    "label-teacher": "; run the same command again to go on",
-    "score": "; run the same command again to go on",
-    "distill": "; run it again with --resume to go on",
-}
+# May stand anywhere on the line.
+_VERBOSE = "--verbose"
 # Commands in the order of the line: what configures each, and the module whose `run` does it.
 _COMMANDS = {
     "label-teacher": ("jobs.configs.label_teacher.LabelTeacherConfig", "jobs.commands.label_teacher"),
@@ -81,6 +81,7 @@ def _options_of_all(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
     ] = False,
+    verbose: Annotated[bool, typer.Option(_VERBOSE, help="Show where an error was raised, too.")] = False,
 ) -> None:
     """Take what stands before the command."""
 
@@ -102,16 +103,9 @@ def _check_runner(runner: RunnerConfig, own_options: Sequence[str]) -> None:
 
 
 def execute(words: Sequence[str]) -> Any:
-    """Run the words of a command line, and return what the command's `run` returned.
-
-    Raises:
-        KeyboardInterrupt: if the user interrupted it.
-    """
+    """Run the words of a command line, and return what the command's `run` returned."""
     command: Any = typer.main.get_command(make_app())
-    result = command.main(list(words), prog_name=_PROGRAM, standalone_mode=False)
-    if result == _EXIT_INTERRUPTED:  # typer catches some interrupts itself, and returns this
-        raise KeyboardInterrupt
-    return result
+    return command.main(list(words), prog_name=_PROGRAM, standalone_mode=False)
 
 
 def expand_repeated_options(args: Sequence[str]) -> list[str]:
@@ -135,23 +129,27 @@ def expand_repeated_options(args: Sequence[str]) -> list[str]:
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 2 a mistake that the user can cure, 130 interrupted."""
+    """Run the command line and exit: 0 done, 2 what the user can cure, in one line; 130 is Ctrl-C's."""
     if intruder := find_intruder():
-        _fail(intruder, _EXIT_USAGE)
+        sys.stderr.write(f"{_PROGRAM}: {intruder}\n")
+        sys.exit(_EXIT_USAGE)
     _prepare_process()
-    args = expand_repeated_options(sys.argv[1:] if args is None else args) or ["--help"]
+    given = sys.argv[1:] if args is None else args
+    is_verbose = _VERBOSE in given
+    words = expand_repeated_options([word for word in given if word != _VERBOSE]) or ["--help"]
     try:
-        status = execute(args)
-    except (typer.Abort, KeyboardInterrupt):
-        _fail("interrupted" + _RESUME_HINTS.get(args[0], ""), _EXIT_INTERRUPTED)
+        status = execute(words)
     except _UsageError as error:
-        _fail(error.format_message(), _EXIT_USAGE)
-    except ValueError as error:
+        _fail(error.format_message())
+    except (ValueError, OSError) as error:
         from model.errors import FastBertJobsError
 
-        if not isinstance(error, FastBertJobsError):
+        # The system's errors name the file and what is wrong: a disk is full, or may not be written.
+        if not isinstance(error, FastBertJobsError | OSError):
             raise
-        _fail(in_options(str(error)), _EXIT_USAGE)
+        _fail(in_options(str(error)), error if is_verbose else None)
+    if failure := stdout_failure():
+        _fail(f"standard output could not be written: {failure}; all else is done")
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -182,6 +180,10 @@ def _prepare_process() -> None:
     disable_malloc_trim()
     limit_kernel_cache()
     silence_beam()
+    # Names may hold letters that the terminal's encoding has not.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def in_options(message: str) -> str:
@@ -200,6 +202,11 @@ def in_options(message: str) -> str:
     return re.sub(r"`([a-z_]+)`", as_option, message)
 
 
-def _fail(message: str, status: int) -> NoReturn:
-    print(f"{_PROGRAM}: {message}", file=sys.stderr)  # noqa: T201 - the one place that reports an error
-    sys.exit(status)
+def _fail(message: str, trace_of: BaseException | None = None) -> NoReturn:
+    """Report an error in one line, and where it was raised before, if that is asked for."""
+    from model.messages import printable
+
+    if trace_of is not None:
+        traceback.print_exception(trace_of)
+    print(f"{_PROGRAM}: {printable(message)}", file=sys.stderr)  # noqa: T201 - the one place that reports one
+    sys.exit(_EXIT_USAGE)

@@ -7,6 +7,7 @@ FastBertJobsError(ValueError)
 ├── OutputError              an output directory that holds something else, or cannot be written
 ├── ArtifactError            what we wrote and now read: damaged, unfinished, of another version or model
 ├── TrainingError            a training that diverged
+├── ItemError                a part of a job that failed, by no mistake of the user's that we know of
 └── EnvironmentMismatchError machines of one job that would compute differently
 
 Each message names the thing and the cure in one line: the command line prints it and exits with 2.
@@ -42,6 +43,10 @@ class ArtifactError(FastBertJobsError):
 
 class TrainingError(FastBertJobsError):
     """A training whose loss or gradients are no numbers any more."""
+
+
+class ItemError(FastBertJobsError):
+    """A work item that failed: a worker was killed, storage was away for long, or a defect of ours met it."""
 
 
 class EnvironmentMismatchError(FastBertJobsError):

@@ -27,7 +27,7 @@ from model.checkpoints.loading import (
     silence_transformers,
 )
 from model.engine.engine import Engine
-from model.engine.execution import Execution
+from model.engine.execution import Execution, check_finite
 from model.engine.lexical import LexicalReader
 from model.errors import CheckpointError
 from model.exits.binding import own_execution
@@ -249,6 +249,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
             ParameterError: if `speed` is outside [0, 1] or given beside a policy, or the policy is of another
                 depth.
             ArtifactError: if `policy` is calibrated for another model, or for what cannot run here.
+            CheckpointError: if an answer is not finite.
         """
         if isinstance(texts, str):
             raise TypeError("texts is a sequence of strings, not one string")
@@ -257,7 +258,9 @@ class FastBertForSequenceClassification(PreTrainedModel):
         if engine is None:
             num_tokens = len(tokenized.input_ids)
             engine = self.engine(own_execution(policy, self.dtype, self.device, num_tokens=num_tokens))
-        return predict_tokenized(engine, tokenized, policy)
+        answers = predict_tokenized(engine, tokenized, policy)
+        check_finite(answers.logits)
+        return answers
 
     def engine(self, execution: Execution, *, num_cores: int | None = None) -> Engine:
         """Return a copy of this model made ready; the model itself keeps its device, dtype and mode.

@@ -1,5 +1,19 @@
 """Words that messages share."""
 
+import re
+
+# What moves the cursor, colours, ends a line, or turns the order of writing round.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Return a text for a terminal: what would do something there is spelt out.
+
+    >>> print(printable("a\x1b[31mb\n"))
+    a\x1b[31mb\n
+    """
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 def first_line(error: BaseException) -> str:
     """Return the first line of what `error` says, its type's name where it says nothing."""

@@ -4,6 +4,8 @@ import csv
 import gzip
 import json
 import random
+import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from jobs.cli import main
@@ -121,6 +124,23 @@ def write_fastbert(directory: Path, classifier: Path) -> Path:
         spread_out(branch.classifier, logits[:, place], spread=1.0 + place)
     model.save_pretrained(directory)
     return directory
+
+
+def write_speechless(checkpoint: Path, directory: Path, texts: Sequence[str]) -> list[int]:
+    """Write a copy of a checkpoint that answers NaN to some of the texts; return which."""
+    shutil.copytree(checkpoint, directory)
+    path = directory / "model.safetensors"
+    tensors = load_file(path)
+    (name,) = (name for name in tensors if name.endswith("word_embeddings.weight"))
+    ids = AutoTokenizer.from_pretrained(directory)(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"]
+    # The token that is in fewest of them.
+    times = Counter(token for row in ids for token in set(row))
+    spoilt = min(times, key=lambda token: (times[token], token))
+    tensors[name][spoilt] = torch.nan
+    save_file(tensors, path, metadata={"format": "pt"})
+    lost = [row for row, found in enumerate(ids) if spoilt in found]
+    assert 0 < len(lost) < len(texts)
+    return lost
 
 
 @pytest.fixture(scope="session")

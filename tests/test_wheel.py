@@ -47,7 +47,7 @@ def test_the_command_is_installed(wheel: Path):
     (entry_points,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
     parser = configparser.ConfigParser()
     parser.read_string(archive.read(entry_points).decode())
-    assert dict(parser["console_scripts"]) == {"fastbert-jobs": "jobs.cli:main"}
+    assert dict(parser["console_scripts"]) == {"fastbert-jobs": "jobs.__main__:run"}
 
 
 def test_tools_of_developers_are_no_requirement(wheel: Path):

@@ -52,7 +52,7 @@ def run(config: AuditConfig) -> ExitStats:
         plot = _plot(certificate, stats)
         paths.append(_write(directory, SAVED_COMPUTE_PLOT_FILE, lambda file: file.write(plot)))
     show(stats, manifest)
-    stdout_console().print(f"wrote {', '.join(paths)}", markup=False, soft_wrap=True)
+    stdout_console().print(f"wrote {', '.join(paths)}", soft_wrap=True)
     return stats
 
 
@@ -187,7 +187,6 @@ def _warn_if_contradicted(max_disagreement: float, certificate: Certificate, sta
                 "not like the calibration's: calibrate with some of them",
                 style="bold red",
                 soft_wrap=True,
-                markup=False,
             )
 
 

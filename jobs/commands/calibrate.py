@@ -89,10 +89,9 @@ def run(config: CalibrateConfig) -> Calibration:
             "tells what belongs together, label with --group-column",
             style="bold red",
             soft_wrap=True,
-            markup=False,
         )
     if limits := describe_limits(calibration.report, describe_training(directory)):
-        stdout_console().print(limits, markup=False, soft_wrap=True)
+        stdout_console().print(limits, soft_wrap=True)
     _say_what_is_next(config, output)
     return calibration
 
@@ -256,9 +255,7 @@ def describe_limits(report: CalibrationReport, training: str) -> str:
 
 def _say_what_is_next(config: CalibrateConfig, output: str) -> None:
     console = stdout_console()
-    console.print(
-        f"wrote {output}/{CALIBRATION_FILE} and {CALIBRATION_ROWS_FILE}", markup=False, soft_wrap=True
-    )
+    console.print(f"wrote {output}/{CALIBRATION_FILE} and {CALIBRATION_ROWS_FILE}", soft_wrap=True)
     elsewhere = f" --calibration {config.output}" if config.output else ""
     print_next_step(
         console,

@@ -68,20 +68,20 @@ def run(config: DistillConfig) -> DistillSummary:
     # Before the work: it may be damaged.
     teacher_texts = read_teacher_texts(resolve_checkpoint(config.backbone))
     execution = resolve_execution(Precision(config.precision))
-    working.start()
-    engine = backbone_engine(model, execution)
-    metrics = _train(config, model, engine, labels, working)
-    model.save_pretrained(working.partial)
-    write_branch_texts(working.partial, labels.train_hashes())
-    if teacher_texts is not None:
-        write_teacher_texts(working.partial, teacher_texts)
-    write_typed(str(working.partial / METRICS_FILE), metrics)
-    working.finish()
+    with working.open():
+        engine = backbone_engine(model, execution)
+        metrics = _train(config, model, engine, labels, working)
+        model.save_pretrained(working.partial)
+        write_branch_texts(working.partial, labels.train_hashes())
+        if teacher_texts is not None:
+            write_teacher_texts(working.partial, teacher_texts)
+        write_typed(str(working.partial / METRICS_FILE), metrics)
+        working.finish()
     console = stdout_console()
     rows = f"{labels.num_train_rows:,} rows, {metrics.epochs:.3g} epochs"
-    console.print(f"{rows}; wrote {config.output}", markup=False, soft_wrap=True)
+    console.print(f"{rows}; wrote {config.output}", soft_wrap=True)
     if summary := metrics.describe():
-        console.print(summary, markup=False, soft_wrap=True)
+        console.print(summary, soft_wrap=True)
     labels_option = " ".join(f"--labels {directory}" for directory in labels.directories)
     print_next_step(
         console,

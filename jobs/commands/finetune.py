@@ -82,12 +82,12 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
     learnt_before = read_teacher_texts(resolve_checkpoint(config.model)) or frozenset()
     execution = resolve_execution()
     _show(config, model, rows, execution)
-    working.start()
-    result = _train(config, training, model, tokenizer, rows, eval_rows, execution)
-    _save(config, working, model, tokenizer, rows, learnt_before, result)
-    working.finish()
+    with working.open():
+        result = _train(config, training, model, tokenizer, rows, eval_rows, execution)
+        _save(config, working, model, tokenizer, rows, learnt_before, result)
+        working.finish()
     console = stdout_console()
-    console.print(f"wrote {config.output}", markup=False)
+    console.print(f"wrote {config.output}")
     text = f"--text-column {config.text_column}"
     print_next_step(
         console,

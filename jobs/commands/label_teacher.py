@@ -6,12 +6,11 @@ from jobs.driver.runner import torch_threads
 from jobs.terminal.console import print_next_step, stdout_console
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import LabelSettings
-from pipeline.contract.manifest import LabelManifest
+from pipeline.contract.manifest import DISTINCT_TEXTS, LabelManifest
 from pipeline.contract.schema import CALIBRATION_SPLIT, TRAIN_SPLIT
 from pipeline.transforms.label_task import LEARNT_BY_TEACHER, Labeller
 from pipeline.transforms.labelling import label_job
 from pipeline.transforms.teacher_texts import TeacherTexts
-from pipeline.transforms.write_shards import DISTINCT_TEXTS
 
 
 def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
@@ -39,6 +38,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
         format=config.format,
         max_rejected=config.max_rejected,
         overwrite=config.overwrite,
+        verify=config.verify,
         torch_threads=torch_threads(config.runner),
     )
     settings = job.task.settings

@@ -58,6 +58,7 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest]:
         format=config.format,
         max_rejected=config.max_rejected,
         overwrite=config.overwrite,
+        verify=config.verify,
         torch_threads=torch_threads(config.runner),
     )
     assert isinstance(job.task, ScoreTask)

@@ -16,6 +16,7 @@ from jobs.configs.options import (
     RowsPerShard,
     TextColumn,
     TextPairColumn,
+    Verify,
 )
 from jobs.configs.runner import RunnerConfig
 from model.checks import check_fraction
@@ -64,6 +65,7 @@ class LabelTeacherConfig:
     format: InputFormat = None
     max_rejected: MaxRejected = 1.0
     overwrite: Overwrite = False
+    verify: Verify = False
     runner: RunnerConfig = field(default_factory=RunnerConfig)
 
     def __post_init__(self) -> None:

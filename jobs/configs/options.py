@@ -33,3 +33,7 @@ SoftLabelDirectories = Annotated[
     tuple[str, ...], typer.Option(help="Finished output of label-teacher; may be repeated.")
 ]
 FastBert = Annotated[str, typer.Option(help="FastBERT checkpoint: a directory or a hub name.")]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify", help="Read finished shards from end to end, and make damaged ones again."),
+]

@@ -16,6 +16,7 @@ from jobs.configs.options import (
     PrecisionName,
     TextColumn,
     TextPairColumn,
+    Verify,
 )
 from jobs.configs.runner import RunnerConfig
 from model.checks import check_fraction
@@ -90,6 +91,7 @@ class ScoreConfig:
     format: InputFormat = None
     max_rejected: MaxRejected = 1.0
     overwrite: Overwrite = False
+    verify: Verify = False
     runner: RunnerConfig = field(default_factory=RunnerConfig)
 
     def __post_init__(self) -> None:

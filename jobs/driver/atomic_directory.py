@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from jobs.driver.directory_lock import lock_directory
 from model.errors import OutputError
+from pipeline.contract.storage import sync_directory
 
 STATE_FILE = "training_state.safetensors"
 METRICS_FILE = "metrics.json"
@@ -61,6 +65,8 @@ class AtomicOutputDirectory:
                 f"{output!r} is not empty and holds no checkpoint that fastbert-jobs wrote; "
                 "choose another `output`"
             )
+        # Of a run that was killed as it finished.
+        (self.final / STATE_FILE).unlink(missing_ok=True)
         if not self._overwrite:
             raise OutputError(f"{output!r} exists already; choose another `output`, or `overwrite` it")
 
@@ -69,18 +75,20 @@ class AtomicOutputDirectory:
             cure = "choose another `output`" if resume is None else "go on with `resume`"
             raise OutputError(f"{str(self.partial)!r} is a killed run's; {cure}, or `overwrite` it")
 
-    def start(self) -> None:
-        """Make the directory, emptied if it is to be overwritten.
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Make the directory, emptied if it is to be overwritten, and keep others off it in the context.
 
         Raises:
-            OutputError: if it cannot be made.
+            OutputError: if it cannot be made or written, or another command is at work on it.
         """
-        try:
-            if self._overwrite and self.partial.exists():
-                shutil.rmtree(self.partial)
-            self.partial.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{str(self.partial)!r} cannot be written: {error}") from error
+        with lock_directory(str(self.partial)):
+            try:
+                if self._overwrite:
+                    _empty(self.partial)
+                yield
+            except OSError as error:
+                raise OutputError(f"{str(self.partial)!r} cannot be written: {error}") from error
 
     def finish(self) -> None:
         """Give the directory its final name, and only then delete what had it and the training state.
@@ -90,15 +98,34 @@ class AtomicOutputDirectory:
         """
         aside = None
         try:
+            # A power cut then leaves no name of what is not on the disk.
+            for path in self.partial.rglob("*"):
+                if path.is_file():
+                    _sync(path)
+            sync_directory(self.partial)
             if self.final.exists():
                 aside = Path(tempfile.mkdtemp(prefix=f"{self.final.name}.old-", dir=self.final.parent))
                 self.final.rename(aside / self.final.name)
             self.partial.rename(self.final)
+            sync_directory(self.final.parent)
             (self.final / STATE_FILE).unlink(missing_ok=True)
             if aside:
                 shutil.rmtree(aside)
         except OSError as error:
             raise OutputError(f"{str(self.partial)!r} cannot be made {str(self.final)!r}: {error}") from error
+
+
+def _empty(directory: Path) -> None:
+    for path in directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def check_local(output: str) -> None:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -13,14 +13,20 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
 from jobs.configs.runner import RunnerConfig
+from jobs.driver.directory_lock import lock_directory
 from jobs.driver.runner import make_pipeline
+from jobs.driver.worker_processes import run_in_processes
 from jobs.terminal.console import print_settings, progress_bar, stdout_console
+from model.errors import FastBertJobsError, ItemError
+from model.messages import one_line
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.manifest import REJECTED, ROWS, Manifest
+from pipeline.contract.manifest import NOT_FINITE, REJECTED, ROWS, Manifest
 from pipeline.contract.plan import Plan, WorkItem
+from pipeline.contract.storage import check_output_directory
 from pipeline.reading.inputs import Inputs
 from pipeline.transforms.corpus_job import CorpusJob
-from pipeline.transforms.write_shards import BUSY_MILLISECONDS, WriteShards
+from pipeline.transforms.item_worker import BUSY_MILLISECONDS
+from pipeline.transforms.write_shards import WriteShards
 
 _POLL_SECONDS = 0.5
 # Listing an object store costs a request, and takes its time.
@@ -60,6 +66,8 @@ class JobOutcome(Generic[ManifestType]):
     def describe_rows(self) -> str:
         """Return one line about rows and speed."""
         text = f"{self.num_rows:,} rows, {self.num_rejected:,} rejected"
+        if no_numbers := self.manifest.counts.get(NOT_FINITE, 0):
+            text += f", {no_numbers:,} of them since the model's answer is NaN or infinite"
         earlier = self.num_rows + self.num_rejected - self.num_rows_now
         if earlier:
             text += f" ({earlier:,} of them finished before)"
@@ -96,54 +104,63 @@ def run_corpus_job(
     """
     # Made before anything is written: Beam checks the runner and its options here, and file systems get them.
     pipeline = make_pipeline(runner)
-    finished = job.claim()
-    print_settings(stdout_console(), banner)
-    started = time.monotonic()
-    with _progress(job.layout, job.plan, finished, description=job.task.settings.command):
-        result = _run(pipeline, job, job.pending(finished))
-    seconds = time.monotonic() - started
-    manifest = job.commit()
+    check_output_directory(job.output)
+    with lock_directory(job.output):
+        finished = job.claim()
+        print_settings(stdout_console(), banner)
+        started = time.monotonic()
+        with _progress(job.layout, job.plan, finished, description=job.task.settings.command):
+            busy_seconds = _run(pipeline, job, job.pending(finished), num_workers=runner.workers)
+        seconds = time.monotonic() - started
+        manifest = job.commit()
     new_shards = [shard for shard in manifest.shards if shard.name not in finished]
     return JobOutcome(
         manifest=manifest,
         seconds=seconds,
-        busy_seconds=_busy_seconds(result),
+        busy_seconds=busy_seconds,
         num_rows_now=sum(shard.rows + shard.counts[REJECTED] for shard in new_shards),
     )
 
 
 def _run(
-    pipeline: beam.Pipeline, job: CorpusJob[ManifestType], items: list[WorkItem]
-) -> PipelineResult | None:
-    """Run the pipeline, and return its result; None where there was nothing to do.
+    pipeline: beam.Pipeline, job: CorpusJob[ManifestType], items: Sequence[WorkItem], *, num_workers: int
+) -> float:
+    """Do the work items, and return how long workers were at them.
 
     Raises:
-        KeyboardInterrupt: if the user interrupted it, wherever it was.
+        FastBertJobsError: if the runner fails, or a worker that cannot even write what went wrong.
+        KeyboardInterrupt: if the user interrupted it, of which Beam makes another error.
     """
     if not items:
-        return None
+        return 0.0
+    if num_workers > 1:
+        return run_in_processes(job, items, num_workers)
     _ = pipeline | "WorkItems" >> beam.Create(items) | WriteShards(job)
     try:
         result = pipeline.run()
         result.wait_until_finish()
-    except RuntimeError as error:
-        # Beam makes a RuntimeError of a Ctrl-C that meets a worker in this process.
-        if _was_interrupted(error):
-            raise KeyboardInterrupt from error
-        raise
-    return result
+    except Exception as error:
+        # Runners raise what they like; the last of the chain is where it began.
+        cause = _first_cause(error)
+        raise (_as_one_line(cause) if isinstance(cause, Exception) else cause) from error
+    return _busy_seconds(result)
 
 
-def _was_interrupted(error: BaseException) -> bool:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, KeyboardInterrupt):
-        cause = cause.__cause__ or cause.__context__
-    return cause is not None
+def _first_cause(error: BaseException) -> BaseException:
+    while found := error.__cause__ or error.__context__:
+        error = found
+    return error
 
 
-def _busy_seconds(result: PipelineResult | None) -> float:
-    if result is None:
-        return 0.0
+def _as_one_line(cause: Exception) -> FastBertJobsError:
+    if isinstance(cause, FastBertJobsError):
+        return cause
+    if isinstance(cause, OSError):
+        return ItemError(f"{one_line(cause)}; run the same command again when it is mended")
+    return ItemError(f"{type(cause).__name__}: {one_line(cause)}")
+
+
+def _busy_seconds(result: PipelineResult) -> float:
     try:
         counters = result.metrics().query(MetricsFilter().with_name(BUSY_MILLISECONDS))["counters"]
         return sum(float(counter.result) for counter in counters) / 1000

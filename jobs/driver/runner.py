@@ -6,33 +6,16 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 import torch
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.portability import python_urns
-from apache_beam.portability.api import beam_provision_api_pb2, beam_runner_api_pb2
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import fn_runner
-from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
 from jobs.configs.runner import IN_PROCESS_RUNNERS, RunnerConfig
 from model.errors import ParameterError
 from model.messages import one_line
 
-# Worker processes write to the user's terminal, at INFO unless told otherwise: some 20 lines each.
-_WORKER_LOG_LEVEL = "--default_sdk_harness_log_level"
-# A terminal sends Ctrl-C to worker processes too: they leave it to the driver, which ends them.
-_IGNORE_INTERRUPTS = b"trap '' INT; exec "
-
-
-class _InProcessRunner(fn_runner.FnApiRunner):
-    """Beam's in-process runner; its worker processes do not heed Ctrl-C."""
-
-    def run_via_runner_api(
-        self, pipeline_proto: beam_runner_api_pb2.Pipeline, options: PipelineOptions
-    ) -> fn_runner.RunnerResult:
-        """Run a pipeline."""
-        for environment in pipeline_proto.components.environments.values():
-            if environment.urn == python_urns.SUBPROCESS_SDK:
-                environment.payload = _IGNORE_INTERRUPTS + environment.payload
-        return super().run_via_runner_api(pipeline_proto, options)
+# Beam's own ways to run in several threads or processes listen on all interfaces, and whoever reaches them
+# reads any file of the user's.
+_LISTENING_OPTIONS = ("direct_running_mode", "direct_num_workers")
 
 
 def torch_threads(config: RunnerConfig) -> int | None:
@@ -116,25 +99,25 @@ def make_pipeline(config: RunnerConfig) -> beam.Pipeline:
     _check_runner_name(config.runner)
     options = _make_options(config)
     if config.runner in IN_PROCESS_RUNNERS:
-        return beam.Pipeline(runner=_in_process_runner(options), options=options)
+        _check_listens_nowhere(options)
+        return beam.Pipeline(runner=fn_runner.FnApiRunner(), options=options)
     try:
         return beam.Pipeline(options=options)
-    except (ImportError, AttributeError, ValueError) as error:
+    # A runner may be of anybody's making, and raise what it likes.
+    except Exception as error:
         reason = one_line(error)
         raise ParameterError(f"`runner` {config.runner} cannot be used: {reason}") from error
 
 
 def _make_options(config: RunnerConfig) -> PipelineOptions:
     args = [f"--runner={config.runner}", *config.beam_args]
-    if config.workers > 1:
-        args += ["--direct_running_mode=multi_processing", f"--direct_num_workers={config.workers}"]
-    if config.runner in IN_PROCESS_RUNNERS and not any(arg.startswith(_WORKER_LOG_LEVEL) for arg in args):
-        args.append(f"{_WORKER_LOG_LEVEL}=ERROR")
     return PipelineOptions(args, save_main_session=False)
 
 
-def _in_process_runner(options: PipelineOptions) -> _InProcessRunner:
-    """Return a runner whose worker processes get the options, as Beam's switching runner makes it."""
-    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
-    provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
-    return _InProcessRunner(provision_info=fn_runner.ExtendedProvisionInfo(provision))
+def _check_listens_nowhere(options: PipelineOptions) -> None:
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode != "in_memory" or direct.direct_num_workers != 1:
+        given = " and ".join(f"--{name}" for name in _LISTENING_OPTIONS)
+        raise ParameterError(
+            f"{given} make Beam listen on all interfaces of this machine: leave them out, and give `workers`"
+        )

@@ -151,9 +151,7 @@ def _write_tsv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]])
 def _command(execute: Execute, *args: object) -> Any:
     """Print a command line, run it, and return what its `run` returned."""
     words = [str(arg) for arg in args]
-    stdout_console().print(
-        f"\n$ fastbert-jobs {shlex.join(words)}", markup=False, soft_wrap=True, style="bold"
-    )
+    stdout_console().print(f"\n$ fastbert-jobs {shlex.join(words)}", soft_wrap=True, style="bold")
     return execute(words)
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -21,6 +22,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
+
+from jobs.terminal.unfailing_stdout import unfailing_stdout
+from model.messages import printable
 
 if TYPE_CHECKING:
     from model.training.loop import StepReport
@@ -28,15 +33,37 @@ if TYPE_CHECKING:
 _SECONDS_PER_LINE = 60.0
 
 
+class _LiteralConsole(Console):
+    """Prints strings as they are, but for what would do something to a terminal: names may hold anything."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as `Console.print` does; lines that a string has stay lines."""
+        super().print(*map(_literal, objects), **options)
+
+
+def _literal(given: Any) -> Any:
+    return "\n".join(map(printable, given.split("\n"))) if isinstance(given, str) else given
+
+
 def stdout_console() -> Console:
     """Return the console for results; wide enough for a table when it is no terminal."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 110, highlight=False)
+    stream = unfailing_stdout()
+    width = None if stream.isatty() else 110
+    return _LiteralConsole(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
 class _SteadyProgress(Progress):
     """A progress bar that, where no terminal shows it, says in one line per minute where it stands."""
 
     _last_printed = 0.0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop; of what failed nothing more is shown where no terminal showed it."""
+        if kind is not None and not self.console.is_terminal:
+            self.console.quiet = True
+        super().__exit__(kind, error, trace)
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         """Change a task, as `Progress.update` does."""
@@ -107,11 +134,11 @@ def counting_progress(description: str, *, unit: str) -> Iterator[Callable[[int]
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """Return a table; numbers are to the right, and come formatted."""
-    made = Table(title=title, title_justify="left", title_style="bold")
+    made = Table(title=Text(printable(title)), title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index == 0 else "right")
+        made.add_column(Text(printable(column)), justify="left" if index == 0 else "right")
     for row in rows:
-        made.add_row(*map(str, row))
+        made.add_row(*(Text(printable(str(cell))) for cell in row))
     return made
 
 
@@ -119,9 +146,9 @@ def print_settings(console: Console, decisions: Mapping[str, object]) -> None:
     """Say what a command decided before it starts."""
     width = max(map(len, decisions))
     for name, value in decisions.items():
-        console.print(f"{name:<{width}}  {value}", markup=False, soft_wrap=True)
+        console.print(f"{name:<{width}}  {printable(str(value))}", soft_wrap=True)
 
 
 def print_next_step(console: Console, command: str) -> None:
     """Say what to run next."""
-    console.print(f"next: {command}", markup=False, soft_wrap=True)
+    console.print(f"next: {command}", soft_wrap=True)

@@ -96,6 +96,12 @@ class Execution:
         )
 
 
+def are_finite(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return which rows of (rows, num_labels) logits are numbers, neither NaN nor infinite."""
+    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
+    return finite
+
+
 def check_finite(logits: npt.NDArray[np.float32]) -> None:
     """Refuse answers that are no numbers.
 
@@ -105,7 +111,7 @@ def check_finite(logits: npt.NDArray[np.float32]) -> None:
     Raises:
         CheckpointError: saying how many texts have such an answer.
     """
-    bad = int((~np.isfinite(logits)).any(axis=1).sum())
+    bad = int((~are_finite(logits)).sum())
     if bad:
         raise CheckpointError(
             f"the model answers NaN to {bad} of {len(logits)} texts; "

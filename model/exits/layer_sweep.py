@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from model.engine.engine import Engine
-from model.engine.execution import check_finite
 from model.exits.binding import check_policy
 from model.exits.policy import ExitPolicy, length_scales
 from model.exits.predictions import Predictions
@@ -239,7 +238,8 @@ def predict_tokenized(
 ) -> Predictions:
     """Answer texts of any number and order: sort by length, cut into chunks, sweep, restore the order.
 
-    Texts that leave before the first layer are of no chunk.
+    Texts that leave before the first layer are of no chunk. A text whose answer is no number leaves nowhere
+    early, and its logits are not finite.
 
     Args:
         engine: the model made ready.
@@ -250,7 +250,6 @@ def predict_tokenized(
     Raises:
         ParameterError: if the policy is for another number of layers, or for exits that the model has not.
         ArtifactError: if the policy is calibrated for something else than this engine and these texts.
-        CheckpointError: if an answer is not finite.
     """
     check_policy(policy, engine, texts.max_length)
     if full_depth_mask is None:
@@ -266,7 +265,6 @@ def predict_tokenized(
         rows = order[part]
         run = partial(sweep.run, texts.take(rows), full_depth_mask[rows], has_left[rows])
         answers.record_chunk(rows, engine.run_on_driver_thread(run))
-    check_finite(answers.logits)
     return Predictions(
         labels=engine.labels,
         **vars(answers),

@@ -11,7 +11,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model.checkpoints.loading import label_names
-from model.engine.execution import Execution, resolve_execution
+from model.engine.execution import Execution, check_finite, resolve_execution
 from model.errors import InputError
 from model.exits.teacher import padded_inputs, teacher_logits
 from model.tokens.max_length import choose_max_length, position_limit
@@ -162,6 +162,7 @@ class _BestEpoch:
         logits = teacher_logits(
             self._model, self._tokenizer, self._examples.texts, token_budget=self._token_budget
         )
+        check_finite(logits)
         accuracy = float((logits.argmax(axis=1) == self._examples.label_ids.numpy()).mean())
         if accuracy > self.accuracy:
             self.accuracy = accuracy

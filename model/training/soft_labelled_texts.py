@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from model.engine.execution import check_finite
 from model.errors import InputError
 from model.exits.teacher import Teacher
 from model.tokens.tokenization import tokenize
@@ -64,10 +65,12 @@ class SoftLabelledTexts:
             CheckpointError: if an answer is not finite.
         """
         tokenized = tokenize(teacher.tokenizer, texts, text_pairs, max_length=max_length)
+        logits = teacher.logits(tokenized)
+        check_finite(logits)
         return cls(
             texts=list(texts),
             text_pairs=None if text_pairs is None else list(text_pairs),
-            logits=teacher.logits(tokenized),
+            logits=logits,
             num_tokens=tokenized.lengths,
         )
 

@@ -19,7 +19,8 @@ from pipeline.contract.storage import (
     check_file_system,
     delete_directory,
     delete_files,
-    list_files,
+    has_files,
+    list_names,
     partial_path,
 )
 
@@ -91,7 +92,11 @@ class OutputLayout:
 
     def finished_shards(self) -> list[str]:
         """Return the names of the shards that are there, sorted."""
-        return sorted(basename(path) for path in list_files(self._join(SHARD_PATTERN)))
+        return list_names(self.directory, SHARD_PATTERN)
+
+    def rejected_shards(self) -> list[str]:
+        """Return the names of the shards of whose input rows were rejected, sorted."""
+        return list_names(self.rejected_directory, SHARD_PATTERN)
 
     def contains(self, path: str) -> bool:
         """Return whether a file lies in the directory or below, however the two are spelt."""
@@ -99,12 +104,10 @@ class OutputLayout:
             return path.startswith(self.directory.rstrip("/") + "/")
         return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.directory))
 
-    def foreign_files(self) -> list[str]:
-        """Return the paths of all files in a directory without a job description, which are not ours."""
+    def is_foreign(self) -> bool:
+        """Return whether a directory without a job description holds files, which are then not ours."""
         # But for the description itself, where a run was killed as it wrote it.
-        return [
-            path for path in list_files(self._join("**")) if basename(path) != basename(self._job_partial)
-        ]
+        return has_files(self.directory, but=basename(self._job_partial))
 
     @property
     def _job_partial(self) -> str:

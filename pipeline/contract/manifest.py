@@ -24,6 +24,9 @@ from pipeline.contract.typed_json import read_typed
 
 ROWS = "rows"
 REJECTED = "rejected"
+# Of the rejected rows, those to which the model's answer is no number; and texts that were run.
+NOT_FINITE = "not_finite"
+DISTINCT_TEXTS = "distinct_texts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +37,13 @@ class ShardEntry:
         name: its file name.
         rows: rows in it.
         counts: rows rejected, exits per layer and the like.
+        checksum: SHA-256 of its footer, which holds those of all before it and of the rejected rows.
     """
 
     name: str
     rows: int
     counts: Counts
+    checksum: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,11 +147,14 @@ def read_manifest(layout: OutputLayout, kind: type[AnyManifest]) -> AnyManifest:
     return read_typed(layout.manifest, kind, cure=cure)
 
 
-def listed_shards(layout: OutputLayout) -> set[str] | None:
-    """Return the names of the shards that a manifest of whatever kind lists, None where it cannot be read."""
+def listed_shards(layout: OutputLayout) -> dict[str, str] | None:
+    """Return the checksums of the shards that a manifest of whatever kind lists, by name.
+
+    None where it cannot be read.
+    """
     try:
         content: Any = read_json(layout.manifest)
-        return {shard["name"] for shard in content["shards"]}
+        return {str(shard["name"]): str(shard["checksum"]) for shard in content["shards"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -12,9 +12,17 @@ from model.errors import OutputError
 from model.version import NUMERICS_VERSION
 from pipeline.contract.job import JobDescription, differences
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.manifest import REJECTED, ROWS, AnyManifest, ShardEntry, listed_shards, sum_counts
+from pipeline.contract.manifest import (
+    NOT_FINITE,
+    REJECTED,
+    ROWS,
+    AnyManifest,
+    ShardEntry,
+    listed_shards,
+    sum_counts,
+)
 from pipeline.contract.plan import Plan
-from pipeline.contract.shards import Counts, ShardFooter, read_footer
+from pipeline.contract.shards import Counts, ShardFooter, is_intact, read_footer
 from pipeline.contract.storage import (
     check_output_directory,
     delete_directory,
@@ -25,23 +33,26 @@ from pipeline.contract.storage import (
 )
 from pipeline.contract.typed_json import write_typed
 
-# Footers read at once: on an object store, most of it is waiting.
-_FOOTER_READERS = 16
+# Files read at once: on an object store, most of it is waiting.
+_READERS = 16
 
 
 def claim_output(
-    layout: OutputLayout, job: JobDescription, *, overwrite: bool, versions: str = ""
+    layout: OutputLayout, job: JobDescription, *, overwrite: bool, versions: str = "", verify: bool = False
 ) -> set[str]:
     """Claim an output directory, and return the names of the shards that are finished already.
 
-    Shards that were made with other library versions are removed, to be made again; and a manifest that lists
-    other shards than the finished ones, for until they are made the job is not finished.
+    Shards that were made with other library versions, that are not what the manifest lists, or that lack
+    their rejected rows are removed, to be made again; and a manifest that lists other shards than the
+    finished ones, for until they are made the job is not finished.
 
     Args:
         layout: the output directory.
         job: what is to run there.
         overwrite: whether our own output there, of whatever job, is deleted.
         versions: of the libraries, as the shards' metadata have them.
+        verify: whether finished shards and rejected rows are read from end to end, and made again where
+            they are not what was written.
 
     Raises:
         OutputError: if the directory holds another job's output, something that is not ours, or an input of
@@ -58,7 +69,7 @@ def claim_output(
                 f"{layout.directory!r} holds another job, which differs in "
                 f"{differences(requested, stored)}; choose another `output`, or `overwrite` it"
             )
-    elif layout.foreign_files():
+    elif layout.is_foreign():
         raise OutputError(
             f"{layout.directory!r} is not empty and holds no job of ours; choose another `output`"
         )
@@ -68,8 +79,9 @@ def claim_output(
         write_json(layout.job, requested)
     except OSError as error:
         raise OutputError(f"{layout.directory!r} cannot be written: {error}") from error
-    finished = _finished_shards(layout, job, versions)
-    if listed_shards(layout) != finished:
+    listed = listed_shards(layout)
+    finished = _finished_shards(layout, job, versions, listed or {}, verify=verify)
+    if listed is None or set(listed) != finished:
         delete_files([layout.manifest])
     return finished
 
@@ -92,16 +104,30 @@ def _stored_job(layout: OutputLayout) -> dict[str, object]:
         ) from error
 
 
-def _finished_shards(layout: OutputLayout, job: JobDescription, versions: str) -> set[str]:
-    """Return the names of the shards that are finished, without those of other library versions."""
+def _finished_shards(
+    layout: OutputLayout, job: JobDescription, versions: str, listed: Mapping[str, str], *, verify: bool
+) -> set[str]:
+    """Return the names of the shards that are finished; what else there is of this job is removed."""
+    rejected = set(layout.rejected_shards())
+
+    def is_sound(footer: ShardFooter) -> bool:
+        return (
+            footer.versions == versions
+            and listed.get(footer.name, footer.checksum) == footer.checksum
+            and (footer.rejected is None or footer.name in rejected)
+            and (not verify or is_intact(layout, footer))
+        )
+
     footers = _read_footers(layout, layout.finished_shards())
     of_job = [footer for footer in footers if footer and footer.fingerprint == job.fingerprint]
-    layout.discard_shards([footer.name for footer in of_job if footer.versions != versions])
-    return {footer.name for footer in of_job if footer.versions == versions}
+    with ThreadPoolExecutor(_READERS) as pool:
+        sound = dict(zip((footer.name for footer in of_job), pool.map(is_sound, of_job), strict=True))
+    layout.discard_shards([name for name, is_kept in sound.items() if not is_kept])
+    return {name for name, is_kept in sound.items() if is_kept}
 
 
 def _read_footers(layout: OutputLayout, names: Iterable[str]) -> list[ShardFooter | None]:
-    with ThreadPoolExecutor(_FOOTER_READERS) as pool:
+    with ThreadPoolExecutor(_READERS) as pool:
         return list(pool.map(lambda name: read_footer(layout, name), names))
 
 
@@ -154,10 +180,16 @@ def commit(
 
 
 def _check_rejected(layout: OutputLayout, counts: Counts, max_rejected: float) -> None:
-    rejected, rows = counts.get(REJECTED, 0), counts[ROWS]
+    rejected, rows, no_numbers = counts.get(REJECTED, 0), counts[ROWS], counts.get(NOT_FINITE, 0)
+    why = f", {no_numbers:,} since the model's answer is NaN or infinite" if no_numbers else ""
+    if no_numbers and not rows:
+        raise OutputError(
+            f"the model answers NaN or infinity to all {no_numbers:,} rows: are its weights damaged, or is "
+            "`precision` too coarse for it?"
+        )
     if rejected > max_rejected * (rejected + rows):
         raise OutputError(
-            f"{rejected:,} of {rejected + rows:,} rows were rejected, more than `max_rejected` "
+            f"{rejected:,} of {rejected + rows:,} rows were rejected{why}, more than `max_rejected` "
             f"{max_rejected:g} allows; see {layout.rejected_directory!r}"
         )
 
@@ -179,4 +211,4 @@ def _verified(
             f"shard {name} of {layout.directory!r} accounts for {num_rows} rows of {planned_rows}; "
             "did its input change meanwhile?"
         )
-    return ShardEntry(name=name, rows=footer.num_rows, counts=footer.counts)
+    return ShardEntry(name=name, rows=footer.num_rows, counts=footer.counts, checksum=footer.checksum)

@@ -56,6 +56,17 @@ class WorkItem:
         width = max(5, len(str(self.num_items)))
         return f"part-{self.index:0{width}d}-of-{self.num_items:0{width}d}.parquet"
 
+    @property
+    def description(self) -> str:
+        """Return which rows of which file it is, numbered from 0 as in the shards.
+
+        >>> rows = RowRange(first_row=20, num_rows=10)
+        >>> WorkItem(index=2, num_items=3, path="a.tsv", format="tsv", rows=rows).description
+        'a.tsv, rows 20 to 29'
+        """
+        first, num_rows = self.rows.first_row, self.rows.num_rows
+        return self.path if num_rows < 1 else f"{self.path}, rows {first} to {first + num_rows - 1}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

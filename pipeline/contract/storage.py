@@ -1,10 +1,18 @@
-"""Files on any file system that Beam knows: listed, removed, written whole or not at all."""
+"""Files on any file system that Beam knows: listed, removed, written whole or not at all.
 
+A path is a literal name. Beam takes every path that it lists or removes for a glob, so that of a local one
+Python's own means are used, and a directory elsewhere may have no wildcard in its name.
+"""
+
+import fnmatch
 import json
 import os
-from collections.abc import Callable, Mapping
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -24,8 +32,10 @@ def check_file_system(path: str, error_type: type[FastBertJobsError] = OutputErr
     """
     try:
         FileSystems.get_filesystem(path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         raise error_type(f"{path!r} cannot be used: {one_line(error)}") from error
+    if not is_local(path) and re.search(r"[*?\[]", path):
+        raise error_type(f"{path!r} cannot be used: *, ? and [ stand for other names there; give another")
 
 
 def check_output_directory(path: str) -> None:
@@ -41,8 +51,30 @@ def check_output_directory(path: str) -> None:
             raise OutputError(f"{path!r} {where}is a file; choose another `output`")
 
 
-def list_files(pattern: str) -> list[str]:
-    """Return the paths that match a pattern, none where there is nothing."""
+def is_local(path: str) -> bool:
+    """Return whether a path is one of this machine's, and no URL."""
+    return "://" not in path
+
+
+def list_names(directory: str, pattern: str = "*") -> list[str]:
+    """Return the names in a directory that match a pattern, sorted; none where there is no directory."""
+    if is_local(directory):
+        try:
+            names = os.listdir(directory)  # noqa: PTH208 - names are wanted
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(fnmatch.filter(names, pattern))
+    return sorted(map(basename, _match(FileSystems.join(directory, pattern))))
+
+
+def has_files(directory: str, *, but: str) -> bool:
+    """Return whether there is any file in a directory or below, one called `but` left out."""
+    if is_local(directory):
+        return any(name != but for _, _, names in os.walk(directory) for name in names)
+    return any(basename(path) != but for path in _match(FileSystems.join(directory, "**")))
+
+
+def _match(pattern: str) -> list[str]:
     (match,) = FileSystems.match([pattern])
     return [metadata.path for metadata in match.metadata_list]
 
@@ -50,15 +82,20 @@ def list_files(pattern: str) -> list[str]:
 def delete_files(paths: list[str]) -> None:
     """Remove those of some files that are there."""
     for path in paths:
-        if FileSystems.exists(path):
+        if is_local(path):
+            Path(path).unlink(missing_ok=True)
+        elif FileSystems.exists(path):
             FileSystems.delete([path])
 
 
 def delete_directory(path: str) -> None:
     """Remove a directory and what is in it, if it is there."""
-    if not FileSystems.get_filesystem(path).has_dirs():
+    if is_local(path):
+        if Path(path).exists():
+            shutil.rmtree(path)
+    elif not FileSystems.get_filesystem(path).has_dirs():
         # On an object store only the files exist, their names beginning with the directory's.
-        delete_files(list_files(FileSystems.join(path, "**")))
+        delete_files(_match(FileSystems.join(path, "**")))
     elif FileSystems.exists(path):
         FileSystems.delete([path])
 
@@ -70,6 +107,9 @@ def basename(path: str) -> str:
 
 def make_directory(path: str) -> None:
     """Create a directory and its parents unless it is there."""
+    if is_local(path):
+        Path(path).mkdir(parents=True, exist_ok=True)
+        return
     try:
         FileSystems.mkdirs(path)
     except OSError:
@@ -106,7 +146,39 @@ def write_atomically(
     path: str, write: Callable[[BinaryIO], object], *, mime_type: str = "application/octet-stream"
 ) -> None:
     """Write a file whole or not at all: `write` is given it under another name, which is then changed."""
-    partial = partial_path(path)
-    with FileSystems.create(partial, mime_type=mime_type) as file:
+    with atomic_file(path, partial_path(path), mime_type=mime_type) as file:
         write(file)
-    FileSystems.rename([partial], [path])
+
+
+@contextmanager
+def atomic_file(
+    path: str, partial: str, *, mime_type: str = "application/octet-stream"
+) -> Iterator[BinaryIO]:
+    """Yield a file called `partial`, which takes the name `path` when it is whole; removed if it fails.
+
+    A local file is on the disk itself before it takes its name: a power cut leaves no half of one.
+    """
+    try:
+        if is_local(path):
+            with Path(partial).open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(partial).replace(path)
+            sync_directory(Path(path).parent)
+            return
+        with FileSystems.create(partial, mime_type=mime_type) as remote:
+            yield cast(BinaryIO, remote)
+        FileSystems.rename([partial], [path])
+    except BaseException:
+        delete_files([partial])
+        raise
+
+
+def sync_directory(directory: Path) -> None:
+    """Have the names in a local directory on the disk, and not only in the system's memory."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,50 +1,83 @@
-"""A user's mistake that shows only in a worker, on its way to the driver: a file beside the shards.
+"""What went wrong with a work item, on its way from a worker to the driver: a file beside the shards.
 
 All that comes of an exception from one process to another is its traceback, as text; and which runner keeps
-what of it differs. So a worker writes what is wrong where it would have written its shard.
+what of it differs. So a worker writes what is wrong where it would have written its shard, and goes on with
+the other items.
 """
 
 from dataclasses import dataclass
 
-from model.errors import FastBertJobsError
+from model.errors import FastBertJobsError, ItemError
+from model.messages import one_line
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.storage import list_files, make_directory
+from pipeline.contract.plan import WorkItem
+from pipeline.contract.storage import list_names, make_directory
 from pipeline.contract.typed_json import read_typed, write_typed
+
+# Of as many failed items it is not one that is wrong: no other need begin.
+MOST_ERRORS = 16
 
 _KINDS = {kind.__name__: kind for kind in FastBertJobsError.__subclasses__()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerError:
-    """What went wrong in a worker.
+    """What went wrong with a work item.
 
     Attributes:
         kind: name of the error's class in `model.errors`.
-        message: its one line.
+        message: its one line, which names the item's file and rows.
+        trace: where it was raised, for who asks.
     """
 
     kind: str
     message: str
+    trace: str
 
 
-def write_worker_error(layout: OutputLayout, shard_name: str, error: FastBertJobsError) -> None:
-    """Leave an error for the driver to raise."""
+def write_worker_error(layout: OutputLayout, item: WorkItem, error: Exception, *, trace: str = "") -> None:
+    """Leave an error for the driver to raise.
+
+    Args:
+        layout: the output directory.
+        item: what failed.
+        error: why; what is no `FastBertJobsError` becomes an `ItemError`.
+        trace: where it was raised.
+    """
     make_directory(layout.worker_errors)
-    content = WorkerError(kind=type(error).__name__, message=str(error))
-    write_typed(layout.worker_error(shard_name), content)
+    is_ours = isinstance(error, FastBertJobsError)
+    cause = str(error) if is_ours else f"{type(error).__name__}: {one_line(error)}"
+    content = WorkerError(
+        kind=type(error).__name__ if is_ours else ItemError.__name__,
+        # Many a message begins with the file.
+        message=f"{item.description}: {cause.removeprefix(f'{item.path}: ')}",
+        trace=trace,
+    )
+    write_typed(layout.worker_error(item.shard_name), content)
 
 
-def has_worker_errors(layout: OutputLayout) -> bool:
-    """Return whether any worker has left an error: then no other need begin."""
-    return bool(list_files(layout.worker_error("*")))
+def num_worker_errors(layout: OutputLayout) -> int:
+    """Return how many items have failed."""
+    return len(_names(layout))
 
 
 def raise_worker_error(layout: OutputLayout) -> None:
-    """Raise the error of the first shard that has one.
+    """Raise the error of the first item that failed, and say how many others did.
 
     Raises:
-        FastBertJobsError: the error, as the worker raised it.
+        FastBertJobsError: the error, with the worker's traceback as a note.
     """
-    for path in sorted(list_files(layout.worker_error("*"))):
-        found = read_typed(path, WorkerError, cure="run the same command again")
-        raise _KINDS.get(found.kind, FastBertJobsError)(found.message)
+    names = _names(layout)
+    if not names:
+        return
+    found = read_typed(layout.worker_error(names[0]), WorkerError, cure="run the same command again")
+    others = f" ({len(names) - 1:,} more shards failed)" if len(names) > 1 else ""
+    error = _KINDS.get(found.kind, FastBertJobsError)(found.message + others)
+    if found.trace:
+        error.add_note(found.trace)
+    raise error
+
+
+def _names(layout: OutputLayout) -> list[str]:
+    """Return the names of the shards that failed, in order."""
+    return [name.removesuffix(".json") for name in list_names(layout.worker_errors, "*.json")]

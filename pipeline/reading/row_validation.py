@@ -29,6 +29,7 @@ class RejectReason(StrEnum):
     UNDECODABLE = "undecodable"  # not UTF-8
     MALFORMED = "malformed"  # the line cannot be parsed, or has too many or too few fields
     WRONG_TYPE = "wrong_type"  # an id or a kept value that does not fit its column
+    NOT_FINITE = "not_finite"  # the model's answer is NaN or infinite
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def validate_rows(raw: RawRows, *, source: str, columns: Columns, target: pa.Sch
     accepted = [array.filter(pa.array(is_accepted)) for array in arrays] if rejected.size else arrays
     return RowBatch(
         accepted=pa.Table.from_arrays(accepted, schema=target),
-        rejected=_rejected_table(
+        rejected=rejected_table(
             source, numbers[rejected], [row_errors[index] for index in rejected.tolist()]
         ),
     )
@@ -169,7 +170,14 @@ def _positions(mask: pa.Array) -> list[int]:
     return positions
 
 
-def _rejected_table(source: str, numbers: NDArray[np.int64], row_errors: Sequence[RowError]) -> pa.Table:
+def rejected_table(source: str, numbers: NDArray[np.int64], row_errors: Sequence[RowError]) -> pa.Table:
+    """Return rejected rows, as `schema.rejected_schema` says.
+
+    Args:
+        source: their file.
+        numbers: (rows,) of them in the file.
+        row_errors: (rows,) why each is rejected, and the value that is.
+    """
     return pa.Table.from_arrays(
         [
             source_column(source, len(row_errors)),

@@ -37,6 +37,8 @@ class CorpusJob(Generic[ManifestType]):
         inputs: the input files.
         output: the output directory.
         overwrite: whether another job's output there may be deleted.
+        verify: whether shards that are finished already are read from end to end, and made again where they
+            are not what was written.
         max_rejected: largest share of rows that may be rejected.
         torch_threads: threads of a process; None leaves torch's own choice.
         holder: the model as the driver has loaded it, for workers in the same process; it stays there.
@@ -46,6 +48,7 @@ class CorpusJob(Generic[ManifestType]):
     inputs: Inputs
     output: str
     overwrite: bool = False
+    verify: bool = False
     max_rejected: float = 1.0
     torch_threads: int | None = None
     holder: Holder[object] | None = field(default=None, repr=False, compare=False)
@@ -88,7 +91,13 @@ class CorpusJob(Generic[ManifestType]):
             OutputError: if the directory is another job's, or cannot be written.
         """
         versions = _as_metadata(library_versions())
-        return claim_output(self.layout, self.description, overwrite=self.overwrite, versions=versions)
+        return claim_output(
+            self.layout,
+            self.description,
+            overwrite=self.overwrite,
+            versions=versions,
+            verify=self.verify,
+        )
 
     def pending(self, finished: set[str]) -> list[WorkItem]:
         """Return the work items whose shards are not among `finished`."""
@@ -122,6 +131,8 @@ class JobOptions(TypedDict, total=False):
         format: of the input; None to go by the extensions.
         max_rejected: largest share of rows that may be rejected.
         overwrite: whether another job's output may be deleted.
+        verify: whether shards that are finished already are read from end to end, and made again where they
+            are not what was written.
         torch_threads: threads of a process; None leaves torch's own choice.
     """
 
@@ -130,6 +141,7 @@ class JobOptions(TypedDict, total=False):
     format: str | None
     max_rejected: float
     overwrite: bool
+    verify: bool
     torch_threads: int | None
 
 
@@ -144,6 +156,7 @@ def prepare_job(
     format: str | None = None,
     max_rejected: float = 1.0,
     overwrite: bool = False,
+    verify: bool = False,
     torch_threads: int | None = None,
 ) -> CorpusJob[ManifestType]:
     """Return a job over some files; nothing is written yet.
@@ -159,6 +172,7 @@ def prepare_job(
         format: likewise.
         max_rejected: likewise.
         overwrite: likewise.
+        verify: likewise.
         torch_threads: likewise.
 
     Raises:
@@ -176,6 +190,7 @@ def prepare_job(
         inputs=inputs,
         output=output,
         overwrite=overwrite,
+        verify=verify,
         max_rejected=max_rejected,
         torch_threads=torch_threads,
         holder=holder,

@@ -11,7 +11,13 @@ from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import label_names, load_classifier, load_tokenizer
 from model.checks import check_fraction
-from model.engine.execution import Execution, Precision, check_same_execution, resolve_execution
+from model.engine.execution import (
+    Execution,
+    Precision,
+    are_finite,
+    check_same_execution,
+    resolve_execution,
+)
 from model.errors import EnvironmentMismatchError
 from model.exits.teacher import Teacher
 from model.guarantee.unit import Unit
@@ -20,15 +26,15 @@ from pipeline.contract import schema
 from pipeline.contract.arrays import fixed_size_list, source_column
 from pipeline.contract.defaults import default_calibration_fraction
 from pipeline.contract.job import LabelSettings
-from pipeline.contract.manifest import LabelManifest
-from pipeline.contract.shards import Counts
+from pipeline.contract.manifest import DISTINCT_TEXTS, NOT_FINITE, LabelManifest
 from pipeline.reading.inputs import Inputs, ReadOptions
 from pipeline.sampling.distinct_texts import DistinctTexts
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
 from pipeline.sampling.unit_hashes import unit_hashes
+from pipeline.transforms.answered_rows import AnsweredRows
 from pipeline.transforms.loaded_models import Holder, hold
+from pipeline.transforms.row_task import ProcessedRows
 from pipeline.transforms.teacher_texts import TeacherTexts
-from pipeline.transforms.write_shards import DISTINCT_TEXTS
 
 # Rows that were drawn for calibration and are not used for it.
 LEARNT_BY_TEACHER = "learnt_by_teacher"
@@ -176,13 +182,14 @@ class LabelTask:
             )
         return Labeller(teacher=teacher, texts=texts)
 
-    def process(self, rows: pa.Table, source: str, loaded: Labeller) -> tuple[pa.Table, Counts]:
+    def process(self, rows: pa.Table, source: str, loaded: Labeller) -> ProcessedRows:
         """Label accepted rows; equal texts among them are run once."""
         distinct = DistinctTexts.of(rows)
         tokenized = distinct.tokenize(loaded.teacher.tokenizer, max_length=self.max_length)
         logits = loaded.teacher.logits(tokenized)
-        inverse = distinct.inverse
-        text_hashes = distinct.row_hashes
+        answered = AnsweredRows.of(rows, source, distinct, are_finite(logits)[distinct.inverse])
+        rows, inverse = answered.rows, answered.inverse
+        text_hashes = [distinct.hashes[place] for place in inverse.tolist()]
         units = unit_hashes(rows, text_hashes, source, self.unit)
         is_drawn = in_hash_sample(units, self.calibration_fraction, HashStream.CALIBRATION)
         is_learnt = np.array([each in loaded.texts.hashes for each in text_hashes], dtype=np.bool_)
@@ -202,9 +209,11 @@ class LabelTask:
         }
         counts = {
             DISTINCT_TEXTS: len(distinct.texts),
+            NOT_FINITE: len(answered.rejected),
             schema.CALIBRATION_SPLIT: int(is_calibration.sum()),
             schema.TRAIN_SPLIT: int((~is_calibration).sum()),
             LEARNT_BY_TEACHER: int((is_drawn & is_learnt).sum()),
             schema.TRUNCATED: int(tokenized.truncated[inverse].sum()),
         }
-        return pa.table([columns[name] for name in self.schema.names], schema=self.schema), counts
+        table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
+        return ProcessedRows(rows=table, rejected=answered.rejected, counts=counts)

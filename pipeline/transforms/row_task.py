@@ -1,5 +1,6 @@
 """What a job does with rows, the same on every worker."""
 
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import pyarrow as pa
@@ -12,6 +13,21 @@ from pipeline.reading.inputs import ReadOptions
 
 Loaded = TypeVar("Loaded")
 ManifestType = TypeVar("ManifestType", bound=Manifest, covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessedRows:
+    """What became of some rows.
+
+    Attributes:
+        rows: of the shard.
+        rejected: the others, as `schema.rejected_schema` says.
+        counts: of the rows of the shard.
+    """
+
+    rows: pa.Table
+    rejected: pa.Table
+    counts: Counts
 
 
 class RowTask(Protocol[Loaded, ManifestType]):
@@ -46,5 +62,5 @@ class RowTask(Protocol[Loaded, ManifestType]):
     def load(self) -> Loaded:
         """Load what is shared by all items of a process: the model."""
 
-    def process(self, rows: pa.Table, source: str, loaded: Loaded) -> tuple[pa.Table, Counts]:
-        """Turn accepted rows into rows of the shard, and count."""
+    def process(self, rows: pa.Table, source: str, loaded: Loaded) -> ProcessedRows:
+        """Turn accepted rows into rows of the shard, reject those that have no answer, and count."""

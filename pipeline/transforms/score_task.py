@@ -1,6 +1,7 @@
 """Scores: what a FastBERT answers to every row of a corpus, each leaving where it is sure enough."""
 
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from model.checkpoints.hub import resolve_checkpoint
 from model.checks import check_fraction
 from model.cost.flops import FlopsModel, fastbert_flops
 from model.engine.engine import Engine
-from model.engine.execution import Execution, Precision, check_same_execution
+from model.engine.execution import Execution, Precision, are_finite, check_same_execution
 from model.errors import EnvironmentMismatchError, ParameterError
 from model.exits.binding import check_policy, execution_for
 from model.exits.layer_sweep import predict_tokenized
@@ -26,14 +27,15 @@ from pipeline.contract.arrays import fixed_size_list, nullable_list, source_colu
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.columns import check_kept_names
 from pipeline.contract.job import ScoreSettings
-from pipeline.contract.manifest import ScoreManifest
+from pipeline.contract.manifest import DISTINCT_TEXTS, NOT_FINITE, ScoreManifest
 from pipeline.contract.shards import Counts
 from pipeline.reading.inputs import Inputs, ReadOptions
 from pipeline.sampling.distinct_texts import DistinctTexts
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
 from pipeline.sampling.unit_hashes import unit_hashes
+from pipeline.transforms.answered_rows import AnsweredRows
 from pipeline.transforms.loaded_models import Holder, hold
-from pipeline.transforms.write_shards import DISTINCT_TEXTS
+from pipeline.transforms.row_task import ProcessedRows
 
 EXIT_COUNT = "exit_layer_{}"
 PROCESSED_TOKENS = "processed_token_layers"
@@ -229,7 +231,7 @@ class ScoreTask:
         check_same_execution(engine.execution, self.execution)
         return Scorer(engine=engine, tokenizer=model.tokenizer)
 
-    def process(self, rows: pa.Table, source: str, loaded: Scorer) -> tuple[pa.Table, Counts]:
+    def process(self, rows: pa.Table, source: str, loaded: Scorer) -> ProcessedRows:
         """Score accepted rows; equal texts among them are run once."""
         distinct = DistinctTexts.of(rows)
         tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
@@ -238,13 +240,20 @@ class ScoreTask:
         full_depth = np.zeros(len(distinct.texts), dtype=np.bool_)
         full_depth[distinct.inverse[shadow]] = True
         answers = predict_tokenized(loaded.engine, tokenized, self.policy, full_depth_mask=full_depth)
+        has_answer = are_finite(answers.logits)[distinct.inverse]
+        # Of the shadow sample the answer at full depth is told too.
+        has_answer &= ~shadow | are_finite(answers.full_depth_logits)[distinct.inverse]
+        answered = AnsweredRows.of(rows, source, distinct, has_answer)
         columns = {
-            schema.SOURCE: source_column(source, len(rows)),
-            **{name: rows[name] for name in rows.column_names},
-            **self._answer_columns(answers, distinct.inverse, shadow, units),
+            schema.SOURCE: source_column(source, len(answered.rows)),
+            **{name: answered.rows[name] for name in rows.column_names},
+            **self._answer_columns(
+                answers, answered.inverse, shadow[has_answer], list(compress(units, has_answer))
+            ),
         }
         table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
-        return table, self._counts(answers, distinct)
+        counts = self._counts(answers, answered, len(distinct.texts))
+        return ProcessedRows(rows=table, rejected=answered.rejected, counts=counts)
 
     def _answer_columns(
         self,
@@ -278,11 +287,12 @@ class ScoreTask:
             schema.TEACHER_UNIT_HASH: pa.array(units, pa.binary(schema.TEXT_HASH_BYTES), mask=unseen),
         }
 
-    def _counts(self, answers: Predictions, distinct: DistinctTexts) -> Counts:
-        exits = np.bincount(answers.exit_layer[distinct.inverse], minlength=self.flops.exits.stop)
+    def _counts(self, answers: Predictions, answered: AnsweredRows, num_distinct: int) -> Counts:
+        exits = np.bincount(answers.exit_layer[answered.inverse], minlength=self.flops.exits.stop)
         return {
-            DISTINCT_TEXTS: len(distinct.texts),
-            schema.TRUNCATED: int(answers.truncated[distinct.inverse].sum()),
+            DISTINCT_TEXTS: num_distinct,
+            NOT_FINITE: len(answered.rejected),
+            schema.TRUNCATED: int(answers.truncated[answered.inverse].sum()),
             PROCESSED_TOKENS: answers.num_processed_tokens,
             REAL_TOKENS: answers.num_real_tokens,
             **{EXIT_COUNT.format(exit_layer): int(exits[exit_layer]) for exit_layer in self.flops.exits},

@@ -1,3 +1,4 @@
+import errno
 import logging
 import os
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 import typer
 
 import jobs.cli
-from jobs.cli import execute, expand_repeated_options, in_options, make_app
+from jobs.cli import expand_repeated_options, in_options, make_app
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.configs.distill import DistillConfig
 from jobs.configs.finetune import FinetuneConfig
@@ -23,7 +24,8 @@ from tests.job_fixtures import CommandLine
 
 _BEAM_JOB = {
     "--input", "--text-column", "--text-pair-column", "--id-column", "--output", "--rows-per-shard",
-    "--precision", "--format", "--max-rejected", "--overwrite", "--runner", "--workers", "--threads",
+    "--precision", "--format", "--max-rejected", "--overwrite", "--verify", "--runner", "--workers",
+    "--threads",
 }  # fmt: skip
 _TRAINING = {"--output", "--epochs", "--learning-rate", "--batch-size", "--seed", "--overwrite"}
 # The interface. A change here is a change for every user: say so in the changelog.
@@ -240,38 +242,37 @@ def test_a_defect_of_ours_keeps_its_traceback(command: CommandLine, monkeypatch:
         command.run("quickstart")
 
 
-@pytest.mark.parametrize(
-    ("args", "cure"),
-    [
-        (
-            "score --input a --text-column t --model m --output o --speed 0",
-            "; run the same command again to go on",
-        ),
-        ("distill --labels l --backbone b --output o", "; run it again with --resume to go on"),
-        ("quickstart", ""),
-    ],
-)
-def test_an_interrupted_command_says_how_to_go_on(
-    command: CommandLine, monkeypatch: pytest.MonkeyPatch, args: str, cure: str
+def test_a_mistake_shows_where_it_was_raised_to_who_asks(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ):
     def fail(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise ParameterError("`rows_per_shard` 0\n\x1b[31m: must be at least 1")
 
-    words = args.split()
-    module = "jobs.quickstart.command" if words[0] == "quickstart" else f"jobs.commands.{words[0]}"
-    monkeypatch.setattr(f"{module}.run", fail)
-    status, _, err = command.run(*words)
-    assert status == 130
-    assert err == f"fastbert-jobs: interrupted{cure}\n"
+    monkeypatch.setattr("jobs.quickstart.command.run", fail)
+    line = r"fastbert-jobs: --rows-per-shard 0\n\x1b[31m: must be at least 1"
+    assert command.run("quickstart") == (2, "", f"{line}\n")
+    for args in (("--verbose", "quickstart"), ("quickstart", "--verbose")):
+        status, _, err = command.run(*args)
+        assert status == 2
+        assert err.splitlines()[-1] == line
+        assert "in fail" in err
 
 
-def test_an_interrupt_of_a_command_within_another_ends_both(monkeypatch: pytest.MonkeyPatch):
-    def fail(_: object) -> None:
-        raise KeyboardInterrupt
+def test_what_the_system_refuses_is_one_line(command: CommandLine, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "out/file")
 
-    monkeypatch.setattr("jobs.commands.audit.run", fail)
-    with pytest.raises(KeyboardInterrupt):
-        execute(["audit", "scores"])
+    monkeypatch.setattr("jobs.quickstart.command.run", fail)
+    assert command.refused("quickstart") == "[Errno 28] No space left on device: 'out/file'"
+
+
+def test_standard_output_that_could_not_be_written_is_told_at_the_end(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("jobs.quickstart.command.run", lambda *_: None)
+    monkeypatch.setattr("jobs.cli.stdout_failure", lambda: OSError("No space left on device"))
+    line = command.refused("quickstart")
+    assert line == "standard output could not be written: No space left on device; all else is done"
 
 
 def test_the_arguments_of_the_process_are_taken_where_none_are_given(

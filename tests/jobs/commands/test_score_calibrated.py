@@ -309,10 +309,10 @@ def test_a_calibration_is_for_one_model_and_precision(
     ("name", "content", "message"),
     [
         ("calibration.json", b"{", "calibration.json' is damaged: "),
-        ("calibration.json", b"{}", "of an older version of the data contract, and this is version 3"),
+        ("calibration.json", b"{}", "of an older version of the data contract, and this is version 4"),
         (
             "calibration.json",
-            b'{"schema_version": 3}',
+            b'{"schema_version": 4}',
             "calibration.json' is damaged: 'fingerprint' is missing",
         ),
         ("calibration.parquet", b"PAR1", "cannot be read: "),

@@ -17,6 +17,12 @@ def claim(
     )
 
 
+def start(working: AtomicOutputDirectory) -> None:
+    """Begin, as a run does that is killed then or that goes on."""
+    with working.open():
+        pass
+
+
 def write_checkpoint(directory: Path, *, ours: bool = True) -> dict[str, bytes]:
     """Write what looks like a checkpoint of ours or of another, and return its content."""
     directory.mkdir(parents=True)
@@ -29,7 +35,7 @@ def write_checkpoint(directory: Path, *, ours: bool = True) -> dict[str, bytes]:
 def test_what_grows_gets_its_name_when_it_is_whole(tmp_path: Path):
     working = claim(tmp_path / "deep" / "out")
     assert not list(tmp_path.iterdir())
-    working.start()
+    start(working)
     (working.partial / "weights").write_text("1")
     (working.partial / STATE_FILE).write_text("state")
     assert not working.final.exists()
@@ -47,7 +53,7 @@ def test_what_exists_is_refused_unless_it_is_overwritten(tmp_path: Path):
         with pytest.raises(OutputError, match="exists already; choose another `output`, or `overwrite` it"):
             claim(tmp_path / "out", resume=resume)
     working = claim(tmp_path / "out", overwrite=True)
-    working.start()
+    start(working)
     assert (tmp_path / "out" / "config.json").exists()  # until there is something better
     working.finish()
     assert not list((tmp_path / "out").iterdir())
@@ -68,7 +74,7 @@ def test_what_is_no_checkpoint_is_refused_and_left_alone(tmp_path: Path, overwri
 def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match=r"file/out.partial' cannot be written: "):
-        claim(tmp_path / "file" / "out").start()
+        start(claim(tmp_path / "file" / "out"))
 
 
 def test_the_working_directory_is_refused_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -80,23 +86,23 @@ def test_the_working_directory_is_refused_too(tmp_path: Path, monkeypatch: pytes
 
 def test_what_was_killed_is_resumed_or_overwritten(tmp_path: Path):
     killed = claim(tmp_path / "out")
-    killed.start()
+    start(killed)
     (killed.partial / STATE_FILE).write_text("state")
     with pytest.raises(
         OutputError, match=r"out.partial' is a killed run's; go on with `resume`, or `overwrite`"
     ):
         claim(tmp_path / "out")
     resumed = claim(tmp_path / "out", resume=True)
-    resumed.start()
+    start(resumed)
     assert (resumed.partial / STATE_FILE).read_text() == "state"
     fresh = claim(tmp_path / "out", overwrite=True)
-    fresh.start()
+    start(fresh)
     assert not list(fresh.partial.iterdir())
 
 
 def test_there_need_be_nothing_to_resume(tmp_path: Path):
     working = claim(tmp_path / "out", resume=True)
-    working.start()
+    start(working)
     working.finish()
     assert (tmp_path / "out").is_dir()
 
@@ -106,7 +112,7 @@ def test_a_path_may_be_spelt_as_one_likes(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()
     working = AtomicOutputDirectory(name, resume=False, overwrite=False)
-    working.start()
+    start(working)
     working.finish()
     assert (tmp_path / "out").is_dir()
     assert not list(tmp_path.glob("*.partial"))
@@ -145,14 +151,14 @@ def test_what_is_read_may_not_be_where_the_checkpoint_grows(tmp_path: Path):
 
 def test_what_is_read_may_stand_beside(tmp_path: Path):
     write_checkpoint(tmp_path / "model")
-    claim(tmp_path / "model2", overwrite=True, sources=(tmp_path / "model",)).start()
+    start(claim(tmp_path / "model2", overwrite=True, sources=(tmp_path / "model",)))
 
 
 def test_a_linked_output_is_replaced_where_it_is(tmp_path: Path):
     write_checkpoint(tmp_path / "disk" / "out")
     (tmp_path / "out").symlink_to("disk/out")
     working = claim(tmp_path / "out", overwrite=True)
-    working.start()
+    start(working)
     (working.partial / "new").write_text("new")
     working.finish()
     assert (tmp_path / "out").is_symlink()
@@ -165,7 +171,7 @@ def test_a_kill_in_finish_loses_neither_checkpoint_nor_state(
 ):
     old = write_checkpoint(tmp_path / "out")
     working = claim(tmp_path / "out", overwrite=True)
-    working.start()
+    start(working)
     (working.partial / "weights").write_text("new")
     (working.partial / STATE_FILE).write_text("state")
     calls = 0
@@ -195,7 +201,7 @@ def test_a_kill_in_finish_loses_neither_checkpoint_nor_state(
 
 def test_what_cannot_be_renamed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     working = claim(tmp_path / "out")
-    working.start()
+    start(working)
 
     def fail(*_: Any) -> Any:
         raise OSError("no more")
@@ -223,7 +229,36 @@ def test_a_name_that_cannot_be_is_one_line(output: str, tmp_path: Path, monkeypa
 
 
 def test_a_command_that_cannot_resume_does_not_say_so(tmp_path: Path):
-    claim(tmp_path / "out", resume=None).start()
+    start(claim(tmp_path / "out", resume=None))
     with pytest.raises(OutputError, match="run's; choose another `output`, or `overwrite` it"):
         claim(tmp_path / "out", resume=None)
-    claim(tmp_path / "out", resume=None, overwrite=True).start()
+    start(claim(tmp_path / "out", resume=None, overwrite=True))
+
+
+def test_two_commands_do_not_grow_the_same(tmp_path: Path):
+    with claim(tmp_path / "out").open():
+        second = claim(tmp_path / "out", overwrite=True)
+        (second.partial / "weights").write_text("first")
+        with pytest.raises(OutputError, match="another command is at work on "):
+            start(second)
+        assert (second.partial / "weights").read_text() == "first"
+    start(second)
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path):
+    working = claim(tmp_path / "out")
+
+    def fill() -> None:
+        with working.open():
+            raise OSError("No space left on device")
+
+    with pytest.raises(OutputError, match=r"out.partial' cannot be written: No space left on device"):
+        fill()
+
+
+def test_the_state_that_a_kill_left_in_a_finished_checkpoint_goes(tmp_path: Path):
+    write_checkpoint(tmp_path / "out")
+    (tmp_path / "out" / STATE_FILE).touch()
+    with pytest.raises(OutputError, match="exists already"):
+        claim(tmp_path / "out", resume=True)
+    assert not (tmp_path / "out" / STATE_FILE).exists()

@@ -1,8 +1,8 @@
+import errno
 import gzip
 import logging
+import os
 import random
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jobs.configs.runner import RunnerConfig
 from jobs.configs.score import ScoreConfig
 from jobs.driver import beam_driver
 from jobs.driver.beam_driver import JobOutcome
+from jobs.driver.directory_lock import lock_directory
 from model.errors import InputError, OutputError
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import Manifest, ScoreManifest
@@ -143,48 +144,75 @@ def test_a_shard_that_a_worker_did_not_write_is_missed(
     fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
-    monkeypatch.setattr(beam_driver, "_run", lambda *_, **__: None)
+    monkeypatch.setattr(beam_driver, "_run", lambda *_, **__: 0.0)
     with pytest.raises(
         OutputError, match=r"shard part-00000-of-00003.parquet .* was not written; run the same"
     ):
         score(fastbert, path, tmp_path / "out")
 
 
-@pytest.fixture
-def heeded_interrupts() -> Iterator[None]:
-    """Heed Ctrl-C also where the tests run in the background of a shell, which has it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heeded_interrupts")
-def test_ctrl_c_in_a_worker_of_this_process_interrupts_the_job(
-    fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_item_that_fails_is_named_and_the_trace_is_there_for_who_asks(
+    fastbert: Path, tmp_path: Path, command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ):
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
-    monkeypatch.setattr(ScoreTask, "process", lambda *_: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
-        score(fastbert, path, tmp_path / "out")
+    process = ScoreTask.process
+
+    def fail_at_third(self: ScoreTask, rows: Any, *args: Any) -> Any:
+        if rows["row"][0].as_py() == 40:
+            raise KeyError("a defect")
+        return process(self, rows, *args)
+
+    monkeypatch.setattr(ScoreTask, "process", fail_at_third)
+    args = (
+        "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
+        "--output", tmp_path / "out", "--rows-per-shard", 20,
+    )  # fmt: skip
+    line = f"fastbert-jobs: {path}, rows 40 to 59: KeyError: 'a defect'"
+    status, _, err = command.run(*args)
+    assert (status, err.splitlines()[-1]) == (2, line)
+    assert "Traceback" not in err
+    assert len(OutputLayout(str(tmp_path / "out")).finished_shards()) == 2
+    status, _, err = command.run("--verbose", *args)
+    assert (status, err.splitlines()[-1]) == (2, line)
+    assert "in fail_at_third" in err
 
 
-@pytest.mark.usefixtures("heeded_interrupts")
-def test_ctrl_c_in_a_worker_is_one_line(
-    fastbert: Path,
-    tmp_path: Path,
-    command: CommandLine,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def test_a_full_disk_is_one_line(
+    fastbert: Path, tmp_path: Path, command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ):
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
-    monkeypatch.setattr(ScoreTask, "process", lambda *_: signal.raise_signal(signal.SIGINT))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    replace = Path.replace
+
+    def full_but_for_the_job(self: Path, target: str) -> Path:
+        return replace(self, target) if target.endswith("_JOB.json") else full()  # type: ignore[return-value]
+
+    monkeypatch.setattr(Path, "replace", full_but_for_the_job)
     status, _, err = command.run(
         "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
         "--output", tmp_path / "out",
     )  # fmt: skip
-    assert status == 130
-    assert err.splitlines()[-1] == "fastbert-jobs: interrupted; run the same command again to go on"
-    assert "KeyboardInterrupt" not in err + caplog.text
+    assert status == 2
+    assert "No space left on device" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    monkeypatch.undo()
+    assert score(fastbert, path, tmp_path / "out", rows_per_shard=10_000).num_rows == 60
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_two_commands_on_a_directory_do_not_meet(fastbert: Path, tmp_path: Path, workers: int):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+    runner = RunnerConfig(workers=workers)
+    with (
+        lock_directory(str(tmp_path / "out")),
+        pytest.raises(OutputError, match="another command is at work on "),
+    ):
+        score(fastbert, path, tmp_path / "out", runner=runner)
+    assert list((tmp_path / "out").iterdir()) == []
+    assert score(fastbert, path, tmp_path / "out", runner=runner).num_rows == 60
 
 
 def write_broken_off(path: Path) -> Path:
@@ -254,7 +282,7 @@ def test_a_progress_bar_that_fails_does_not_fail_the_job(
 def test_a_progress_bar_that_fails_does_not_hide_what_failed(
     fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         monkeypatch.setattr(OutputLayout, "finished_shards", lambda _: 1 / 0)
         raise KeyError("the job's own")
 

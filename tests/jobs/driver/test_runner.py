@@ -1,11 +1,10 @@
 import os
-import signal
 from pathlib import Path
 
 import apache_beam as beam
 import pytest
 import torch
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
 from jobs.configs.runner import RunnerConfig
@@ -30,33 +29,28 @@ def test_a_pipeline_runs(tmp_path: Path):
     assert (tmp_path / "file").read_text() == "done"
 
 
-def test_workers_are_processes_of_this_machine():
-    direct = options_of(RunnerConfig(workers=3)).view_as(DirectOptions)
-    assert (direct.direct_running_mode, direct.direct_num_workers) == ("multi_processing", 3)
-    direct = options_of(RunnerConfig()).view_as(DirectOptions)
-    assert (direct.direct_running_mode, direct.direct_num_workers) == ("in_memory", 1)
-
-
-def test_worker_processes_leave_ctrl_c_to_the_driver(tmp_path: Path):
-    with make_pipeline(RunnerConfig(workers=2)) as pipeline:
-        handler = pipeline | beam.Create([signal.SIGINT]) | beam.Map(signal.getsignal)
-        _ = handler | beam.Map(repr) | beam.Map((tmp_path / "file").write_text)
-    assert (tmp_path / "file").read_text() == repr(signal.SIG_IGN)
-
-
 def test_beams_own_options_reach_it_and_the_main_module_is_not_saved():
-    options = options_of(
-        RunnerConfig(beam_args=("--direct_num_workers=2", "--direct_running_mode=multi_threading"))
-    )
-    direct = options.view_as(DirectOptions)
-    assert (direct.direct_running_mode, direct.direct_num_workers) == ("multi_threading", 2)
+    options = options_of(RunnerConfig(beam_args=("--job_name=mine",)))
+    assert options.get_all_options()["job_name"] == "mine"
     assert options.view_as(SetupOptions).save_main_session is False
 
 
-def test_worker_processes_get_the_options():
-    pipeline = make_pipeline(RunnerConfig(beam_args=("--job_name=mine",)))
-    provision = pipeline.runner._provision_info.provision_info
-    assert provision.pipeline_options["beam:option:job_name:v1"] == "mine"
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--direct_running_mode=multi_processing",),
+        ("--direct_running_mode", "multi_threading"),
+        ("--direct_num_workers=2",),
+        ("--direct_num_workers=0",),
+    ],
+)
+@pytest.mark.parametrize("runner", ["DirectRunner", "FnApiRunner"])
+def test_what_makes_beam_listen_on_all_interfaces_is_refused(runner: str, args: tuple[str, ...]):
+    with pytest.raises(ParameterError) as error:
+        make_pipeline(RunnerConfig(runner=runner, beam_args=args))
+    assert str(error.value).endswith(
+        "listen on all interfaces of this machine: leave them out, and give `workers`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,12 +144,3 @@ def test_the_environment_is_left_as_it_was():
     before = dict(os.environ)
     make_pipeline(RunnerConfig(workers=2))
     assert dict(os.environ) == before
-
-
-@pytest.mark.parametrize(
-    ("beam_args", "level"),
-    [((), "ERROR"), (("--default_sdk_harness_log_level=DEBUG",), "DEBUG")],
-)
-def test_worker_processes_are_quiet_unless_asked_to_speak(beam_args: tuple[str, ...], level: str):
-    pipeline = make_pipeline(RunnerConfig(workers=2, beam_args=beam_args))
-    assert pipeline.options.get_all_options()["default_sdk_harness_log_level"] == level

@@ -56,3 +56,39 @@ def test_a_total_that_is_not_known_is_not_shown(
         task = bar.add_task("score", total=None, rate="")
         bar.update(task, completed=7)
     assert "7/?" in capsys.readouterr().err
+
+
+def test_of_what_fails_no_bar_is_left_where_no_terminal_is(capsys: pytest.CaptureFixture[str]):
+    def fail() -> None:
+        with progress_bar(rate="rate") as bar:
+            bar.add_task("score", total=10, rate="")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert capsys.readouterr().err == ""
+
+
+NAMES = [
+    "[/b]",
+    "[bold]x[/bold]",
+    "\x1b[31mred",
+    "\x1b]0;title\x07",
+    "a\nb",
+    "a\rb",
+    "\u202egnirts",
+    ":smile:",
+    "é中",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_shown_and_do_nothing(capsys: pytest.CaptureFixture[str], name: str):
+    console = stdout_console()
+    console.print(table(name, (name, "rows"), [(name, "7")]))
+    print_settings(console, {"model": name})
+    print_next_step(console, f"audit {name}")
+    out = capsys.readouterr().out
+    shown = name.encode("unicode_escape").decode() if not name.isprintable() else name
+    assert out.count(shown) >= 4
+    assert all(letter.isprintable() or letter == "\n" for letter in out)

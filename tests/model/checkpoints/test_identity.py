@@ -95,3 +95,11 @@ def test_a_copy_that_is_changed_is_another():
     other = deepcopy(module)
     one_value(other)
     assert identity.of(other) != "abc"
+
+
+def test_weights_that_are_no_numbers_are_known_all_the_same():
+    module = nn.Linear(300, 7)
+    with torch.no_grad():
+        module.weight.fill_(torch.nan)
+    identity = known(module)
+    assert identity.of(module) == identity.of(module) == "abc"

@@ -4,8 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.engine.execution import Precision, resolve_execution
-from model.errors import CheckpointError
+from model.engine.execution import Precision, are_finite, resolve_execution
 from model.exits.policy import ExitPolicy
 from model.exits.teacher import Teacher, padded_inputs, teacher_logits
 from model.tokens.tokenization import tokenize
@@ -107,10 +106,11 @@ def test_a_teacher_is_a_copy_of_a_model_that_stays_as_it_is(
     assert snapshot_of(model) == before
 
 
-def test_an_answer_that_is_no_number_is_refused(make_classifier, tokenizer, texts: tuple[str, ...]):
+def test_an_answer_that_is_no_number_is_left_to_the_caller(
+    make_classifier, tokenizer, texts: tuple[str, ...]
+):
     model = make_classifier("bert")
     with torch.no_grad():
         model.classifier.bias[0] = torch.nan
     tokenized = tokenize(tokenizer, texts, max_length=16)
-    with pytest.raises(CheckpointError, match=f"answers NaN to {len(texts)} of {len(texts)} texts"):
-        teacher_logits(model, tokenizer, tokenized, token_budget=64)
+    assert not are_finite(teacher_logits(model, tokenizer, tokenized, token_budget=64)).any()

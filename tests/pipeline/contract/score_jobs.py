@@ -69,6 +69,7 @@ def write_shards(
     rows: tuple[int, ...] = (3, 1),
     rejected: tuple[int, ...] = (0, 1),
     of: JobDescription,
+    not_finite: bool = False,
     **metadata: str,
 ) -> None:
     """Write shards of so many rows."""
@@ -76,7 +77,8 @@ def write_shards(
     for name, num_rows, num_rejected in zip(NAMES, rows, rejected, strict=False):
         with ShardWriter(layout, name, schema) as shard:
             shard.write(pa.table({"a": list(range(num_rows))}, schema=SCHEMA))
-            shard.add_counts({"rejected": num_rejected, "exit_layer_1": num_rows})
+            counts = {"rejected": num_rejected, "exit_layer_1": num_rows}
+            shard.finish(counts | ({"not_finite": num_rejected} if not_finite else {}), None)
 
 
 def score_manifest(**fields: Any) -> ScoreManifest:

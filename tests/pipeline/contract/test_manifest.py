@@ -120,8 +120,8 @@ def test_a_manifest_without_a_field_is_damaged(layout: OutputLayout, name: str):
 
 def test_counts_are_those_of_all_shards():
     shards = [
-        ShardEntry(name="a", rows=3, counts={"rejected": 1, "exit_layer_1": 3}),
-        ShardEntry(name="b", rows=2, counts={"rejected": 0, "exit_layer_2": 2}),
+        ShardEntry(name="a", rows=3, counts={"rejected": 1, "exit_layer_1": 3}, checksum=""),
+        ShardEntry(name="b", rows=2, counts={"rejected": 0, "exit_layer_2": 2}, checksum=""),
     ]
     assert sum_counts(shards) == {"rows": 5, "rejected": 1, "exit_layer_1": 3, "exit_layer_2": 2}
     assert sum_counts([]) == {"rows": 0}

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from model.errors import ArtifactError, OutputError
@@ -11,11 +12,21 @@ from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest, read_manifest
 from pipeline.contract.output import claim_output
 from pipeline.contract.plan import RowRange, make_plan
-from pipeline.contract.shards import ShardFooter, read_footer
+from pipeline.contract.shards import ParquetFileWriter, ShardFooter, ShardWriter, read_footer, with_metadata
 from pipeline.contract.storage import make_directory, read_json, write_json
 from pipeline.contract.worker_errors import write_worker_error
 from tests.job_fixtures import snapshot
-from tests.pipeline.contract.score_jobs import INPUT, NAMES, SCORE, finished, job, store, write_shards
+from tests.pipeline.contract.score_jobs import (
+    INPUT,
+    NAMES,
+    PLAN,
+    SCHEMA,
+    SCORE,
+    finished,
+    job,
+    store,
+    write_shards,
+)
 
 __all__ = ["store"]
 
@@ -58,10 +69,68 @@ def test_a_shard_of_other_versions_is_removed_to_be_made_again(layout: OutputLay
     before = snapshot(Path(layout.directory))
     assert claim_output(layout, job(), overwrite=False, versions="1") == set(NAMES)
     assert snapshot(Path(layout.directory)) == before
-    write_shards(layout, rows=(3,), of=job(), versions="2")
-    assert claim_output(layout, job(), overwrite=False, versions="2") == {NAMES[0]}
-    after = snapshot(Path(layout.directory))
-    assert after.keys() == {"_JOB.json", NAMES[0], f"rejected/{NAMES[0]}"}
+    assert claim_output(layout, job(), overwrite=False, versions="2") == set()
+    assert snapshot(Path(layout.directory)).keys() == {"_JOB.json"}
+
+
+def write_with_rejected(layout: OutputLayout) -> None:
+    """Claim a directory, write shards of which each has rejected rows, and commit."""
+    claim_output(layout, job(), overwrite=False)
+    schema = with_metadata(SCHEMA, {"fingerprint": job().fingerprint})
+    for item in PLAN.items:
+        with ParquetFileWriter(layout, layout.rejected(item.shard_name), SCHEMA) as rejected:
+            rejected.write(pa.table({"a": [1]}, schema=SCHEMA))
+        with ShardWriter(layout, item.shard_name, schema) as shard:
+            shard.write(pa.table({"a": list(range(item.rows.num_rows - 1))}, schema=SCHEMA))
+            shard.finish({"rejected": 1, "exit_layer_1": 2}, rejected.checksum)
+    finished(layout, job())
+
+
+def test_a_shard_without_its_rejected_rows_is_made_again(layout: OutputLayout):
+    write_with_rejected(layout)
+    assert claim_output(layout, job(), overwrite=False) == set(NAMES)
+    Path(layout.rejected(NAMES[1])).unlink()
+    assert claim_output(layout, job(), overwrite=False) == {NAMES[0]}
+    assert snapshot(Path(layout.directory)).keys() == {"_JOB.json", NAMES[0], f"rejected/{NAMES[0]}"}
+
+
+def test_a_shard_that_is_not_the_one_that_the_manifest_lists_is_made_again(layout: OutputLayout):
+    """As a footer is in which a bit was flipped, or somebody else's shard of the same job."""
+    write_with_rejected(layout)
+    write_shards(layout, rows=(3,), rejected=(0,), of=job())
+    assert claim_output(layout, job(), overwrite=False) == {NAMES[1]}
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+@pytest.mark.parametrize("name", [NAMES[0], f"rejected/{NAMES[0]}"])
+def test_who_asks_for_it_has_every_byte_verified(layout: OutputLayout, name: str, is_committed: bool):
+    write_with_rejected(layout)
+    if not is_committed:
+        Path(layout.manifest).unlink()
+    path = Path(layout.directory) / name
+    content = bytearray(path.read_bytes())
+    content[60] ^= 1
+    path.write_bytes(content)
+    assert claim_output(layout, job(), overwrite=False) == set(NAMES)
+    assert claim_output(layout, job(), overwrite=False, verify=True) == {NAMES[1]}
+    # A run that is killed now does not leave it to one that does not ask.
+    assert claim_output(layout, job(), overwrite=False) == {NAMES[1]}
+
+
+def test_answers_that_are_no_numbers_fail_the_job_that_has_nothing_else(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, rows=(0, 0), rejected=(3, 2), of=job(), not_finite=True)
+    with pytest.raises(OutputError, match="the model answers NaN or infinity to all 5 rows: are its weights"):
+        finished(layout, job())
+
+
+def test_answers_that_are_no_numbers_count_as_rejected(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job(), not_finite=True)
+    with pytest.raises(
+        OutputError, match=r"1 of 5 rows were rejected, 1 since the model's answer is NaN or infinite, more"
+    ):
+        finished(layout, job(), max_rejected=0.1)
 
 
 def test_another_job_is_refused_naming_what_differs(layout: OutputLayout):
@@ -300,7 +369,7 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path):
 
 def test_errors_that_a_worker_left_are_gone_when_the_job_is_run_again(layout: OutputLayout):
     claim_output(layout, job(), overwrite=False)
-    write_worker_error(layout, NAMES[0], ArtifactError("mended"))
+    write_worker_error(layout, PLAN.items[0], ArtifactError("mended"))
     assert claim_output(layout, job(), overwrite=False) == set()
     assert snapshot(Path(layout.directory)).keys() == {"_JOB.json"}
 

@@ -1,15 +1,24 @@
+import hashlib
 import os
+import random
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.io.filesystems import FileSystems
 
-from model.errors import ArtifactError, OutputError
+from model.errors import ArtifactError
+from pipeline.contract.checksums import Checksum, file_checksum
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.shards import ParquetFileWriter, ShardWriter, read_footer, read_shard, with_metadata
-from pipeline.contract.storage import delete_directory, make_directory
+from pipeline.contract.shards import (
+    ParquetFileWriter,
+    ShardWriter,
+    is_intact,
+    read_footer,
+    read_shard,
+    with_metadata,
+)
+from pipeline.contract.storage import make_directory
 
 NAME = "part-00000-of-00001.parquet"
 ROWS = pa.table({"a": list(range(10)), "b": list("abcdefghij")})
@@ -20,12 +29,14 @@ def layout(tmp_path: Path) -> OutputLayout:
     return OutputLayout(str(tmp_path / "out"))
 
 
-def write(layout: OutputLayout, name: str = NAME, *, rows: pa.Table = ROWS) -> Path:
+def write(
+    layout: OutputLayout, name: str = NAME, *, rows: pa.Table = ROWS, rejected: Checksum | None = None
+) -> Path:
     schema = with_metadata(ROWS.schema, {"fingerprint": "f00", "labels": '["é"]'})
     with ShardWriter(layout, name, schema) as shard:
         shard.write(rows[:4])
         shard.write(rows[4:])
-        shard.add_counts({"rejected": 2, "exit_layer_1": 10})
+        shard.finish({"rejected": 2, "exit_layer_1": 10}, rejected)
     return Path(layout.shard(name))
 
 
@@ -160,36 +171,11 @@ def test_what_goes_wrong_with_the_rows_of_a_shard_is_not_the_shards(layout: Outp
         fail_to_use()
 
 
-def test_two_runs_of_a_job_at_once_are_told(layout: OutputLayout):
-    def finish_second() -> None:
-        with ShardWriter(layout, NAME, ROWS.schema) as shard:
-            shard.write(ROWS)
-            delete_directory(layout.temporary)
-
-    with pytest.raises(
-        OutputError, match="another run of the same job is at work on it; wait for it, or choose another"
-    ):
-        finish_second()
-    assert files_of(layout) == []
-
-
-def test_a_failure_is_told_where_another_run_has_removed_the_file_too(layout: OutputLayout):
-    def fail_second() -> None:
-        with ShardWriter(layout, NAME, ROWS.schema):
-            delete_directory(layout.temporary)
-            raise KeyError("mine")
-
-    with pytest.raises(KeyError, match="mine"):
-        fail_second()
-
-
-def test_a_rename_that_fails_for_another_reason_is_not_taken_for_that(
-    layout: OutputLayout, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_shard_that_cannot_be_renamed_is_an_error(layout: OutputLayout, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(FileSystems, "rename", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="the disk is full"):
         write(layout)
 
@@ -213,9 +199,93 @@ def test_a_damaged_shard_has_no_footer_or_not_its_own(layout: OutputLayout):
         assert read_footer(layout, NAME) is None
 
 
-def test_a_file_of_somebody_else_has_no_fingerprint(layout: OutputLayout):
+def test_a_file_of_somebody_else_is_no_shard(layout: OutputLayout):
     make_directory(layout.directory)
     pq.write_table(ROWS, layout.shard(NAME))
+    assert read_footer(layout, NAME) is None
+
+
+def write_rejected(layout: OutputLayout) -> Checksum:
+    """A file of rejected rows, whatever it holds."""
+    with ParquetFileWriter(layout, layout.rejected(NAME), ROWS.schema) as rejected:
+        rejected.write(ROWS)
+    return rejected.checksum
+
+
+def is_whole(layout: OutputLayout) -> bool:
+    footer = read_footer(layout, NAME)
+    return footer is not None and is_intact(layout, footer)
+
+
+def flip(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0x10
+    path.write_bytes(content)
+
+
+def test_the_footer_holds_the_checksums_of_all_else(layout: OutputLayout):
+    rejected = write_rejected(layout)
+    assert rejected == file_checksum(layout.rejected(NAME))
+    path = write(layout, rejected=rejected)
     footer = read_footer(layout, NAME)
     assert footer is not None
-    assert (footer.fingerprint, footer.counts, footer.metadata) == ("", {}, {})
+    assert (footer.pages, footer.rejected) == (file_checksum(str(path), footer.pages.num_bytes), rejected)
+    rest = path.read_bytes()[footer.pages.num_bytes :]
+    assert footer.checksum == hashlib.sha256(rest).hexdigest()
+    assert is_whole(layout)
+
+
+def test_any_byte_that_changes_before_the_footer_is_found(layout: OutputLayout):
+    path = write(layout)
+    footer = read_footer(layout, NAME)
+    assert footer is not None
+    for position in range(4, footer.pages.num_bytes, 7):
+        flip(path, position)
+        assert not is_whole(layout)
+        flip(path, position)
+    assert is_whole(layout)
+
+
+def test_any_byte_that_changes_in_the_footer_changes_its_checksum(layout: OutputLayout):
+    path = write(layout)
+    footer = read_footer(layout, NAME)
+    assert footer is not None
+    for position in range(footer.pages.num_bytes, path.stat().st_size - 8, 7):
+        flip(path, position)
+        found = read_footer(layout, NAME)
+        assert found is None or found.checksum != footer.checksum
+        flip(path, position)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+def test_rejected_rows_that_are_not_what_was_written_are_found(layout: OutputLayout, damage: str):
+    write(layout, rejected=write_rejected(layout))
+    path = Path(layout.rejected(NAME))
+    if damage == "flipped":
+        flip(path, 60)
+    elif damage == "cut":
+        os.truncate(path, 100)
+    else:
+        path.unlink()
+    assert not is_whole(layout)
+
+
+def test_who_reads_a_shard_is_told_of_a_flipped_bit(layout: OutputLayout):
+    """Not all of them spoil what is compressed: the pages' own checksums find those."""
+    draw = random.Random(0)
+    texts = ["".join(draw.choices("abcdefgh", k=400)) for _ in range(10)]
+    path = write(layout, rows=pa.table({"a": list(range(10)), "b": texts}))
+    footer = read_footer(layout, NAME)
+    assert footer is not None
+    num_found = 0
+    whole = list(read_shard(layout, NAME))
+    positions = range(4, footer.pages.num_bytes, 5)
+    for position in positions:
+        flip(path, position)
+        try:
+            assert list(read_shard(layout, NAME)) == whole
+        except ArtifactError:
+            num_found += 1
+        flip(path, position)
+    # The headers of pages have none, and the statistics in them, half of all bytes here, are not used.
+    assert num_found > 0.5 * len(positions)

@@ -43,5 +43,5 @@ def write_rows(directory: str, rows: pa.Table, **settings: Any) -> None:
         with ShardWriter(layout, item.shard_name, metadata) as shard:
             shard.write(pa.table([values[name] for name in label_schema.names], schema=metadata))
             counts = {split: splits.count(split) for split in (schema.TRAIN_SPLIT, schema.CALIBRATION_SPLIT)}
-            shard.add_counts({"rejected": 0, **counts})
+            shard.finish({"rejected": 0, **counts}, None)
     commit(layout, job, plan, labels=("a", "b"), versions={}, build=label_manifest)

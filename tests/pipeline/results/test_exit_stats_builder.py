@@ -138,7 +138,7 @@ def write_scores(directory: Path, rows: pd.DataFrame, *, rows_per_shard: int) ->
         }
         with ShardWriter(layout, item.shard_name, metadata) as shard:
             shard.write(pa.table([values[name] for name in score_schema.names], schema=metadata))
-            shard.add_counts({"rejected": 0})
+            shard.finish({"rejected": 0}, None)
 
     def manifest(**fields: Any) -> ScoreManifest:
         return ScoreManifest(**fields, model="m", flops=FLOPS, certificate=None)

@@ -86,7 +86,9 @@ def write_labels(
         ) as shard:
             shard.write(table)
             counts = Counter(split)
-            shard.add_counts({"rejected": 0, "train": counts["train"], "calibration": counts["calibration"]})
+            shard.finish(
+                {"rejected": 0, "train": counts["train"], "calibration": counts["calibration"]}, None
+            )
         texts += mine
     commit(layout, job, plan, labels=names, versions={}, build=label_manifest)
     return texts

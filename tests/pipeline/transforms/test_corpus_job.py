@@ -12,9 +12,9 @@ from pipeline.contract.manifest import ScoreManifest, read_manifest
 from pipeline.contract.worker_errors import write_worker_error
 from pipeline.transforms import corpus_job
 from pipeline.transforms.corpus_job import CorpusJob, library_versions
+from pipeline.transforms.item_worker import write_shard
 from pipeline.transforms.score_task import Scorer
 from pipeline.transforms.scoring import score_job
-from pipeline.transforms.write_shards import write_shard
 from tests.job_fixtures import make_texts, snapshot, write_tsv
 
 NUM_SHARDS = 3
@@ -97,7 +97,7 @@ def test_every_shard_says_what_made_it(job: CorpusJob[ScoreManifest]):
 
 def test_a_workers_error_is_raised_before_a_missing_shard_is(job: CorpusJob[ScoreManifest]):
     job.claim()
-    write_worker_error(job.layout, job.plan.items[1].shard_name, CheckpointError("the model is damaged"))
+    write_worker_error(job.layout, job.plan.items[1], CheckpointError("the model is damaged"))
     with pytest.raises(CheckpointError, match="the model is damaged"):
         job.commit()
     job.claim()

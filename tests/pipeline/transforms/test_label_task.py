@@ -2,6 +2,7 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +14,13 @@ from model.errors import EnvironmentMismatchError, ParameterError
 from model.guarantee.unit import Unit
 from pipeline.contract import schema
 from pipeline.contract.job import JobDescription
+from pipeline.contract.shards import Counts
 from pipeline.reading.inputs import Columns, ReadOptions, inspect_inputs
 from pipeline.sampling.hash_sampling import text_hashes
 from pipeline.transforms.label_task import Labeller, LabelTask
 from pipeline.transforms.loaded_models import acquire
 from pipeline.transforms.teacher_texts import TeacherTexts
-from tests.job_fixtures import LABELS, MAX_LENGTH, make_texts, plain_logits, write_csv
+from tests.job_fixtures import LABELS, MAX_LENGTH, make_texts, plain_logits, write_csv, write_speechless
 
 TEXTS = make_texts(60, longest=40)
 
@@ -43,13 +45,20 @@ def loaded(task: LabelTask) -> Labeller:
     return task.load()
 
 
+def process(task: LabelTask, *args: Any) -> tuple[pa.Table, Counts]:
+    """The rows of the shard and what was counted, where every row has an answer."""
+    done = task.process(*args)
+    assert (len(done.rejected), done.counts["not_finite"]) == (0, 0)
+    return done.rows, done.counts
+
+
 def accepted_rows(texts: Sequence[str], pairs: Sequence[str] | None = None) -> pa.Table:
     columns = {schema.ROW: pa.array(range(100, 100 + len(texts))), schema.INPUT_TEXT: pa.array(texts)}
     return pa.table(columns if pairs is None else {**columns, schema.INPUT_TEXT_PAIR: pa.array(pairs)})
 
 
 def test_logits_are_the_teachers_own(task: LabelTask, loaded: Labeller, teacher: Path):
-    table, counts = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    table, counts = process(task, accepted_rows(TEXTS), "a.csv", loaded)
     assert table.schema == task.schema
     expected = plain_logits(teacher, TEXTS)
     np.testing.assert_allclose(np.stack(table["teacher_logits"].to_numpy()), expected, atol=1e-5)
@@ -65,7 +74,7 @@ def test_logits_are_the_teachers_own(task: LabelTask, loaded: Labeller, teacher:
 
 
 def test_equal_texts_get_equal_answers_and_are_run_once(task: LabelTask, loaded: Labeller):
-    table, counts = task.process(accepted_rows(["a b", "echo", "a b", "a b", "echo"]), "a.csv", loaded)
+    table, counts = process(task, accepted_rows(["a b", "echo", "a b", "a b", "echo"]), "a.csv", loaded)
     assert counts["distinct_texts"] == 2
     for column in ("text_hash", "split", "teacher_logits", "teacher_prediction", "num_tokens"):
         one, two, three, four, five = table[column].to_pylist()
@@ -75,34 +84,34 @@ def test_equal_texts_get_equal_answers_and_are_run_once(task: LabelTask, loaded:
 
 def test_the_split_of_texts_is_that_of_before(task: LabelTask, loaded: Labeller):
     texts = [f"text {number}" for number in range(40)]
-    table, _ = task.process(accepted_rows(texts), "a.csv", loaded)
+    table, _ = process(task, accepted_rows(texts), "a.csv", loaded)
     drawn = [row for row, split in enumerate(table["split"].to_pylist()) if split == "calibration"]
     assert drawn == [0, 12, 14, 19, 20, 21, 26, 28, 30, 34]
 
 
 def test_the_split_goes_by_the_text_alone(task: LabelTask, loaded: Labeller):
-    forwards, _ = task.process(accepted_rows(TEXTS), "a.csv", loaded)
-    backwards, _ = task.process(accepted_rows(TEXTS[::-1]), "b.csv", loaded)
+    forwards, _ = process(task, accepted_rows(TEXTS), "a.csv", loaded)
+    backwards, _ = process(task, accepted_rows(TEXTS[::-1]), "b.csv", loaded)
     assert forwards["split"].to_pylist() == backwards["split"].to_pylist()[::-1]
     assert set(forwards["split"].to_pylist()) == {"train", "calibration"}
 
 
 @pytest.mark.parametrize(("fraction", "split"), [(0.0, "train"), (1.0, "calibration")])
 def test_all_rows_can_be_of_one_split(task: LabelTask, loaded: Labeller, fraction: float, split: str):
-    table, counts = replace(task, calibration_fraction=fraction).process(
-        accepted_rows(TEXTS), "a.csv", loaded
+    table, counts = process(
+        replace(task, calibration_fraction=fraction), accepted_rows(TEXTS), "a.csv", loaded
     )
     assert set(table["split"].to_pylist()) == {split}
     assert counts[split] == 60
 
 
 def test_what_the_teacher_learnt_from_calibrates_nothing(task: LabelTask, loaded: Labeller):
-    _, counts = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    _, counts = process(task, accepted_rows(TEXTS), "a.csv", loaded)
     knows = replace(loaded, texts=TeacherTexts(hashes=frozenset(text_hashes(TEXTS[::2])), is_known=True))
     # A text that comes twice is left out twice.
     rows = accepted_rows([*TEXTS, *TEXTS[:20]])
-    everything, _ = task.process(rows, "a.csv", loaded)
-    table, left = task.process(rows, "a.csv", knows)
+    everything, _ = process(task, rows, "a.csv", loaded)
+    table, left = process(task, rows, "a.csv", knows)
     was, now = everything["split"].to_pylist(), table["split"].to_pylist()
     learnt = [text in TEXTS[::2] for text in rows[schema.INPUT_TEXT].to_pylist()]
     assert now == ["train" if known else split for split, known in zip(was, learnt, strict=True)]
@@ -119,8 +128,8 @@ def test_a_worker_with_other_texts_of_the_teacher_is_refused(task: LabelTask):
 
 
 def test_a_row_is_answered_alike_in_any_company(task: LabelTask, loaded: Labeller):
-    together, _ = task.process(accepted_rows(TEXTS[:10]), "a.csv", loaded)
-    alone = pa.concat_tables(task.process(accepted_rows([text]), "a.csv", loaded)[0] for text in TEXTS[:10])
+    together, _ = process(task, accepted_rows(TEXTS[:10]), "a.csv", loaded)
+    alone = pa.concat_tables(process(task, accepted_rows([text]), "a.csv", loaded)[0] for text in TEXTS[:10])
     np.testing.assert_allclose(
         np.stack(together["teacher_logits"].to_numpy()),
         np.stack(alone["teacher_logits"].to_numpy()),
@@ -136,7 +145,7 @@ def test_pairs_are_encoded_as_pairs(task: LabelTask, loaded: Labeller, teacher: 
         ),
     )
     pairs = TEXTS[::-1]
-    table, _ = task.process(accepted_rows(TEXTS, pairs), "a.csv", loaded)
+    table, _ = process(task, accepted_rows(TEXTS, pairs), "a.csv", loaded)
     assert table["text_pair"].to_pylist() == pairs
     np.testing.assert_allclose(
         np.stack(table["teacher_logits"].to_numpy()), plain_logits(teacher, TEXTS, pairs), atol=1e-5
@@ -185,7 +194,7 @@ def test_rows_of_a_group_are_of_one_split(task: LabelTask, loaded: Labeller):
     groups = [None if number % 10 == 9 else number // 4 for number in range(60)]
     by_group = replace(task, unit=Unit.GROUPS, calibration_fraction=0.5)
     rows = grouped(TEXTS, groups)
-    table, _ = by_group.process(rows, "a.csv", loaded)
+    table, _ = process(by_group, rows, "a.csv", loaded)
     assert table.schema == task.schema
     splits: dict[object, set[str]] = {}
     units: dict[object, set[bytes]] = {}
@@ -198,15 +207,18 @@ def test_rows_of_a_group_are_of_one_split(task: LabelTask, loaded: Labeller):
     assert {split for found in splits.values() for split in found} == {"train", "calibration"}
     assert len({unit for found in units.values() for unit in found}) == len(units)
     # Wherever the rows stand.
-    elsewhere, _ = by_group.process(rows, "b.csv", loaded)
+    elsewhere, _ = process(by_group, rows, "b.csv", loaded)
     assert elsewhere["split"].equals(table["split"])
-    by_text, _ = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    by_text, _ = process(task, accepted_rows(TEXTS), "a.csv", loaded)
     assert by_text["unit_hash"].equals(by_text["text_hash"])
 
 
 def test_of_rows_the_copies_of_a_text_may_be_of_either_split(task: LabelTask, loaded: Labeller):
-    table, _ = replace(task, unit=Unit.ROWS, calibration_fraction=0.5).process(
-        accepted_rows(TEXTS[:3] * 20), "a.csv", loaded
+    table, _ = process(
+        replace(task, unit=Unit.ROWS, calibration_fraction=0.5),
+        accepted_rows(TEXTS[:3] * 20),
+        "a.csv",
+        loaded,
     )
     for text in TEXTS[:3]:
         of_text = [
@@ -217,3 +229,29 @@ def test_of_rows_the_copies_of_a_text_may_be_of_either_split(task: LabelTask, lo
         assert 4 < of_text.count("calibration") < 16
     assert len(set(table["unit_hash"].to_pylist())) == 60
     assert len(set(table["text_hash"].to_pylist())) == 3
+
+
+def test_a_row_whose_answer_is_no_number_is_rejected(
+    task: LabelTask, loaded: Labeller, teacher: Path, tmp_path: Path
+):
+    lost = write_speechless(teacher, tmp_path / "broken", TEXTS)
+    spoilt = replace(task, directory=str(tmp_path / "broken"))
+    done = spoilt.process(accepted_rows(TEXTS), "a.csv", spoilt.load())
+    assert done.rejected.to_pylist() == [
+        {"source": "a.csv", "row": 100 + row, "reason": "not_finite", "raw_value": TEXTS[row].encode()}
+        for row in lost
+    ]
+    assert done.counts["not_finite"] == len(lost)
+    others, _ = process(task, accepted_rows(TEXTS), "a.csv", loaded)
+    is_kept = pa.array(row not in lost for row in range(len(TEXTS)))
+    expected = others.filter(is_kept)
+    for name in (*CERTAIN, "split"):
+        assert done.rows[name].to_pylist() == expected[name].to_pylist()
+    np.testing.assert_allclose(
+        np.stack(done.rows["teacher_logits"].to_numpy()),
+        np.stack(expected["teacher_logits"].to_numpy()),
+        atol=1e-5,
+    )
+
+
+CERTAIN = ("row", "text", "text_hash", "teacher_prediction", "num_tokens")

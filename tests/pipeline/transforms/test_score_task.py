@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.cost.flops import fastbert_flops
@@ -20,8 +21,9 @@ from model.network.config import load_fastbert_config
 from model.version import NUMERICS_VERSION
 from pipeline.contract import schema
 from pipeline.contract.job import JobDescription
+from pipeline.contract.shards import Counts
 from pipeline.reading.inputs import Columns, ReadOptions, inspect_inputs
-from pipeline.sampling.hash_sampling import text_hashes
+from pipeline.sampling.hash_sampling import HashStream, in_hash_sample, text_hashes
 from pipeline.transforms.loaded_models import acquire
 from pipeline.transforms.score_task import Scorer, ScoreTask, shadow_unit
 from tests.job_fixtures import (
@@ -33,6 +35,7 @@ from tests.job_fixtures import (
     softmax,
     write_csv,
     write_parquet,
+    write_speechless,
 )
 
 TEXTS = make_texts(80, longest=40)
@@ -60,12 +63,19 @@ def loaded(task: ScoreTask) -> Scorer:
     return task.load()
 
 
+def process(task: ScoreTask, *args: Any) -> tuple[pa.Table, Counts]:
+    """The rows of the shard and what was counted, where every row has an answer."""
+    done = task.process(*args)
+    assert (len(done.rejected), done.counts["not_finite"]) == (0, 0)
+    return done.rows, done.counts
+
+
 def accepted_rows(texts: Sequence[str]) -> pa.Table:
     return pa.table({schema.ROW: pa.array(range(len(texts))), schema.INPUT_TEXT: pa.array(texts)})
 
 
 def test_answers_are_those_of_predict(task: ScoreTask, loaded: Scorer, fastbert: Path):
-    table, counts = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    table, counts = process(task, accepted_rows(TEXTS), "a.csv", loaded)
     assert table.schema == task.schema
     expected = FastBertForSequenceClassification.from_pretrained(fastbert).predict(TEXTS, speed=0.7)
     assert table["prediction"].to_pylist() == expected.predictions
@@ -81,7 +91,7 @@ def test_answers_are_those_of_predict(task: ScoreTask, loaded: Scorer, fastbert:
 
 
 def test_a_row_that_left_early_was_sure_and_one_that_stayed_was_not(task: ScoreTask, loaded: Scorer):
-    table, _ = task.process(accepted_rows(TEXTS), "a.csv", loaded)
+    table, _ = process(task, accepted_rows(TEXTS), "a.csv", loaded)
     uncertainty = table["uncertainty"].to_numpy()
     early = table["exit_layer"].to_numpy() < NUM_LAYERS
     assert (uncertainty[early] < 0.7).all()
@@ -89,8 +99,8 @@ def test_a_row_that_left_early_was_sure_and_one_that_stayed_was_not(task: ScoreT
 
 
 def test_the_shadow_sample_is_answered_at_full_depth(task: ScoreTask, loaded: Scorer, teacher: Path):
-    table, _ = task.process(accepted_rows(TEXTS), "a.csv", loaded)
-    without, _ = replace(task, shadow_fraction=0.0).process(accepted_rows(TEXTS), "a.csv", loaded)
+    table, _ = process(task, accepted_rows(TEXTS), "a.csv", loaded)
+    without, _ = process(replace(task, shadow_fraction=0.0), accepted_rows(TEXTS), "a.csv", loaded)
     is_shadow = table["teacher_prediction"].is_valid().to_numpy()
     assert 0 < is_shadow.sum() < len(TEXTS)
     assert (table["teacher_probabilities"].is_valid().to_numpy() == is_shadow).all()
@@ -110,7 +120,7 @@ def test_the_shadow_sample_is_answered_at_full_depth(task: ScoreTask, loaded: Sc
 
 
 def test_a_text_of_the_shadow_sample_is_told_from_others(task: ScoreTask, loaded: Scorer):
-    table, _ = task.process(accepted_rows([*TEXTS, *TEXTS[:9]]), "a.csv", loaded)
+    table, _ = process(task, accepted_rows([*TEXTS, *TEXTS[:9]]), "a.csv", loaded)
     hashes = [
         text_hash if prediction is not None else None
         for text_hash, prediction in zip(
@@ -143,14 +153,14 @@ def test_about_so_many_rows_may_be_asked_of_the_shadow_sample(fastbert: Path, tm
 
 
 def test_the_shadow_sample_goes_by_the_text_alone(task: ScoreTask, loaded: Scorer):
-    forwards, _ = task.process(accepted_rows(TEXTS), "a.csv", loaded)
-    backwards, _ = task.process(accepted_rows(TEXTS[::-1]), "a.csv", loaded)
+    forwards, _ = process(task, accepted_rows(TEXTS), "a.csv", loaded)
+    backwards, _ = process(task, accepted_rows(TEXTS[::-1]), "a.csv", loaded)
     assert forwards["teacher_prediction"].to_pylist() == backwards["teacher_prediction"].to_pylist()[::-1]
 
 
 def test_equal_texts_are_run_once_and_counted_each(task: ScoreTask, loaded: Scorer):
-    once, counts_once = task.process(accepted_rows(TEXTS[:5]), "a.csv", loaded)
-    thrice, counts = task.process(accepted_rows(TEXTS[:5] * 3), "a.csv", loaded)
+    once, counts_once = process(task, accepted_rows(TEXTS[:5]), "a.csv", loaded)
+    thrice, counts = process(task, accepted_rows(TEXTS[:5] * 3), "a.csv", loaded)
     assert counts["distinct_texts"] == counts_once["distinct_texts"] <= 5
     assert counts["processed_token_layers"] == counts_once["processed_token_layers"]
     for layer in (1, 2, 3):
@@ -161,7 +171,7 @@ def test_equal_texts_are_run_once_and_counted_each(task: ScoreTask, loaded: Scor
 @pytest.mark.parametrize("layer", [1, 2, 3])
 def test_all_texts_can_leave_at_one_layer(task: ScoreTask, loaded: Scorer, layer: int):
     policy = ExitPolicy.from_exit_layer(layer, num_layers=NUM_LAYERS)
-    table, counts = replace(task, policy=policy).process(accepted_rows(TEXTS), "a.csv", loaded)
+    table, counts = process(replace(task, policy=policy), accepted_rows(TEXTS), "a.csv", loaded)
     assert set(table["exit_layer"].to_pylist()) == {layer}
     assert counts[f"exit_layer_{layer}"] == len(TEXTS)
 
@@ -174,7 +184,7 @@ def test_texts_may_leave_before_the_first_layer(task: ScoreTask, lexical_fastber
         flops=fastbert_flops(load_fastbert_config(lexical_fastbert)),
         policy=replace(task.policy, lexical_threshold=0.6),
     )
-    table, counts = lexical.process(accepted_rows(TEXTS), "a.csv", lexical.load())
+    table, counts = process(lexical, accepted_rows(TEXTS), "a.csv", lexical.load())
     exits = table["exit_layer"].to_numpy()
     assert {0, 1} <= set(exits.tolist())
     for exit_layer in range(NUM_LAYERS + 1):
@@ -252,7 +262,7 @@ def test_a_whole_number_is_the_same_job(task: ScoreTask):
 
 def test_the_shadow_sample_may_be_of_rows(task: ScoreTask, loaded: Scorer):
     texts = TEXTS[:4] * 20
-    table, _ = replace(task, shadow_unit=Unit.ROWS).process(accepted_rows(texts), "a.csv", loaded)
+    table, _ = process(replace(task, shadow_unit=Unit.ROWS), accepted_rows(texts), "a.csv", loaded)
     is_shadow = table["teacher_prediction"].is_valid().to_pylist()
     for text in TEXTS[:4]:
         assert 0 < sum(drawn for drawn, each in zip(is_shadow, texts, strict=True) if each == text) < 20
@@ -260,7 +270,7 @@ def test_the_shadow_sample_may_be_of_rows(task: ScoreTask, loaded: Scorer):
     assert len(set(units)) == len(units) == sum(is_shadow)
     # What is drawn has no part in the answers, which are the same for all copies.
     assert table["prediction"].to_pylist() == table["prediction"].to_pylist()[:4] * 20
-    by_text, _ = task.process(accepted_rows(texts), "a.csv", loaded)
+    by_text, _ = process(task, accepted_rows(texts), "a.csv", loaded)
     assert by_text["prediction"].equals(table["prediction"])
     full_depth = dict(zip(texts, by_text["teacher_prediction"].to_pylist(), strict=True))
     for text, prediction in zip(texts, table["teacher_prediction"].to_pylist(), strict=True):
@@ -270,7 +280,7 @@ def test_the_shadow_sample_may_be_of_rows(task: ScoreTask, loaded: Scorer):
 def test_the_shadow_sample_may_be_of_whole_groups(task: ScoreTask, loaded: Scorer):
     groups = [f"document {number // 8}" for number in range(80)]
     rows = accepted_rows(TEXTS).append_column(schema.GROUP, pa.array(groups))
-    table, _ = replace(task, shadow_unit=Unit.GROUPS).process(rows, "a.csv", loaded)
+    table, _ = process(replace(task, shadow_unit=Unit.GROUPS), rows, "a.csv", loaded)
     assert table.schema == task.schema
     drawn: dict[str, set[bool]] = {}
     for group, prediction in zip(groups, table["teacher_prediction"].to_pylist(), strict=True):
@@ -304,3 +314,42 @@ def test_the_shadow_sample_is_drawn_by_what_is_promised(
 def test_of_a_calibration_of_rows_no_groups_are_drawn():
     with pytest.raises(ParameterError, match="`group_column` thread does not go with a calibration of rows"):
         shadow_unit(Unit.ROWS, "thread")
+
+
+def test_a_row_whose_answer_is_no_number_is_rejected(
+    task: ScoreTask, loaded: Scorer, fastbert: Path, tmp_path: Path
+):
+    broken = tmp_path / "broken"
+    lost = write_speechless(fastbert, broken, TEXTS)
+    spoilt = replace(task, directory=str(broken), model_hash=checkpoint_hash(broken))
+    done = spoilt.process(accepted_rows(TEXTS), "a.csv", spoilt.load())
+    assert done.rejected["row"].to_pylist() == lost
+    assert set(done.rejected["reason"].to_pylist()) == {"not_finite"}
+    assert done.rejected["raw_value"].to_pylist() == [TEXTS[row].encode() for row in lost]
+    others, _ = process(task, accepted_rows(TEXTS), "a.csv", loaded)
+    expected = others.filter(pa.array(row not in lost for row in range(len(TEXTS))))
+    for name in ("row", "prediction", "exit_layer", "num_tokens", "teacher_prediction", "teacher_unit_hash"):
+        assert done.rows[name].to_pylist() == expected[name].to_pylist()
+    exits = {name: count for name, count in done.counts.items() if name.startswith("exit_layer_")}
+    assert sum(exits.values()) == len(TEXTS) - len(lost)
+    assert done.counts["not_finite"] == len(lost)
+
+
+def test_a_row_of_the_shadow_sample_without_an_answer_at_full_depth_is_rejected(
+    task: ScoreTask, fastbert: Path, tmp_path: Path
+):
+    """Never is it called the first label."""
+    model = FastBertForSequenceClassification.from_pretrained(fastbert)
+    with torch.no_grad():
+        model.backbone.classifier.bias[1] = torch.inf
+    model.save_pretrained(tmp_path / "broken")
+    spoilt = replace(
+        task, directory=str(tmp_path / "broken"), model_hash=checkpoint_hash(tmp_path / "broken"),
+        policy=ExitPolicy.from_exit_layer(1, num_layers=NUM_LAYERS),
+    )  # fmt: skip
+    done = spoilt.process(accepted_rows(TEXTS), "a.csv", spoilt.load())
+    units = text_hashes(TEXTS, None)
+    is_shadow = in_hash_sample(list(units), task.shadow_fraction, HashStream.SHADOW)
+    assert done.rejected["row"].to_pylist() == np.flatnonzero(is_shadow).tolist()
+    assert done.rows["row"].to_pylist() == np.flatnonzero(~is_shadow).tolist()
+    assert done.rows["teacher_prediction"].null_count == len(done.rows)

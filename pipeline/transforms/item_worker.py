@@ -1,0 +1,174 @@
+"""Work items done one after another, whoever hands them out: Beam, or a process of ours.
+
+A work item becomes one shard and the file of its rejected rows.
+"""
+
+import errno
+import gzip
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import torch
+
+from model.engine.kernel_cache import limit_kernel_cache
+from model.engine.malloc import disable_malloc_trim
+from model.errors import FastBertJobsError
+from model.messages import one_line
+from pipeline.contract import schema
+from pipeline.contract.layout import OutputLayout
+from pipeline.contract.manifest import REJECTED, ROWS, Manifest
+from pipeline.contract.plan import WorkItem
+from pipeline.contract.shards import Counts, ParquetFileWriter, ShardWriter, with_metadata
+from pipeline.contract.worker_errors import MOST_ERRORS, num_worker_errors, write_worker_error
+from pipeline.reading.inputs import ReadOptions, RowBatch, read_item
+from pipeline.transforms.answered_rows import in_row_order
+from pipeline.transforms.corpus_job import CorpusJob
+from pipeline.transforms.loaded_models import Holder, acquire
+
+BUSY_MILLISECONDS = "busy_milliseconds"
+
+# The rows of an item are read, deduplicated and sorted by length a window at a time; an item of the default
+# size is one window. The bounds keep memory flat where items are huge, as of compressed files.
+WINDOW_ROWS = 1 << 17
+WINDOW_BYTES = 32 << 20
+
+# Seconds before an item that storage has failed is tried again.
+RETRY_PAUSES = (1.0, 4.0)
+
+# What no pause mends.
+_LASTING = (
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR,
+    errno.EISDIR, errno.ENAMETOOLONG,
+)  # fmt: skip
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class ItemWorker:
+    """Does work items, and leaves what went wrong with one for the driver to raise."""
+
+    def __init__(self, job: CorpusJob[Manifest]) -> None:
+        """Say what is done with the rows of each item, and where the shards go."""
+        self._job = job
+        self._holder: Holder[object] | None = None
+        self._threads_before: int | None = None
+        self._cannot_load = False
+
+    def start(self) -> None:
+        """Set what holds for this process."""
+        disable_malloc_trim()
+        limit_kernel_cache()
+        if self._job.torch_threads is not None:
+            self._threads_before = torch.get_num_threads()
+            torch.set_num_threads(self._job.torch_threads)
+
+    def stop(self) -> None:
+        """Undo what another user of this process would notice."""
+        if self._threads_before is not None:
+            torch.set_num_threads(self._threads_before)
+
+    def do(self, item: WorkItem) -> Counts | None:
+        """Write an item's shard, and return what was counted; None where it failed.
+
+        Nothing is begun where the model cannot be loaded here, or so many items have failed that it is the
+        job that fails.
+
+        Raises:
+            Exception: the item's own, where not even that can be written.
+        """
+        if self._cannot_load or num_worker_errors(self._job.layout) >= MOST_ERRORS:
+            return None
+        try:
+            # Loaded here and not in `start`: a process without work then loads nothing.
+            self._holder = self._holder or acquire(self._job.task, self._job.task.load)
+        except Exception as error:  # noqa: BLE001 - raised by the driver
+            self._cannot_load = True
+            self._leave(item, error)
+            return None
+        try:
+            return self._write_patiently(item, self._holder.loaded)
+        except Exception as error:  # noqa: BLE001 - raised by the driver, when the other items are done
+            self._leave(item, error)
+            return None
+
+    def _write_patiently(self, item: WorkItem, loaded: object) -> Counts:
+        for pause in RETRY_PAUSES:
+            try:
+                return self._write(item, loaded)
+            except Exception as error:
+                if not _is_of_storage(error):
+                    raise
+                _LOGGER.warning("%s: %s; tried again in %g s", item.description, one_line(error), pause)
+                time.sleep(pause)
+        return self._write(item, loaded)
+
+    def _write(self, item: WorkItem, loaded: object) -> Counts:
+        started = time.monotonic()
+        counts = write_shard(self._job, item, loaded)
+        return {**counts, BUSY_MILLISECONDS: round((time.monotonic() - started) * 1000)}
+
+    def _leave(self, item: WorkItem, error: Exception) -> None:
+        try:
+            write_worker_error(self._job.layout, item, error, trace=traceback.format_exc())
+        except OSError:
+            # Of the two, the error that cannot be written is what the user must know.
+            raise error from None
+
+
+def _is_of_storage(error: Exception) -> bool:
+    """Return whether an error may be gone in a moment: what is wrong with bytes or names stays wrong."""
+    cause = error.__cause__ if isinstance(error, FastBertJobsError) else error
+    if not isinstance(cause, OSError) or isinstance(cause, gzip.BadGzipFile):
+        return False
+    # Arrow's, of damaged files, are plain ones without a number.
+    return cause.errno not in _LASTING if cause.errno else type(cause) is not OSError
+
+
+def write_shard(job: CorpusJob[Manifest], item: WorkItem, loaded: object) -> Counts:
+    """Do one work item: read its rows, process them, write shard and rejected rows.
+
+    The shard is renamed into place last, so where it is, the rejected rows are too.
+
+    Returns:
+        How many rows there are, how many were rejected, and what else the job counts.
+    """
+    counts: Counter[str] = Counter({ROWS: 0, REJECTED: 0})
+    with ShardWriter(job.layout, item.shard_name, with_metadata(job.task.schema, job.metadata)) as shard:
+        rejected: ParquetFileWriter | None = None
+        # Left before the shard is: the rejected rows are in place first.
+        with ExitStack() as files:
+            for window in _windows(job.task.reading, item):
+                accepted, refused = window.accepted, [window.rejected]
+                if len(accepted):
+                    done = job.task.process(accepted, item.path, loaded)
+                    shard.write(done.rows)
+                    counts.update(done.counts)
+                    refused.append(done.rejected)
+                num_rejected = sum(map(len, refused))
+                if num_rejected:
+                    rejected = rejected or files.enter_context(
+                        _rejected_writer(job.layout, item, job.metadata)
+                    )
+                    rejected.write(in_row_order(refused))
+                num_rows = len(window.accepted) + len(window.rejected)
+                counts.update({ROWS: num_rows - num_rejected, REJECTED: num_rejected})
+        shard.finish(
+            {name: count for name, count in sorted(counts.items()) if name != ROWS},
+            None if rejected is None else rejected.checksum,
+        )
+    return dict(counts)
+
+
+def _windows(reading: ReadOptions, item: WorkItem) -> Iterator[RowBatch]:
+    if item.rows.num_rows == 0:
+        return
+    yield from read_item(item, reading, max_rows=WINDOW_ROWS, max_bytes=WINDOW_BYTES)
+
+
+def _rejected_writer(layout: OutputLayout, item: WorkItem, metadata: dict[str, str]) -> ParquetFileWriter:
+    rejected_schema = with_metadata(schema.rejected_schema(), metadata)
+    return ParquetFileWriter(layout, layout.rejected(item.shard_name), rejected_schema)

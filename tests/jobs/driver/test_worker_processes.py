@@ -1,0 +1,140 @@
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jobs.configs.runner import RunnerConfig
+from jobs.driver.beam_driver import run_corpus_job
+from jobs.driver.worker_processes import run_in_processes
+from model.errors import ItemError
+from pipeline.contract.manifest import LabelManifest
+from pipeline.transforms.corpus_job import CorpusJob
+from tests.job_fixtures import snapshot, write_tsv
+from tests.pipeline.transforms.shout_jobs import TEXTS, DeadlyTask, WatchfulTask, items_of, shard_job
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    return write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+
+
+def run(job: CorpusJob[LabelManifest], *, workers: int) -> None:
+    """Run a job in so many processes, and finish it."""
+    job.claim()
+    run_in_processes(job, items_of(job), workers)
+    job.commit()
+
+
+def done_here(job: CorpusJob[LabelManifest], output: Path) -> dict[str, bytes]:
+    """What a job writes that is run in this process."""
+    here = replace(job, output=str(output))
+    run_corpus_job(here, RunnerConfig(), {"a": "b"})
+    return snapshot(output)
+
+
+def test_processes_write_what_one_process_writes_and_nobody_listens(tmp_path: Path, rows: Path):
+    (tmp_path / "report").mkdir()
+    task = WatchfulTask(report=str(tmp_path / "report"))
+    job = shard_job(tmp_path / "out", task=task, rows_per_shard=1)
+    run(job, workers=2)
+    assert not multiprocessing.active_children()
+    assert len(snapshot(tmp_path / "report")) == 5
+    assert snapshot(tmp_path / "out") == done_here(job, tmp_path / "here")
+    reports = snapshot(tmp_path / "report")
+    assert len(reports) == 10
+    assert set(reports.values()) == {b""}
+
+
+def test_a_worker_that_is_killed_is_told_and_its_item_done_by_another(
+    tmp_path: Path, rows: Path, caplog: pytest.LogCaptureFixture
+):
+    task = DeadlyTask(mercy=str(tmp_path / "mercy"))
+    job = shard_job(tmp_path / "out", task=task, rows_per_shard=1)
+    with caplog.at_level(logging.WARNING):
+        run(job, workers=1)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"{rows}, rows 2 to 2: the worker process was killed by signal 9; its shard is begun anew"
+    )
+    assert snapshot(tmp_path / "out") == done_here(job, tmp_path / "here")
+
+
+def test_an_item_that_kills_every_worker_fails_when_the_others_are_done(tmp_path: Path, rows: Path):
+    job = shard_job(tmp_path / "out", task=DeadlyTask(), rows_per_shard=1)
+    with pytest.raises(ItemError) as error:
+        run(job, workers=1)
+    assert str(error.value) == (
+        f"{rows}, rows 2 to 2: the worker process was killed by signal 9, 2 times; "
+        "is there enough memory for so many `workers`?"
+    )
+    assert len(job.layout.finished_shards()) == len(TEXTS) - 1
+    assert not multiprocessing.active_children()
+
+
+def test_workers_end_with_their_driver(tmp_path: Path, rows: Path):
+    """However it ends: here as the driver is killed while a worker is at an item for ever."""
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from jobs.driver.worker_processes import run_in_processes\n"
+        "from tests.jobs.driver.test_worker_processes import SleepyTask\n"
+        "from tests.pipeline.transforms.shout_jobs import shard_job\n"
+        "if __name__ == '__main__':\n"
+        "    home = Path(sys.argv[1])\n"
+        "    job = shard_job(home / 'out', task=SleepyTask(report=str(home)), rows_per_shard=1)\n"
+        "    job.claim()\n"
+        "    run_in_processes(job, job.plan.items, 1)\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    os.mkfifo(tmp_path / "fifo")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    driver = subprocess.Popen([sys.executable, str(tmp_path / "program.py"), str(tmp_path)], env=environment)
+    # Opened when the worker is at its item, and at its end when the worker is gone.
+    with (tmp_path / "fifo").open() as fifo:
+        assert fifo.readline() == "here\n"
+        driver.kill()
+        driver.wait()
+        assert fifo.read() == ""
+
+
+class SleepyTask(WatchfulTask):
+    """Never comes to an end."""
+
+    def process(self, *_: object) -> None:  # type: ignore[override]
+        fifo = Path(self.report, "fifo").open("w")  # noqa: SIM115 - open until this process ends
+        fifo.write("here\n")
+        fifo.flush()
+        signal.pause()
+
+
+def test_workers_do_not_heed_ctrl_c(tmp_path: Path, rows: Path):
+    job = shard_job(tmp_path / "out", task=InterruptedTask(), rows_per_shard=3)
+    run(job, workers=1)
+    assert len(job.layout.finished_shards()) == 3
+
+
+class InterruptedTask(WatchfulTask):
+    """Is sent what a terminal sends to all its processes."""
+
+    def process(self, *args: object) -> object:  # type: ignore[override]
+        os.kill(os.getpid(), signal.SIGINT)
+        return super(WatchfulTask, self).process(*args)  # type: ignore[arg-type]
+
+
+def test_a_driver_that_fails_leaves_no_workers(tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch):
+    job = shard_job(tmp_path / "out", rows_per_shard=1)
+    job.claim()
+
+    def fail(*_: object) -> None:
+        raise OSError("no more")
+
+    monkeypatch.setattr("jobs.driver.worker_processes.wait", fail)
+    with pytest.raises(OSError, match="no more"):
+        run_in_processes(job, items_of(job), 2)
+    assert not multiprocessing.active_children()
