@@ -1,0 +1,4 @@
+"""Drills: what must hold whatever fails, tried many times over; `make drill` runs them all.
+
+Each prints what was tried and how often it held; any that did not is named, and the exit code is 1.
+"""

@@ -1,0 +1,177 @@
+"""A command is killed, and run again: its output is that of a run that was never killed.
+
+It is killed at every point at which it opens a file for writing, renames, makes or removes one below its
+output; before that, and where it opens a file also just after it was made empty. And at random moments.
+"""
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from drills.forked import Ended, run
+from drills.home import Command, Home
+from drills.report import Report
+from tests.job_fixtures import snapshot
+
+_WRITING = os.O_WRONLY | os.O_RDWR
+_CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.symlink")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kill:
+    """When a command is killed.
+
+    Attributes:
+        point: which write.
+        is_after_truncation: whether the file is made empty first.
+    """
+
+    point: int
+    is_after_truncation: bool
+
+
+def _watch_writes(directory: Path, log: Path | None, kill: Kill | None) -> None:
+    """Count this process's writes below the parent of a directory, and kill it at one of them.
+
+    Args:
+        directory: the output; what stands beside it under a like name belongs to it.
+        log: gets a letter for each write; None for none.
+        kill: when to end; None for never.
+    """
+    count = 0
+    is_busy = False
+
+    def on_event(event: str, args: tuple[object, ...]) -> None:
+        nonlocal count, is_busy
+        if is_busy or not _is_write(event, args, directory):
+            return
+        is_busy = True
+        if log is not None:
+            with log.open("a") as file:
+                file.write("t" if event == "open" else "-")
+        elif kill is not None and count == kill.point:
+            if kill.is_after_truncation:
+                os.close(os.open(str(args[0]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+            os.kill(os.getpid(), signal.SIGKILL)
+        count += 1
+        is_busy = False
+
+    sys.addaudithook(on_event)
+
+
+def _is_write(event: str, args: tuple[object, ...], directory: Path) -> bool:
+    if event != "open" and event not in _CHANGES:
+        return False
+    if event == "open" and not (isinstance(args[2], int) and args[2] & _WRITING):
+        return False
+    path = args[0].decode() if isinstance(args[0], bytes) else str(args[0])
+    return path.startswith(str(directory))
+
+
+def kill_points(home: Home, command: Command, scratch: Path) -> list[Kill]:
+    """Return every point at which a command writes."""
+    log = scratch / "writes"
+    log.touch()
+    output = scratch / "counted"
+    ended = run(
+        (*command.words, "--output", output),
+        scratch / "log",
+        before=partial(_watch_writes, output, log, None),
+    )
+    if ended.status:
+        raise RuntimeError(f"{command.name} failed: {ended.output}")
+    writes = log.read_text()
+    return [
+        Kill(point=point, is_after_truncation=late)
+        for point, kind in enumerate(writes)
+        for late in ((False, True) if kind == "t" else (False,))
+    ]
+
+
+def drill_writes(home: Home, scratch: Path, names: Iterable[str] | None = None, *, every: int = 1) -> Report:
+    """Kill commands at their writes, at every so many of them."""
+    report = Report("killed at a write")
+    for command in _chosen(home, names):
+        points = kill_points(home, command, scratch)
+        whole = _whole(home, command, scratch)
+        for kill in points[::every]:
+            output = scratch / "out"
+            _clear(scratch)
+            ended = run(
+                (*command.words, "--output", output), scratch / "log",
+                before=partial(_watch_writes, output, None, kill),
+            )  # fmt: skip
+            what = f"{command.name} at write {kill.point}{' (emptied)' * kill.is_after_truncation}"
+            report.check(
+                ended.status == -signal.SIGKILL and _recovers(command, output, scratch, whole, report), what
+            )
+        report.notes.append(f"{command.name}: {len(points[::every])} of {len(points)} points")
+    return report
+
+
+def drill_moments(home: Home, scratch: Path, num_moments: int, names: Iterable[str] | None = None) -> Report:
+    """Kill commands at random moments, a third of them twice."""
+    report = Report("killed at a random moment")
+    draw = random.Random(0)
+    for command in _chosen(home, names):
+        whole = _whole(home, command, scratch)
+        _clear(scratch)
+        seconds = run((*command.words, "--output", scratch / "out"), scratch / "log").seconds
+        for _ in range(num_moments):
+            _clear(scratch)
+            output = scratch / "out"
+            moments = [draw.uniform(0.05, seconds) for _ in range(1 + (draw.random() < 1 / 3))]
+            again: tuple[object, ...] = ()
+            for moment in moments:
+                _run_until((*command.words, *again, "--output", output), scratch, moment)
+                again = command.again
+            what = f"{command.name} after {' and '.join(f'{moment:.3f} s' for moment in moments)}"
+            report.check(_recovers(command, output, scratch, whole, report), what)
+    return report
+
+
+def _run_until(words: tuple[object, ...], scratch: Path, moment: float) -> Ended:
+    started = time.monotonic()
+
+    def kill(child: int) -> None:
+        if time.monotonic() - started > moment:
+            os.kill(child, signal.SIGKILL)
+
+    return run(words, scratch / "log", while_running=kill)
+
+
+def _recovers(command: Command, output: Path, scratch: Path, whole: object, report: Report) -> bool:
+    """Run a killed command again, and return whether its output is what it must be, and nothing beside it."""
+    ended = run((*command.words, *command.again, "--output", output), scratch / "log")
+    # A command that was killed after its last write is done.
+    is_done = not ended.status or "exists already" in ended.last_line
+    found = command.as_compared(snapshot(output)) if output.is_dir() else None
+    beside = [path.name for path in scratch.glob("out?*") if ".old-" not in path.name]
+    if not is_done or beside:
+        report.notes.append(f"{ended.last_line or 'nothing said'} {beside}")
+    return is_done and found == whole and not beside
+
+
+def _whole(home: Home, command: Command, scratch: Path) -> object:
+    """Return what a run writes that is never killed."""
+    shutil.rmtree(scratch / "whole", ignore_errors=True)
+    ended = run((*command.words, "--output", scratch / "whole"), scratch / "log")
+    if ended.status:
+        raise RuntimeError(f"{command.name} failed: {ended.output}")
+    return command.as_compared(snapshot(scratch / "whole"))
+
+
+def _clear(scratch: Path) -> None:
+    for path in scratch.glob("out*"):
+        shutil.rmtree(path)
+
+
+def _chosen(home: Home, names: Iterable[str] | None) -> list[Command]:
+    return [home.commands[name] for name in names or home.commands]

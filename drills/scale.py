@@ -1,0 +1,53 @@
+"""Much input: memory stays as it is, and many small files are no trouble."""
+
+from pathlib import Path
+
+from drills.forked import Ended, Words, run
+from drills.home import Home
+from drills.report import Report
+from tests.job_fixtures import make_texts, write_tsv
+
+_FEW, _MANY = 100_000, 2_000_000
+_MORE_MEMORY = 1.15  # of many rows over few
+_FILES, _ROWS_OF_A_FILE = 5_000, 3
+
+
+def drill_many_rows(home: Home, scratch: Path) -> Report:
+    """Score 100,000 rows and 2,000,000 in the same memory."""
+    report = Report("2,000,000 rows")
+    texts = make_texts(1_000, longest=6)
+    peaks = []
+    for num_rows in (_FEW, _MANY):
+        path = write_tsv(
+            scratch / "rows.tsv", {"text": [f"{texts[row % 1_000]} {row}" for row in range(num_rows)]}
+        )
+        ended = _score(home, scratch, ("--input", path))
+        peaks.append(ended.peak_megabytes)
+        what = f"{num_rows:,} rows: {ended.peak_megabytes:,.0f} MB, {num_rows / ended.seconds:,.0f} rows/s"
+        report.notes.append(what)
+        report.check(not ended.status and f"{num_rows:,} rows, 0 rejected" in ended.output, ended.last_line)
+    report.check(
+        peaks[1] < _MORE_MEMORY * peaks[0], f"memory grew from {peaks[0]:,.0f} to {peaks[1]:,.0f} MB"
+    )
+    return report
+
+
+def drill_many_files(home: Home, scratch: Path) -> Report:
+    """Score 5,000 files of three rows."""
+    report = Report("5,000 small files")
+    (scratch / "files").mkdir()
+    for number in range(_FILES):
+        write_tsv(scratch / "files" / f"{number}.tsv", {"text": make_texts(_ROWS_OF_A_FILE, seed=number)})
+    ended = _score(home, scratch, ("--input", scratch / "files"))
+    report.notes.append(f"{ended.peak_megabytes:,.0f} MB, {ended.seconds:.0f} s")
+    num_rows = _FILES * _ROWS_OF_A_FILE
+    report.check(not ended.status and f"{num_rows:,} rows, 0 rejected" in ended.output, ended.last_line)
+    return report
+
+
+def _score(home: Home, scratch: Path, given: Words) -> Ended:
+    words = (
+        "score", *given, "--text-column", "text", "--model", home.path / "fastbert", "--speed", 0.9,
+        "--overwrite", "--output", scratch / "out",
+    )  # fmt: skip
+    return run(words, scratch / "log", timeout=1800)
