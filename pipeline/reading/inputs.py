@@ -149,7 +149,7 @@ def read_item(item: WorkItem, options: ReadOptions, *, max_rows: int, max_bytes:
         item: which rows of which file.
         options: `Inputs.options`.
         max_rows: the most rows of a batch.
-        max_bytes: about the most bytes of text of a batch; a longer row is a batch by itself.
+        max_bytes: about the most bytes of a batch; a longer row is a batch by itself.
 
     Raises:
         InputError: the file cannot be read, or is not the one that the work was planned for.

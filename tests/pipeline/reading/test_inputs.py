@@ -153,6 +153,14 @@ def test_pairs_ids_and_kept_columns_keep_their_types(tmp_path: Path):
     assert rejected([batch]) == [(1, "undecodable", b"\xff")]
 
 
+def test_a_text_that_is_kept_keeps_its_type(tmp_path: Path):
+    values = pa.array(["a", "b", None, "a"]).dictionary_encode()
+    pq.write_table(pa.table({"t": values}), tmp_path / "a.parquet")
+    (batch,) = read(inspect_inputs([str(tmp_path)], Columns(text="t", keep=("t",)), rows_per_shard=9))
+    assert batch.accepted["t"].type == values.type
+    assert batch.accepted["t"].to_pylist() == ["a", "b", "a"]
+
+
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("group", ["k", "t"])
 def test_a_group_may_be_any_column_and_comes_beside_it(tmp_path: Path, name: str, group: str):
