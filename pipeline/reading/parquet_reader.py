@@ -29,7 +29,8 @@ def inspect_parquet(
     """Return how a Parquet file is cut, and the types of the columns that are passed through.
 
     Raises:
-        InputError: the file cannot be read, lacks a column, or its text is of another type.
+        InputError: the file cannot be read, lacks a column, its text is of another type, or another column of
+            a type that cannot be passed through.
     """
     with _open_parquet(file.path) as parquet:
         schema = parquet.schema_arrow
@@ -40,7 +41,10 @@ def inspect_parquet(
                     f"{file.path}: column {name!r} holds {schema.field(name).type}, not text: name another"
                 )
         groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)]
-        types = {name: schema.field(name).type for name in columns.passthrough}
+        types = {
+            name: _passed_type(schema.field(name).type, path=file.path, name=name)
+            for name in columns.passthrough
+        }
         return tuple(cut_row_groups(groups, rows_per_shard)), types
 
 
@@ -108,6 +112,19 @@ def _is_text(kind: pa.DataType) -> bool:
         or pa.types.is_large_binary(kind)
         or pa.types.is_null(kind)
     )
+
+
+def _passed_type(kind: pa.DataType, *, path: str, name: str) -> pa.DataType:
+    """Return the type in which a column is passed through: views become what they show."""
+    kind = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
+    try:
+        # What is done with rows later: some are left out, the others put into another order.
+        pa.nulls(1, kind).filter(pa.array([True])).take(pa.array([0]))
+    except pa.ArrowNotImplementedError as error:
+        raise InputError(
+            f"{path}: column {name!r} holds {kind}, which cannot be passed through: write it as another type"
+        ) from error
+    return kind
 
 
 def _read_rows(

@@ -166,6 +166,13 @@ def test_a_kept_column_may_not_have_the_name_of_the_outputs_own(
     assert line == f"--keep {name}: the output has a column '{name}' of its own: rename yours"
 
 
+def test_a_kept_column_may_not_have_the_name_of_the_texts_on_their_way(
+    score_refused: Refusals, tmp_path: Path
+):
+    path = write_csv(tmp_path / "rows.csv", {"text": TEXTS, "__text__": TEXTS})
+    assert score_refused(input=path, keep="__text__") == "--keep __text__: the name is taken: rename yours"
+
+
 def test_columns_are_kept_once_and_exist(score_refused: Refusals):
     assert score_refused(keep=("text", "text")) == "--keep names 'text' twice: name it once"
     assert "no column 'other'; its columns: text" in score_refused(keep="other")

@@ -161,6 +161,25 @@ def test_a_text_that_is_kept_keeps_its_type(tmp_path: Path):
     assert batch.accepted["t"].to_pylist() == ["a", "b", "a"]
 
 
+@pytest.mark.parametrize(
+    ("view", "kind"), [(pa.string_view(), pa.string()), (pa.binary_view(), pa.binary())], ids=str
+)
+def test_views_are_kept_as_what_they_show(tmp_path: Path, view: pa.DataType, kind: pa.DataType):
+    values = pa.array(["a", "b", None], view)
+    pq.write_table(pa.table({"t": ["x", None, "y"], "k": values}), tmp_path / "a.parquet")
+    inputs = inspect_inputs([str(tmp_path)], Columns(text="t", keep=("k",)), rows_per_shard=9)
+    (batch,) = read(inputs)
+    assert batch.accepted["k"].combine_chunks() == pa.array(["a", None], kind)
+    assert rejected([batch]) == [(1, "null", None)]
+
+
+def test_a_type_of_which_arrow_cannot_leave_rows_out_is_an_error(tmp_path: Path):
+    kind = pa.list_(pa.string_view())
+    pq.write_table(pa.table({"t": ["x"], "k": pa.array([["a"]], kind)}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a.parquet: column 'k' holds list<.*>, which cannot be passed"):
+        inspect_inputs([str(tmp_path)], Columns(text="t", keep=("k",)), rows_per_shard=9)
+
+
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("group", ["k", "t"])
 def test_a_group_may_be_any_column_and_comes_beside_it(tmp_path: Path, name: str, group: str):
