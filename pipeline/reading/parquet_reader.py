@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from model.errors import InputError
 from pipeline.contract.columns import Columns, check_present
 from pipeline.contract.plan import RowRange, WorkItem, even_ranges
-from pipeline.reading.input_files import InputFile, open_input, read_errors_as_input_error
+from pipeline.reading.input_files import InputFile, open_input
+from pipeline.reading.read_errors import read_errors_as_input_error
 from pipeline.reading.row_validation import RawRows, is_string
 
 # Column chunks are streamed through buffers of this size; without one, they are read whole.

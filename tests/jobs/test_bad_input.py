@@ -121,6 +121,20 @@ def test_a_file_that_cannot_be_read_is_named(
     assert message in line
 
 
+def test_a_directory_of_which_something_would_be_left_out_is_named(refused: Refusals, tmp_path: Path):
+    folder = tmp_path / "folder"
+    (folder / "year=2024").mkdir(parents=True)
+    write_tsv(folder / "year=2024" / "rows.tsv", {"text": TEXTS})
+    assert refused(input=folder).startswith(
+        f"{folder}/: not all in it would be read: year=2024/; give a glob"
+    )
+
+
+def test_what_is_no_regular_file_is_named(refused: Refusals):
+    line = refused("--format", "tsv", input="/dev/zero")
+    assert line == "/dev/zero: is no regular file: write what it holds into one"
+
+
 def test_a_column_that_holds_no_text_is_named(refused: Refusals, tmp_path: Path):
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
     line = refused(input=tmp_path / "a.parquet")
