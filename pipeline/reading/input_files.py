@@ -1,7 +1,6 @@
 """Finding input files, telling their format, and opening them, wherever Beam's FileSystems reach."""
 
 import gzip
-import hashlib
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -28,8 +27,6 @@ FORMATS: tuple[str, ...] = (PARQUET, JSONL, CSV, TSV)
 _EXTENSIONS = {".parquet": PARQUET, ".jsonl": JSONL, ".ndjson": JSONL, ".csv": CSV, ".tsv": TSV}
 _GZIP = ".gz"
 _SHOWN_NAMES = 5
-_CHECKED_BYTES = 64 * 1024
-_PARQUET_TAIL_BYTES = 8  # the footer's length in four bytes, then a magic number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,29 +105,6 @@ def open_input(path: str) -> Iterator[BinaryIO]:
             return
         with gzip.GzipFile(fileobj=file, mode="rb") as decompressed:
             yield cast(BinaryIO, decompressed)
-
-
-def checksum(file: InputFile) -> str:
-    """Return hex SHA-256 over a Parquet file's footer, or head and tail of a text file, and its size.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    digest = hashlib.sha256(str(file.size).encode())
-    with (
-        read_errors_as_input_error(file.path),
-        FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED) as stream,
-    ):
-        if file.format == PARQUET:
-            stream.seek(max(file.size - _PARQUET_TAIL_BYTES, 0))
-            footer_bytes = int.from_bytes(stream.read(4), "little") + _PARQUET_TAIL_BYTES
-            stream.seek(max(file.size - footer_bytes, 0))
-            digest.update(stream.read())
-        else:
-            digest.update(stream.read(_CHECKED_BYTES))
-            stream.seek(max(file.size - _CHECKED_BYTES, 0))
-            digest.update(stream.read(_CHECKED_BYTES))
-    return digest.hexdigest()
 
 
 def _format_of(path: str, override: str | None) -> str:

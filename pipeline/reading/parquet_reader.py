@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from model.errors import InputError
 from pipeline.contract.columns import Columns, check_present
 from pipeline.contract.plan import RowRange, WorkItem, even_ranges
+from pipeline.reading.file_versions import changed
 from pipeline.reading.input_files import InputFile, open_input
 from pipeline.reading.read_errors import read_errors_as_input_error
 from pipeline.reading.row_validation import RawRows, is_string
@@ -91,7 +92,7 @@ def read_parquet(item: WorkItem, columns: Columns, *, max_rows: int, max_bytes: 
             yield _raw_rows(rows, columns, first_row)
             first_row += rows.num_rows
     if first_row - item.rows.first_row != item.rows.num_rows:
-        raise InputError(f"{item.path}: changed since the job was planned: start the job afresh")
+        raise changed(item.path)
 
 
 @contextmanager

@@ -2,14 +2,11 @@ import gzip
 import os
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from model.errors import InputError, ParameterError
 from pipeline.reading.input_files import (
     InputFile,
-    checksum,
     find_files,
     open_input,
 )
@@ -184,34 +181,6 @@ def test_gzip_members_are_read_as_one(tmp_path: Path):
         assert stream.read() == b"abc"
         stream.seek(1)
         assert stream.read() == b"bc"
-
-
-def checksum_of(path: Path, format: str) -> str:
-    return checksum(InputFile(path=str(path), format=format, size=path.stat().st_size))
-
-
-def test_the_checksum_of_a_text_file_covers_head_tail_and_size(tmp_path: Path):
-    path = tmp_path / "a.csv"
-    seen = set()
-    long = b"a" * 1_000_000
-    for content in [b"", b"a", b"b", b"ab", long, b"b" + long[1:], long[1:] + b"b", long + b"a"]:
-        path.write_bytes(content)
-        seen.add(checksum_of(path, "csv"))
-    assert len(seen) == 8
-    path.write_bytes(long)
-    os.utime(path, (0, 0))
-    assert checksum_of(path, "csv") in seen
-
-
-def test_the_checksum_of_a_parquet_file_covers_its_footer(tmp_path: Path):
-    path = tmp_path / "a.parquet"
-    seen = set()
-    for values in [[1, 2], [1, 3], [1, 2, 3]]:
-        pq.write_table(pa.table({"a": values}), path)
-        seen.add(checksum_of(path, "parquet"))
-    assert len(seen) == 3
-    path.write_bytes(b"")
-    checksum_of(path, "parquet")
 
 
 def test_a_file_under_two_spellings_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

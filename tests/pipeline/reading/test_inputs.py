@@ -2,6 +2,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import pickle
 import tempfile
 from collections.abc import Callable, Sequence
@@ -19,6 +20,9 @@ from model.errors import InputError, ParameterError
 from pipeline.contract import schema
 from pipeline.reading import record_splitter
 from pipeline.reading.inputs import Columns, Inputs, ReadOptions, RowBatch, inspect_inputs, read_item
+from tests.pipeline.contract.score_jobs import store
+
+__all__ = ["store"]
 
 COLUMNS = Columns(text="t", id="k")
 BREAKS = "\u2028\u2029\x0b\x0c\x1c\x1d\x1e\x85\r"
@@ -333,6 +337,29 @@ def test_a_file_that_changed_after_planning_is_an_error(tmp_path: Path, name: st
         read(inputs)
     (tmp_path / name).unlink()
     with pytest.raises(InputError, match=rf"{name}: cannot be read: No such file"):
+        read(inputs)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_that_another_of_its_size_replaces_as_it_is_read_is_an_error(tmp_path: Path, name: str):
+    path = tmp_path / name
+    inputs = written(path, WRITERS[name](["a", "b", "c"]))
+    (work,) = inputs.plan().items
+    batches = read_item(work, inputs.options, max_rows=1, max_bytes=10**6)
+    next(batches)
+    os.utime(path, ns=(0, 0))  # as if it had been written to
+    with pytest.raises(InputError, match=rf"{name}: changed since the job was planned: start the job afresh"):
+        list(batches)
+
+
+def test_files_of_a_store_are_read_and_watched(store: dict[str, bytes]):
+    for name in WRITERS:
+        store[f"teststore://bucket/in/{name}"] = WRITERS[name](["a", "b"])
+    inputs = inspect_inputs(["teststore://bucket/in"], COLUMNS, rows_per_shard=100)
+    assert [row[schema.INPUT_TEXT] for row in accepted(read(inputs))] == ["a", "b"] * len(WRITERS)
+    for name in WRITERS:
+        store[f"teststore://bucket/in/{name}"] = WRITERS[name](["a", "c"])
+    with pytest.raises(InputError, match=r"a.csv: changed since the job was planned"):
         read(inputs)
 
 
