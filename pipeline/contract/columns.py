@@ -11,6 +11,7 @@ from pipeline.contract import schema
 
 _SHOWN_NAMES = 20
 _SCORE_NAMES = frozenset(schema.score_schema(num_labels=1, id_type=pa.string()).names)
+_INPUT_NAMES = frozenset({schema.INPUT_TEXT, schema.INPUT_TEXT_PAIR, schema.GROUP})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,23 +57,26 @@ class Columns:
 
 
 def check_kept_names(columns: Columns) -> None:
-    """Make sure that kept columns can stand in a score shard beside its own.
+    """Make sure that kept columns can stand beside a score shard's own, and beside texts and groups before.
 
     Raises:
-        ParameterError: a kept column has the name of one of the shard's own.
+        ParameterError: the name of a kept column is taken.
     """
     for name in columns.keep:
         if name in _SCORE_NAMES:
             raise ParameterError(f"`keep` {name}: the output has a column {name!r} of its own: rename yours")
+        if name in _INPUT_NAMES:
+            raise ParameterError(f"`keep` {name}: the name is taken: rename yours")
 
 
 def check_label_name(label_column: str, id_column: str | None = None) -> None:
-    """Make sure that a column of labels can be read beside the number of its row and its id.
+    """Make sure that a column of labels can be read beside texts, the number of its row and its id.
 
     Raises:
         ParameterError: it has the name of one of these.
     """
-    if label_column == schema.ROW or (label_column == schema.ID and id_column is not None):
+    taken = _INPUT_NAMES | {schema.ROW} | (set() if id_column is None else {schema.ID})
+    if label_column in taken:
         raise ParameterError(f"`label_column` {label_column}: the name is taken: rename yours")
 
 

@@ -96,7 +96,7 @@ class InputEntry:
         path: as Beam's FileSystems spell it.
         format: one of `input_files.FORMATS`.
         size: in bytes.
-        checksum: hex SHA-256 over a Parquet file's footer, or head and tail of a text file, and the size.
+        checksum: hex SHA-256 of a local file; of others what their store tells of the content.
     """
 
     path: str

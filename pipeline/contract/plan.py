@@ -5,7 +5,7 @@ number of workers. Each work item becomes exactly one shard.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -36,6 +36,8 @@ class WorkItem:
         path: the input file, as Beam's FileSystems spell it.
         format: one of `input_files.FORMATS`.
         rows: which of its rows.
+        version: what the driver saw of the file, so that a worker knows whether it changed; None where nobody
+            asked.
     """
 
     index: int
@@ -43,6 +45,7 @@ class WorkItem:
     path: str
     format: str
     rows: RowRange
+    version: str | None = None
 
     @property
     def shard_name(self) -> str:
@@ -97,16 +100,27 @@ def even_ranges(num_rows: int, rows_per_shard: int) -> Iterator[tuple[int, int]]
         first += size
 
 
-def make_plan(files: Sequence[tuple[str, str, Sequence[RowRange]]]) -> Plan:
+def make_plan(
+    files: Sequence[tuple[str, str, Sequence[RowRange]]], *, versions: Mapping[str, str] | None = None
+) -> Plan:
     """Number the row ranges of all files through.
 
     Args:
         files: (path, format, row ranges) per file, in the order the shards shall have.
+        versions: what the driver saw of each file, by its path; None where nobody asked.
     """
+    seen = versions or {}
     runs = [(path, file_format, rows) for path, file_format, ranges in files for rows in ranges]
     return Plan(
         items=tuple(
-            WorkItem(index=index, num_items=len(runs), path=path, format=file_format, rows=rows)
+            WorkItem(
+                index=index,
+                num_items=len(runs),
+                path=path,
+                format=file_format,
+                rows=rows,
+                version=seen.get(path),
+            )
             for index, (path, file_format, rows) in enumerate(runs)
         )
     )

@@ -1,22 +1,22 @@
 """Finding input files, telling their format, and opening them, wherever Beam's FileSystems reach."""
 
 import gzip
-import hashlib
 import os
 import re
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from model.errors import FastBertJobsError, InputError, ParameterError
-from model.messages import one_line
+from model.errors import InputError, ParameterError
+from pipeline.contract.layout import OutputLayout
+from pipeline.contract.storage import basename
+from pipeline.reading.local_files import is_local, match_glob, names_in, regular_file
+from pipeline.reading.read_errors import read_errors_as_input_error
 
 PARQUET = "parquet"
 JSONL = "jsonl"
@@ -26,8 +26,7 @@ FORMATS: tuple[str, ...] = (PARQUET, JSONL, CSV, TSV)
 
 _EXTENSIONS = {".parquet": PARQUET, ".jsonl": JSONL, ".ndjson": JSONL, ".csv": CSV, ".tsv": TSV}
 _GZIP = ".gz"
-_CHECKED_BYTES = 64 * 1024
-_PARQUET_TAIL_BYTES = 8  # the footer's length in four bytes, then a magic number
+_SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,34 +44,18 @@ class InputFile:
     size: int
 
 
-@contextmanager
-def read_errors_as_input_error(path: str) -> Iterator[None]:
-    """Turn whatever goes wrong in reading `path` into one line that names it.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    try:
-        yield
-    except FastBertJobsError:
-        raise
-    except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise InputError(f"{path}: cannot be read: {reason}") from error
-
-
 def find_files(patterns: Sequence[str], *, format: str | None = None) -> list[InputFile]:
     """List the files that the patterns name, each once, sorted by path.
 
     Args:
         patterns: paths, globs or directories; an existing path is taken as it stands, even if it reads
-            like a glob. Of a directory, every file of a known extension whose name starts with neither
-            ``_`` nor ``.``.
+            like a glob. Of a directory, every file in it whose name starts with neither ``_`` nor ``.``.
         format: one of `FORMATS` for all files, whatever their extensions; None to go by these.
 
     Raises:
         ParameterError: there is no such format.
-        InputError: a pattern matches nothing, a file's format is unknown, or its name is no text.
+        InputError: a pattern matches nothing, a directory holds directories or files of unknown extensions, a
+            file's format is unknown, its name is no text, or it is no regular file.
     """
     if format is not None and format not in FORMATS:
         raise ParameterError(f"`format` {format}: unknown, choose from {', '.join(FORMATS)}")
@@ -85,7 +68,7 @@ def find_files(patterns: Sequence[str], *, format: str | None = None) -> list[In
         # However a local file is spelt, it is read once, under its first spelling.
         for file in matches:
             _check_is_text(file.path)
-            found.setdefault(file.path if "://" in file.path else os.path.realpath(file.path), file)
+            found.setdefault(os.path.realpath(file.path) if is_local(file.path) else file.path, file)
     return [
         InputFile(path=file.path, format=_format_of(file.path, format), size=file.size_in_bytes)
         for file in sorted(found.values(), key=lambda file: str(file.path))
@@ -124,33 +107,8 @@ def open_input(path: str) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, decompressed)
 
 
-def checksum(file: InputFile) -> str:
-    """Return hex SHA-256 over a Parquet file's footer, or head and tail of a text file, and its size.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    digest = hashlib.sha256(str(file.size).encode())
-    with (
-        read_errors_as_input_error(file.path),
-        FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED) as stream,
-    ):
-        if file.format == PARQUET:
-            stream.seek(max(file.size - _PARQUET_TAIL_BYTES, 0))
-            footer_bytes = int.from_bytes(stream.read(4), "little") + _PARQUET_TAIL_BYTES
-            stream.seek(max(file.size - footer_bytes, 0))
-            digest.update(stream.read())
-        else:
-            digest.update(stream.read(_CHECKED_BYTES))
-            stream.seek(max(file.size - _CHECKED_BYTES, 0))
-            digest.update(stream.read(_CHECKED_BYTES))
-    return digest.hexdigest()
-
-
 def _format_of(path: str, override: str | None) -> str:
-    if override is None:
-        name = path.lower().removesuffix(_GZIP)
-        override = _EXTENSIONS.get(PurePosixPath(name).suffix)
+    override = override or _known_format(path)
     if override is None:
         known = ", ".join(_EXTENSIONS)
         raise InputError(f"{path}: unknown extension, neither {known} nor a text one with .gz: say `format`")
@@ -164,6 +122,9 @@ def _match(pattern: str, *, any_extension: bool) -> list[FileMetadata]:
         return []
     if pattern.endswith("/") or Path(pattern).is_dir():
         return _list_directory(pattern, any_extension=any_extension)
+    if is_local(pattern):
+        paths = [pattern] if os.path.lexists(pattern) else match_glob(pattern)
+        return [regular_file(path) for path in paths]
     if FileSystems.exists(pattern):
         return [file for file in _glob(_without_wildcards(pattern)) if file.path == pattern]
     # On an object store a directory does not exist, but files under its name do.
@@ -172,13 +133,41 @@ def _match(pattern: str, *, any_extension: bool) -> list[FileMetadata]:
 
 def _list_directory(directory: str, *, any_extension: bool) -> list[FileMetadata]:
     prefix = directory.rstrip("/") + "/"
-    children = []
-    for file in _glob(_without_wildcards(prefix) + "*"):
-        name = PurePosixPath(file.path).name
-        is_known = any_extension or PurePosixPath(name.lower().removesuffix(_GZIP)).suffix in _EXTENSIONS
-        if file.path.startswith(prefix) and is_known and not name.startswith(("_", ".")):
-            children.append(file)
-    return children
+    if is_local(directory):
+        names = _names_to_read(prefix, names_in(prefix), any_extension=any_extension)
+        return [regular_file(prefix + name) for name in names]
+    below = {
+        file.path.removeprefix(prefix): file
+        for file in _glob(_without_wildcards(prefix) + "**")
+        if file.path.startswith(prefix)
+    }
+    heads = {head + slash for head, slash, _ in (name.partition("/") for name in below)}
+    return [below[name] for name in _names_to_read(prefix, heads, any_extension=any_extension)]
+
+
+def _names_to_read(prefix: str, names: Collection[str], *, any_extension: bool) -> list[str]:
+    """Return which names in a directory are read, and refuse it if others are left out.
+
+    Names of directories end in a slash.
+    Names that begin with ``_`` or ``.`` are skipped, as all readers of Parquet skip them, and so are the
+    rejected rows in an output of ours, which stand beside its scores.
+    """
+    output = OutputLayout(prefix)
+    skipped = [basename(output.rejected_directory) + "/"] if basename(output.job) in names else []
+    shown = sorted(name for name in names if name and not name.startswith(("_", ".")) and name not in skipped)
+    left_out = [name for name in shown if name.endswith("/") or not (any_extension or _known_format(name))]
+    if left_out:
+        listed = ", ".join([*left_out[:_SHOWN_NAMES], *(["..."] if len(left_out) > _SHOWN_NAMES else [])])
+        glob = _without_wildcards(prefix)
+        raise InputError(
+            f"{prefix}: not all in it would be read: {listed}; give a glob, such as '{glob}*.parquet' for "
+            f"files in it, or '{glob}**.parquet' for those below too"
+        )
+    return shown
+
+
+def _known_format(path: str) -> str | None:
+    return _EXTENSIONS.get(PurePosixPath(path.lower().removesuffix(_GZIP)).suffix)
 
 
 def _without_wildcards(path: str) -> str:

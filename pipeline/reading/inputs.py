@@ -10,7 +10,8 @@ from model.errors import InputError, ParameterError
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import InputEntry
 from pipeline.contract.plan import Plan, RowRange, WorkItem, make_plan
-from pipeline.reading.input_files import FORMATS, JSONL, PARQUET, InputFile, checksum, find_files
+from pipeline.reading.file_versions import checksum, unchanged, version
+from pipeline.reading.input_files import FORMATS, JSONL, PARQUET, InputFile, find_files
 from pipeline.reading.parquet_reader import inspect_parquet, read_parquet
 from pipeline.reading.row_validation import RejectReason, RowBatch, accepted_schema, validate_rows
 from pipeline.reading.text_reader import inspect_text, read_text
@@ -40,7 +41,8 @@ class InspectedFile:
         format: one of `FORMATS`.
         ranges: how its rows are cut; none where it has no rows.
         size: in bytes.
-        checksum: hex SHA-256 over a Parquet file's footer, or head and tail of a text file, and the size.
+        checksum: `file_versions.checksum` of it.
+        version: `file_versions.version` of it, from before it was looked at.
     """
 
     path: str
@@ -48,6 +50,7 @@ class InspectedFile:
     ranges: tuple[RowRange, ...]
     size: int
     checksum: str
+    version: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,7 @@ class Inputs:
         if not any(ranges for _, _, ranges in runs):
             first = self.sources[0]
             runs = [(first.path, first.format, (RowRange(first_row=0, num_rows=0),))]
-        return make_plan(runs)
+        return make_plan(runs, versions={source.path: source.version for source in self.sources})
 
 
 def inspect_inputs(
@@ -105,7 +108,7 @@ def inspect_inputs(
 ) -> Inputs:
     """Find the input files, cut them, and make sure that all of them can be read.
 
-    Text files are read once from end to end for it, compressed ones and Parquet files are not.
+    Local files are read from end to end for it, and text files of elsewhere, unless they are compressed.
 
     Args:
         patterns: paths, globs or directories, as Beam's FileSystems understand them.
@@ -123,10 +126,17 @@ def inspect_inputs(
     files = find_files(patterns, format=format)
 
     def inspect(file: InputFile) -> tuple[InspectedFile, dict[str, pa.DataType]]:
+        # Asked first: what changes from here on, a worker finds changed.
+        found = version(file.path)
         inspect_file = inspect_parquet if file.format == PARQUET else inspect_text
         ranges, types = inspect_file(file, columns, rows_per_shard=rows_per_shard)
         source = InspectedFile(
-            path=file.path, format=file.format, ranges=ranges, size=file.size, checksum=checksum(file)
+            path=file.path,
+            format=file.format,
+            ranges=ranges,
+            size=file.size,
+            checksum=checksum(file.path),
+            version=found,
         )
         return source, types
 
@@ -149,7 +159,7 @@ def read_item(item: WorkItem, options: ReadOptions, *, max_rows: int, max_bytes:
         item: which rows of which file.
         options: `Inputs.options`.
         max_rows: the most rows of a batch.
-        max_bytes: about the most bytes of text of a batch; a longer row is a batch by itself.
+        max_bytes: about the most bytes of a batch; a longer row is a batch by itself.
 
     Raises:
         InputError: the file cannot be read, or is not the one that the work was planned for.
@@ -165,8 +175,9 @@ def read_item(item: WorkItem, options: ReadOptions, *, max_rows: int, max_bytes:
             types[columns.group] = options.group_type
         batches = read_text(item, columns, types, max_rows=max_rows, max_bytes=max_bytes)
     target = accepted_schema(columns, options.id_type, options.kept, options.group_type)
-    for raw in batches:
-        yield validate_rows(raw, source=item.path, columns=columns, target=target)
+    with unchanged(item.path, item.version):
+        for raw in batches:
+            yield validate_rows(raw, source=item.path, columns=columns, target=target)
 
 
 def _common_type(

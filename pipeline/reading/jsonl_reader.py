@@ -50,7 +50,9 @@ def infer_types(
 
     rows = list(islice(objects(), INFERENCE_ROWS))
     if has_records:
-        check_present(path, list(dict.fromkeys(name for row in rows for name in row)), columns)
+        # To look further would keep those waiting who misspelt a name; a null in the first object is enough.
+        where = path if len(rows) < INFERENCE_ROWS else f"{path}, first {INFERENCE_ROWS:,} objects"
+        check_present(where, list(dict.fromkeys(name for row in rows for name in row)), columns)
     return {
         name: _infer(path, name, [row.get(name) for row in rows]) for name in columns.passthrough
     }, has_records

@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from model.errors import InputError
 from pipeline.contract.columns import Columns, check_present
 from pipeline.contract.plan import RowRange, WorkItem, even_ranges
-from pipeline.reading.input_files import InputFile, open_input, read_errors_as_input_error
+from pipeline.reading.file_versions import changed
+from pipeline.reading.input_files import InputFile, open_input
+from pipeline.reading.read_errors import read_errors_as_input_error
 from pipeline.reading.row_validation import RawRows, is_string
 
 # Column chunks are streamed through buffers of this size; without one, they are read whole.
 _BUFFER_BYTES = 1024 * 1024
-_DECODED_ROWS = 1024
+# No metadata tells how long values are, and one that repeats takes next to nothing of the file: where long
+# rows follow short ones, as many as this are decoded before it is seen.
+_MOST_DECODED_ROWS = 256
+_JOINED_ROWS = 8192
 
 
 def inspect_parquet(
@@ -26,7 +31,8 @@ def inspect_parquet(
     """Return how a Parquet file is cut, and the types of the columns that are passed through.
 
     Raises:
-        InputError: the file cannot be read, lacks a column, or its text is of another type.
+        InputError: the file cannot be read, lacks a column, its text is of another type, or another column of
+            a type that cannot be passed through.
     """
     with _open_parquet(file.path) as parquet:
         schema = parquet.schema_arrow
@@ -37,7 +43,10 @@ def inspect_parquet(
                     f"{file.path}: column {name!r} holds {schema.field(name).type}, not text: name another"
                 )
         groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)]
-        types = {name: schema.field(name).type for name in columns.passthrough}
+        types = {
+            name: _passed_type(schema.field(name).type, path=file.path, name=name)
+            for name in columns.passthrough
+        }
         return tuple(cut_row_groups(groups, rows_per_shard)), types
 
 
@@ -69,7 +78,7 @@ def read_parquet(item: WorkItem, columns: Columns, *, max_rows: int, max_bytes: 
         item: which rows.
         columns: which columns.
         max_rows: the most rows to yield at once.
-        max_bytes: about the most bytes of text to yield at once, unless one row alone is longer.
+        max_bytes: about the most bytes to yield at once, unless one row alone is longer.
 
     Raises:
         InputError: the file cannot be read, or is not the one that the work was planned for.
@@ -77,12 +86,13 @@ def read_parquet(item: WorkItem, columns: Columns, *, max_rows: int, max_bytes: 
     first_row = item.rows.first_row
     with _open_parquet(item.path) as parquet:
         check_present(item.path, parquet.schema_arrow.names, columns)
-        batches = (_columns_of(batch, columns) for batch in _read_rows(parquet, item, columns, max_bytes))
-        for rows in _regroup(batches, len(columns.texts), max_rows=max_rows, max_bytes=max_bytes):
+        joined = _join(_read_rows(parquet, item, columns, max_bytes), max_bytes=max_bytes)
+        tables = (_columns_of(table, columns) for table in joined)
+        for rows in _regroup(tables, len(columns.texts), max_rows=max_rows, max_bytes=max_bytes):
             yield _raw_rows(rows, columns, first_row)
             first_row += rows.num_rows
     if first_row - item.rows.first_row != item.rows.num_rows:
-        raise InputError(f"{item.path}: changed since the job was planned: start the job afresh")
+        raise changed(item.path)
 
 
 @contextmanager
@@ -106,10 +116,23 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
+def _passed_type(kind: pa.DataType, *, path: str, name: str) -> pa.DataType:
+    """Return the type in which a column is passed through: views become what they show."""
+    kind = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
+    try:
+        # What is done with rows later: some are left out, the others put into another order.
+        pa.nulls(1, kind).filter(pa.array([True])).take(pa.array([0]))
+    except pa.ArrowNotImplementedError as error:
+        raise InputError(
+            f"{path}: column {name!r} holds {kind}, which cannot be passed through: write it as another type"
+        ) from error
+    return kind
+
+
 def _read_rows(
     parquet: pq.ParquetFile, item: WorkItem, columns: Columns, max_bytes: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield an item's rows in batches that are small, be the row group as large as it may."""
+    """Yield an item's rows, a few at a time where they are long."""
     sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)]
     ends = np.cumsum(sizes, dtype=np.int64)
     begin, end = item.rows.first_row, item.rows.first_row + item.rows.num_rows
@@ -117,72 +140,95 @@ def _read_rows(
     if not groups:
         return
     position = int(ends[groups[0]]) - sizes[groups[0]]
+    kinds = {name: parquet.schema_arrow.field(name).type for name in columns.texts}
+    folded = [name for name, kind in kinds.items() if pa.types.is_dictionary(kind)]
+    rows_at_once = 1
     # On one thread: decoding takes little time, and every thread's allocator keeps memory of its own.
     batches = parquet.iter_batches(
-        batch_size=_batch_size(parquet, groups, max_bytes),
+        batch_size=rows_at_once,
         row_groups=groups,
         columns=list(columns.all_columns),
         use_threads=False,
     )
-    while position < end:
-        with read_errors_as_input_error(item.path):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        skipped = max(begin - position, 0)
-        if skipped < batch.num_rows:
-            yield batch.slice(skipped, end - position - skipped)
-        position += batch.num_rows
+    with read_errors_as_input_error(item.path):
+        for batch in (_in_full(batch, folded) for batch in batches):
+            # As many as take `max_bytes` if they are like these. The reader asks anew before every batch.
+            fitting = batch.num_rows * max_bytes // max(batch.get_total_buffer_size(), 1)
+            rows_at_once = max(1, min(fitting, 2 * rows_at_once, _MOST_DECODED_ROWS))
+            parquet.reader.set_batch_size(rows_at_once)
+            skipped = max(begin - position, 0)
+            if skipped < batch.num_rows:
+                yield batch.slice(skipped, end - position - skipped)
+            position += batch.num_rows
+            if position >= end:
+                return
 
 
-def _batch_size(parquet: pq.ParquetFile, groups: Sequence[int], max_bytes: int) -> int:
-    """Return how many rows to decode at once: long texts come fewer at a time."""
-    found = [parquet.metadata.row_group(index) for index in groups]
-    row_bytes = sum(group.total_byte_size for group in found) / sum(group.num_rows for group in found)
-    return max(1, min(_DECODED_ROWS, int(max_bytes / max(row_bytes, 1))))
+def _in_full(batch: pa.RecordBatch, folded: Sequence[str]) -> pa.RecordBatch:
+    """Return rows with every text in full: in a `folded` column it stands once, however often it repeats."""
+    for name in folded:
+        position = batch.schema.get_field_index(name)
+        batch = batch.set_column(position, name, batch.column(position).dictionary_decode())
+    return batch
 
 
-def _columns_of(batch: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
-    """Return text columns as binary, then those that are passed through, named by position."""
-    texts = []
-    for name in columns.texts:
-        values = batch.column(name)
-        if pa.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
-        texts.append(values.cast(pa.binary()))
-    arrays = [*texts, *(batch.column(name) for name in columns.passthrough)]
-    return pa.RecordBatch.from_arrays(arrays, names=[str(position) for position in range(len(arrays))])
+def _join(batches: Iterable[pa.RecordBatch], *, max_bytes: int) -> Iterator[pa.Table]:
+    """Put small batches together, without copying: what is done with many rows at once is quicker.
 
-
-def _regroup(
-    batches: Iterable[pa.RecordBatch], num_texts: int, *, max_rows: int, max_bytes: int
-) -> Iterator[pa.Table]:
-    """Cut and join batches so that each is as full as it may be."""
+    Those that are large stand alone, so that the bytes of their rows are not told by those of other rows.
+    """
     held: list[pa.RecordBatch] = []
     num_rows = num_bytes = 0
     for batch in batches:
-        ends = np.cumsum(_text_bytes(batch, num_texts))
-        start = taken = 0  # rows, and their bytes, that have gone from this batch
-        while start < batch.num_rows:
+        batch_bytes = batch.get_total_buffer_size()
+        if held and (num_rows >= _JOINED_ROWS or num_bytes + batch_bytes > max_bytes):
+            yield pa.Table.from_batches(held)
+            held, num_rows, num_bytes = [], 0, 0
+        held.append(batch)
+        num_rows += batch.num_rows
+        num_bytes += batch_bytes
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _columns_of(rows: pa.Table, columns: Columns) -> pa.Table:
+    """Return text columns as binary, then those that are passed through, named by position."""
+    texts = [rows.column(name).cast(pa.binary()) for name in columns.texts]
+    arrays = [*texts, *(rows.column(name) for name in columns.passthrough)]
+    return pa.Table.from_arrays(arrays, names=[str(position) for position in range(len(arrays))])
+
+
+def _regroup(
+    tables: Iterable[pa.Table], num_texts: int, *, max_rows: int, max_bytes: int
+) -> Iterator[pa.Table]:
+    """Cut and join tables so that each is as full as it may be."""
+    held: list[pa.Table] = []
+    num_rows = num_bytes = 0
+    for table in tables:
+        ends = np.cumsum(_row_bytes(table, num_texts))
+        start = taken = 0  # rows, and their bytes, that have gone from this table
+        while start < table.num_rows:
             fitting = int(np.searchsorted(ends, taken + max_bytes - num_bytes, side="right")) - start
-            count = min(fitting, max_rows - num_rows, batch.num_rows - start)
+            count = min(fitting, max_rows - num_rows, table.num_rows - start)
             if count <= 0 and held:
-                yield pa.Table.from_batches(held)
+                yield pa.concat_tables(held)
                 held, num_rows, num_bytes = [], 0, 0
                 continue
             count = max(count, 1)
-            held.append(batch.slice(start, count))
+            held.append(table.slice(start, count))
             start += count
             num_rows += count
             num_bytes += int(ends[start - 1]) - taken
             taken = int(ends[start - 1])
     if held:
-        yield pa.Table.from_batches(held)
+        yield pa.concat_tables(held)
 
 
-def _text_bytes(batch: pa.RecordBatch, num_texts: int) -> NDArray[np.int64]:
-    lengths = [pc.fill_null(pc.binary_length(batch.column(i)), 0).to_numpy() for i in range(num_texts)]
-    total: NDArray[np.int64] = np.sum([np.zeros(batch.num_rows), *lengths], axis=0, dtype=np.int64)
+def _row_bytes(table: pa.Table, num_texts: int) -> NDArray[np.int64]:
+    """Return the bytes of each row: its texts, and an equal share of what the other columns take."""
+    lengths = [pc.fill_null(pc.binary_length(table.column(i)), 0).to_numpy() for i in range(num_texts)]
+    others = sum(column.nbytes for column in table.columns[num_texts:]) // table.num_rows
+    total: NDArray[np.int64] = np.sum([np.full(table.num_rows, others), *lengths], axis=0, dtype=np.int64)
     return total
 
 

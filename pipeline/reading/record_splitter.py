@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model.errors import InputError
 from pipeline.contract.plan import RowRange
-from pipeline.reading.input_files import read_errors_as_input_error
+from pipeline.reading.read_errors import read_errors_as_input_error
 
 SCAN_BLOCK_BYTES = 8 * 1024 * 1024
 READ_BLOCK_BYTES = 1024 * 1024

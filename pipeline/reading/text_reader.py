@@ -6,10 +6,10 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from model.errors import InputError
 from pipeline.contract.columns import Columns, check_present
 from pipeline.contract.plan import RowRange, WorkItem
 from pipeline.reading.csv_reader import DelimitedParser, parse_header
+from pipeline.reading.file_versions import changed
 from pipeline.reading.input_files import CSV, JSONL, InputFile, is_compressed, open_input
 from pipeline.reading.jsonl_reader import JsonParser, infer_types
 from pipeline.reading.record_splitter import (
@@ -87,7 +87,7 @@ def read_text(
             yield parser.parse(batch, first_row=first_row)
             first_row += len(batch)
     if first_row - item.rows.first_row != item.rows.num_rows >= 0:
-        raise InputError(f"{item.path}: changed since the job was planned: start the job afresh")
+        raise changed(item.path)
 
 
 def _record_ends(format: str) -> RecordEnds:

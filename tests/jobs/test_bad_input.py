@@ -121,6 +121,20 @@ def test_a_file_that_cannot_be_read_is_named(
     assert message in line
 
 
+def test_a_directory_of_which_something_would_be_left_out_is_named(refused: Refusals, tmp_path: Path):
+    folder = tmp_path / "folder"
+    (folder / "year=2024").mkdir(parents=True)
+    write_tsv(folder / "year=2024" / "rows.tsv", {"text": TEXTS})
+    assert refused(input=folder).startswith(
+        f"{folder}/: not all in it would be read: year=2024/; give a glob"
+    )
+
+
+def test_what_is_no_regular_file_is_named(refused: Refusals):
+    line = refused("--format", "tsv", input="/dev/zero")
+    assert line == "/dev/zero: is no regular file: write what it holds into one"
+
+
 def test_a_column_that_holds_no_text_is_named(refused: Refusals, tmp_path: Path):
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
     line = refused(input=tmp_path / "a.parquet")
@@ -164,6 +178,13 @@ def test_a_kept_column_may_not_have_the_name_of_the_outputs_own(
     path = write_csv(tmp_path / "rows.csv", {"text": TEXTS, name: TEXTS})
     line = score_refused(input=path, keep=("text", name))
     assert line == f"--keep {name}: the output has a column '{name}' of its own: rename yours"
+
+
+def test_a_kept_column_may_not_have_the_name_of_the_texts_on_their_way(
+    score_refused: Refusals, tmp_path: Path
+):
+    path = write_csv(tmp_path / "rows.csv", {"text": TEXTS, "__text__": TEXTS})
+    assert score_refused(input=path, keep="__text__") == "--keep __text__: the name is taken: rename yours"
 
 
 def test_columns_are_kept_once_and_exist(score_refused: Refusals):

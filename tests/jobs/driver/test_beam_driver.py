@@ -126,7 +126,7 @@ def test_a_file_that_changes_meanwhile_fails_the_job(
     with pytest.raises(InputError, match="changed since the job was planned"):
         score(fastbert, path, tmp_path / "out")
     assert not (tmp_path / "out" / "_MANIFEST.json").exists()
-    assert len(OutputLayout(str(tmp_path / "out")).finished_shards()) == 2
+    assert OutputLayout(str(tmp_path / "out")).finished_shards() == []
 
 
 def test_a_shard_that_is_damaged_is_made_again(fastbert: Path, tmp_path: Path):

@@ -4,7 +4,7 @@ import pytest
 
 from model.errors import InputError, ParameterError
 from pipeline.contract.columns import Columns, check_kept_names, check_label_name, check_present
-from pipeline.contract.schema import score_schema
+from pipeline.contract.schema import GROUP, INPUT_TEXT, INPUT_TEXT_PAIR, score_schema
 
 
 def test_wanted_names_each_column_once():
@@ -29,6 +29,14 @@ def test_a_column_is_kept_once():
 def test_names_of_the_score_shard_are_taken(name: str):
     with pytest.raises(ParameterError, match=f"`keep` {name}: the output has a column '{name}' of its own"):
         check_kept_names(Columns(text="t", keep=("mine", name)))
+
+
+@pytest.mark.parametrize("name", [INPUT_TEXT, INPUT_TEXT_PAIR, GROUP])
+def test_names_that_rows_have_on_their_way_are_taken(name: str):
+    with pytest.raises(ParameterError, match=f"`keep` {name}: the name is taken: rename yours"):
+        check_kept_names(Columns(text="t", keep=("mine", name)))
+    with pytest.raises(ParameterError, match=f"`label_column` {name}: the name is taken: rename yours"):
+        check_label_name(name)
 
 
 @pytest.mark.parametrize("name", ["text", "text_pair", "label", "reason", "t"])

@@ -117,6 +117,8 @@ def test_an_input_that_changed_is_another_input(tmp_path: Path):
     assert before == described("t\none\ntwo\n")
     assert before != described("t\none\ntoo\n")
     assert before != described("t\none\ntwo\nthree\n")
+    long = "t\n" + "x" * 10**6
+    assert described(long + "a" + long) != described(long + "b" + long)
     (entry,) = before
     assert entry.path == str(tmp_path / "a.tsv")
     assert (entry.format, entry.size) == ("tsv", 10)

@@ -35,8 +35,14 @@ def test_num_rows_is_none_where_a_file_hides_it(ranges: list[RowRange], num_rows
     assert make_plan([("a", "csv", ranges)]).num_rows == num_rows
 
 
+def test_items_know_what_the_driver_saw_of_their_file():
+    plan = make_plan([("a.csv", "csv", [ONE, TWO]), ("b.tsv", "tsv", [ONE])], versions={"a.csv": "1"})
+    assert [item.version for item in plan.items] == ["1", "1", None]
+
+
 def test_work_items_are_small():
-    (item,) = make_plan([("gs://bucket/a.csv", "csv", [ONE])]).items
+    path = "gs://bucket/a.csv"
+    (item,) = make_plan([(path, "csv", [ONE])], versions={path: "8q3+Tg=="}).items
     assert pickle.loads(pickle.dumps(item)) == item
     assert len(pickle.dumps(item)) < 500
 

@@ -1,21 +1,18 @@
 import gzip
 import os
 from pathlib import Path
-from unittest import mock
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from apache_beam.io.filesystems import FileSystems
 
 from model.errors import InputError, ParameterError
 from pipeline.reading.input_files import (
     InputFile,
-    checksum,
     find_files,
     open_input,
-    read_errors_as_input_error,
 )
+from tests.pipeline.contract.score_jobs import store
+
+__all__ = ["store"]
 
 
 def names(*patterns: Path | str, format: str | None = None) -> list[str]:
@@ -24,34 +21,55 @@ def names(*patterns: Path | str, format: str | None = None) -> list[str]:
     ]
 
 
+READ = ["a.tsv", "b.csv", "c.jsonl.gz", "d.NDJSON", "e.parquet"]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in [
-        "b.csv",
-        "a.tsv",
-        "c.jsonl.gz",
-        "d.NDJSON",
-        "e.parquet",
-        "f.txt",
-        "_MANIFEST.json",
-        "_g.csv",
-        ".h.csv",
-    ]:
+    for name in [*READ, "_MANIFEST.json", "_g.csv", ".h.csv"]:
         (tmp_path / name).write_bytes(b"123")
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "inner" / "i.csv").touch()
+    (tmp_path / "_inner").mkdir()
+    (tmp_path / "_inner" / "i.csv").touch()
     return tmp_path
 
 
-def test_a_directory_stands_for_the_files_in_it_of_known_extensions(folder: Path):
-    expected = ["a.tsv", "b.csv", "c.jsonl.gz", "d.NDJSON", "e.parquet"]
-    assert names(folder) == expected
-    assert names(f"{folder}/") == expected
+def test_a_directory_stands_for_the_files_in_it(folder: Path):
+    assert names(folder) == READ
+    assert names(f"{folder}/") == READ
+
+
+@pytest.mark.parametrize("name", ["f.txt", "README", "year=2024/g.csv"])
+def test_a_directory_of_which_something_would_be_left_out_is_refused(folder: Path, name: str):
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).touch()
+    with pytest.raises(InputError) as error:
+        find_files([str(folder)])
+    assert str(error.value) == (
+        f"{folder}/: not all in it would be read: {name.replace('g.csv', '')}; give a glob, such as "
+        f"'{folder}/*.parquet' for files in it, or '{folder}/**.parquet' for those below too"
+    )
+    assert names(folder / "*.parquet") == ["e.parquet"]
+    assert "g.csv" in names(folder / "**.csv") or "year" not in name
+
+
+def test_few_of_the_names_that_would_be_left_out_are_told(folder: Path):
+    for number in range(100):
+        (folder / f"{number:02}").touch()
+    with pytest.raises(InputError, match=r"would be read: 00, 01, 02, 03, 04, \.\.\.; give"):
+        find_files([str(folder)])
+
+
+def test_of_an_output_of_ours_the_rejected_rows_are_left_out(folder: Path):
+    (folder / "rejected").mkdir()
+    with pytest.raises(InputError, match="would be read: rejected/;"):
+        find_files([str(folder)])
+    (folder / "_JOB.json").touch()
+    assert names(folder) == READ
 
 
 def test_with_a_format_every_file_of_a_directory_counts(folder: Path):
-    (folder / "e.parquet").unlink()
-    assert "f.txt" in names(folder, format="csv")
+    (folder / "e.parquet").rename(folder / "f.txt")
+    assert names(folder, format="csv") == [*READ[:-1], "f.txt"]
 
 
 def test_files_are_listed_once_and_sorted(folder: Path):
@@ -121,7 +139,7 @@ def test_an_unknown_format_is_an_error():
         find_files(["a.xml"], format="xml")
 
 
-@pytest.mark.parametrize("pattern", ["nothing.csv", "*.csv", "", "."])
+@pytest.mark.parametrize("pattern", ["nothing.csv", "*.csv", "", ".", "nothing/", "nothing/*.csv"])
 def test_a_pattern_without_a_match_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as error:
@@ -136,42 +154,14 @@ def test_an_unknown_file_system_is_an_error():
         find_files(["nowhere://a.csv"])
 
 
-def test_an_object_store_has_no_directories_but_names_with_slashes(folder: Path):
-    listed = {
-        f"{folder}": [],
-        f"{folder}/*": FileSystems.match([f"{folder}/*"])[0].metadata_list,
-    }
-
-    def match(patterns: list[str]) -> list[mock.Mock]:
-        return [mock.Mock(metadata_list=listed[patterns[0]])]
-
-    with (
-        mock.patch.object(Path, "is_dir", return_value=False),
-        mock.patch.object(FileSystems, "exists", return_value=False),
-        mock.patch.object(FileSystems, "match", side_effect=match),
-    ):
-        assert names(folder) == ["a.tsv", "b.csv", "c.jsonl.gz", "d.NDJSON", "e.parquet"]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        PermissionError(13, "Permission denied"),
-        EOFError("Permission denied"),
-        pa.ArrowInvalid("Permission\n denied"),
-    ],
-)
-def test_whatever_goes_wrong_is_one_line_that_names_the_file(error: Exception):
-    with (
-        pytest.raises(InputError, match=r"^a.csv: cannot be read: Permission denied$"),
-        read_errors_as_input_error("a.csv"),
-    ):
-        raise error
-
-
-def test_an_error_that_names_its_file_stays_as_it_is():
-    with pytest.raises(InputError, match=r"^b.csv: no$"), read_errors_as_input_error("a.csv"):
-        raise InputError("b.csv: no")
+def test_an_object_store_has_no_directories_but_names_with_slashes(folder: Path, store: dict[str, bytes]):
+    store |= {f"teststore://{path}": path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for pattern in [f"teststore://{folder}", f"teststore://{folder}/", f"teststore://{folder}/[a-e]*"]:
+        assert names(pattern) == READ
+    assert names(f"teststore://{folder}/a.tsv") == ["a.tsv"]
+    store[f"teststore://{folder}/year=2024/g.csv"] = b""
+    with pytest.raises(InputError, match="would be read: year=2024/; give"):
+        find_files([f"teststore://{folder}"])
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path):
@@ -191,34 +181,6 @@ def test_gzip_members_are_read_as_one(tmp_path: Path):
         assert stream.read() == b"abc"
         stream.seek(1)
         assert stream.read() == b"bc"
-
-
-def checksum_of(path: Path, format: str) -> str:
-    return checksum(InputFile(path=str(path), format=format, size=path.stat().st_size))
-
-
-def test_the_checksum_of_a_text_file_covers_head_tail_and_size(tmp_path: Path):
-    path = tmp_path / "a.csv"
-    seen = set()
-    long = b"a" * 1_000_000
-    for content in [b"", b"a", b"b", b"ab", long, b"b" + long[1:], long[1:] + b"b", long + b"a"]:
-        path.write_bytes(content)
-        seen.add(checksum_of(path, "csv"))
-    assert len(seen) == 8
-    path.write_bytes(long)
-    os.utime(path, (0, 0))
-    assert checksum_of(path, "csv") in seen
-
-
-def test_the_checksum_of_a_parquet_file_covers_its_footer(tmp_path: Path):
-    path = tmp_path / "a.parquet"
-    seen = set()
-    for values in [[1, 2], [1, 3], [1, 2, 3]]:
-        pq.write_table(pa.table({"a": values}), path)
-        seen.add(checksum_of(path, "parquet"))
-    assert len(seen) == 3
-    path.write_bytes(b"")
-    checksum_of(path, "parquet")
 
 
 def test_a_file_under_two_spellings_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

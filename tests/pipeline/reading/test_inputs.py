@@ -2,6 +2,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import pickle
 import tempfile
 from collections.abc import Callable, Sequence
@@ -19,6 +20,9 @@ from model.errors import InputError, ParameterError
 from pipeline.contract import schema
 from pipeline.reading import record_splitter
 from pipeline.reading.inputs import Columns, Inputs, ReadOptions, RowBatch, inspect_inputs, read_item
+from tests.pipeline.contract.score_jobs import store
+
+__all__ = ["store"]
 
 COLUMNS = Columns(text="t", id="k")
 BREAKS = "\u2028\u2029\x0b\x0c\x1c\x1d\x1e\x85\r"
@@ -151,6 +155,33 @@ def test_pairs_ids_and_kept_columns_keep_their_types(tmp_path: Path):
         {"row": 0, schema.INPUT_TEXT: "a", schema.INPUT_TEXT_PAIR: "c", "id": 7, "tags": ["x"], "kind": "x"}
     ]
     assert rejected([batch]) == [(1, "undecodable", b"\xff")]
+
+
+def test_a_text_that_is_kept_keeps_its_type(tmp_path: Path):
+    values = pa.array(["a", "b", None, "a"]).dictionary_encode()
+    pq.write_table(pa.table({"t": values}), tmp_path / "a.parquet")
+    (batch,) = read(inspect_inputs([str(tmp_path)], Columns(text="t", keep=("t",)), rows_per_shard=9))
+    assert batch.accepted["t"].type == values.type
+    assert batch.accepted["t"].to_pylist() == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("view", "kind"), [(pa.string_view(), pa.string()), (pa.binary_view(), pa.binary())], ids=str
+)
+def test_views_are_kept_as_what_they_show(tmp_path: Path, view: pa.DataType, kind: pa.DataType):
+    values = pa.array(["a", "b", None], view)
+    pq.write_table(pa.table({"t": ["x", None, "y"], "k": values}), tmp_path / "a.parquet")
+    inputs = inspect_inputs([str(tmp_path)], Columns(text="t", keep=("k",)), rows_per_shard=9)
+    (batch,) = read(inputs)
+    assert batch.accepted["k"].combine_chunks() == pa.array(["a", None], kind)
+    assert rejected([batch]) == [(1, "null", None)]
+
+
+def test_a_type_of_which_arrow_cannot_leave_rows_out_is_an_error(tmp_path: Path):
+    kind = pa.list_(pa.string_view())
+    pq.write_table(pa.table({"t": ["x"], "k": pa.array([["a"]], kind)}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a.parquet: column 'k' holds list<.*>, which cannot be passed"):
+        inspect_inputs([str(tmp_path)], Columns(text="t", keep=("k",)), rows_per_shard=9)
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -306,6 +337,29 @@ def test_a_file_that_changed_after_planning_is_an_error(tmp_path: Path, name: st
         read(inputs)
     (tmp_path / name).unlink()
     with pytest.raises(InputError, match=rf"{name}: cannot be read: No such file"):
+        read(inputs)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_that_another_of_its_size_replaces_as_it_is_read_is_an_error(tmp_path: Path, name: str):
+    path = tmp_path / name
+    inputs = written(path, WRITERS[name](["a", "b", "c"]))
+    (work,) = inputs.plan().items
+    batches = read_item(work, inputs.options, max_rows=1, max_bytes=10**6)
+    next(batches)
+    os.utime(path, ns=(0, 0))  # as if it had been written to
+    with pytest.raises(InputError, match=rf"{name}: changed since the job was planned: start the job afresh"):
+        list(batches)
+
+
+def test_files_of_a_store_are_read_and_watched(store: dict[str, bytes]):
+    for name in WRITERS:
+        store[f"teststore://bucket/in/{name}"] = WRITERS[name](["a", "b"])
+    inputs = inspect_inputs(["teststore://bucket/in"], COLUMNS, rows_per_shard=100)
+    assert [row[schema.INPUT_TEXT] for row in accepted(read(inputs))] == ["a", "b"] * len(WRITERS)
+    for name in WRITERS:
+        store[f"teststore://bucket/in/{name}"] = WRITERS[name](["a", "c"])
+    with pytest.raises(InputError, match=r"a.csv: changed since the job was planned"):
         read(inputs)
 
 

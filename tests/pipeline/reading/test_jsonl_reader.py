@@ -52,8 +52,12 @@ def test_only_one_scalar_type_is_passed_through(values: list[Any], names: str):
 
 def test_the_head_tells_which_columns_there_are():
     late = [*lines(*[1] * INFERENCE_ROWS), b'{"late": 1}']
-    with pytest.raises(InputError, match=r"x.jsonl: no column 'late'; its columns: t, k"):
+    with pytest.raises(
+        InputError, match=r"x.jsonl, first 1,000 objects: no column 'late'; its columns: t, k"
+    ):
         infer_types(late, Columns(text="late"), path="x.jsonl")
+    named = [b'{"late": null}', *late]
+    assert infer_types(named, Columns(text="late", keep=("late",)), path="x") == ({"late": pa.null()}, True)
     with pytest.raises(InputError, match=r"x.jsonl: no column 't'; its columns: none"):
         infer_types([b"", b"nonsense"], Columns(text="t"), path="x.jsonl")
     assert infer_types([], Columns(text="t", id="k"), path="x.jsonl") == ({"k": pa.null()}, False)

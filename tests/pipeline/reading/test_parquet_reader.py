@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from model.errors import InputError
 from pipeline.contract.columns import Columns
 from pipeline.contract.plan import RowRange, WorkItem
+from pipeline.reading import parquet_reader
 from pipeline.reading.input_files import InputFile
 from pipeline.reading.parquet_reader import cut_row_groups, inspect_parquet, read_parquet
 from pipeline.reading.row_validation import RawRows
@@ -125,3 +127,55 @@ def test_a_file_that_has_shrunk_is_an_error(tmp_path: Path, num_rows: int):
     path = write(tmp_path / "a.parquet", ["a"] * 3)
     with pytest.raises(InputError, match=r"a.parquet: changed since the job was planned"):
         read(path, 0, num_rows)
+
+
+LONG, SHORT = "x" * 100_000, "short"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[pa.RecordBatch]:
+    """What was decoded at once, time after time."""
+    batches = []
+    in_full = parquet_reader._in_full
+
+    def spy(batch: pa.RecordBatch, folded: Sequence[str]) -> pa.RecordBatch:
+        batches.append(in_full(batch, folded))
+        return batches[-1]
+
+    monkeypatch.setattr(parquet_reader, "_in_full", spy)
+    return batches
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int8(), pa.string())], ids=str)
+@pytest.mark.parametrize("column", ["t", "k"])
+@pytest.mark.parametrize(
+    ("values", "most_rows"),
+    # Nothing tells before the first long row that the next is not short, so that some are decoded with it.
+    [([LONG] * 500 + [SHORT] * 50_000, 20), ([SHORT] * 50_000 + [LONG] * 500, 256)],
+    ids=["long first", "short first"],
+)
+def test_few_long_rows_are_decoded_at_once_however_they_repeat(
+    tmp_path: Path,
+    decoded: list[pa.RecordBatch],
+    kind: pa.DataType,
+    column: str,
+    values: list[str],
+    most_rows: int,
+):
+    table = pa.table({"t": [SHORT] * len(values), "k": range(len(values))})
+    table = table.set_column("tk".index(column), column, pa.array(values).cast(kind))
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=len(values))
+    columns = Columns(text="t", keep=("k",))
+    whole = item(tmp_path / "a.parquet", 0, len(values))
+    found = []
+    for raw in read_parquet(whole, columns, max_rows=len(values), max_bytes=10**6):
+        assert raw.texts["t"].nbytes + raw.passthrough["k"].nbytes < 3 * 10**6
+        found += (raw.texts["t"].cast(pa.string()) if column == "t" else raw.passthrough["k"]).to_pylist()
+    assert found == values
+    assert max(batch.nbytes for batch in decoded) < most_rows * 110_000
+    assert len(decoded) < 1500
+
+
+def test_ordinary_rows_are_decoded_many_at_once(tmp_path: Path, decoded: list[pa.RecordBatch]):
+    read(write(tmp_path / "a.parquet", [f"text {index}" for index in range(10_000)], 10_000), 0, 10_000)
+    assert [len(batch) for batch in decoded[:10]] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 256]
