@@ -72,7 +72,9 @@ class FastBertForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         self._identity = ModelIdentity()
         with nullcontext() if init_backbone_weights else torch.device("meta"):
-            self.backbone = AutoModelForSequenceClassification.from_config(config.backbone_config)
+            self.backbone = AutoModelForSequenceClassification.from_config(
+                config.backbone_config, trust_remote_code=False
+            )
         self.adapter: BackboneAdapter = adapter_for(self.backbone)
         self.branches = nn.ModuleList(make_branch(config) for _ in range(self.num_layers - 1))
         self.lexical_branch = make_lexical_branch(config)
@@ -170,9 +172,13 @@ class FastBertForSequenceClassification(PreTrainedModel):
         # Tensors of another shape are refused below, by name.
         options = {"config": load_fastbert_config(directory), "ignore_mismatched_sizes": True, **kwargs}
         with_report = options.pop("output_loading_info", False)
+        # Transformers hands it on from its Auto classes; no FastBERT has code to run.
+        options.pop("trust_remote_code", None)
         try:
             with silence_transformers():
-                model, report = super().from_pretrained(directory, *args, output_loading_info=True, **options)
+                model, report = super().from_pretrained(
+                    directory, *args, output_loading_info=True, trust_remote_code=False, **options
+                )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{str(name)!r} cannot be loaded: {first_line(error)}") from error
         check_complete(report, str(name))

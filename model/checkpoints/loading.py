@@ -1,4 +1,8 @@
-"""Checkpoints: loaded whole or refused."""
+"""Checkpoints: loaded whole or refused.
+
+Code that comes with one is never run. Unless every load says `trust_remote_code=False`, transformers asks on
+the terminal, and takes a `y` on standard input for leave.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +35,7 @@ def load_config(directory: Path) -> PretrainedConfig:
         CheckpointError: if it cannot be read or is of a kind that transformers does not know.
     """
     try:
-        return AutoConfig.from_pretrained(directory)
+        return AutoConfig.from_pretrained(directory, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{str(directory)!r} has no usable config.json: {first_line(error)}") from error
 
@@ -40,14 +44,16 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     """Return the tokenizer in `directory`.
 
     Raises:
-        CheckpointError: if it is missing, unreadable, or cannot pad.
+        CheckpointError: if it is missing, unreadable, or cannot pad, or config.json cannot be used.
     """
     # AutoTokenizer makes an empty one up where the files are missing.
     if not any((directory / name).is_file() for name in _TOKENIZER_FILES):
         known = ", ".join(_TOKENIZER_FILES)
         raise CheckpointError(f"{str(directory)!r} has no tokenizer files (one of {known})")
+    # Without it AutoTokenizer reads it by itself, and takes one that it does not know for any.
+    config = load_config(directory)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(directory)
+        tokenizer = AutoTokenizer.from_pretrained(directory, config=config, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise CheckpointError(f"{str(directory)!r} has no usable tokenizer: {first_line(error)}") from error
     if tokenizer.pad_token_id is None:
@@ -105,7 +111,9 @@ def _load(
     options |= {"config": config, "dtype": "float32", "output_loading_info": True}
     with silence_transformers():
         try:
-            model, report = AutoModelForSequenceClassification.from_pretrained(directory, **options)
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                directory, trust_remote_code=False, **options
+            )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{str(directory)!r} cannot be loaded: {first_line(error)}") from error
     return model, report
