@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoModelForSequenceClassification,
@@ -17,6 +16,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from model.checkpoints.fingerprint import checkpoint_hash
+from model.checkpoints.foreign import foreign
 from model.checkpoints.hub import HUB_OPTIONS, resolve_checkpoint
 from model.checkpoints.identity import ModelIdentity
 from model.checkpoints.loading import (
@@ -24,6 +24,7 @@ from model.checkpoints.loading import (
     check_nothing_unexpected,
     label_names,
     load_tokenizer,
+    loading_refusal,
     silence_transformers,
 )
 from model.engine.engine import Engine
@@ -34,7 +35,6 @@ from model.exits.binding import own_execution
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy, policy_of
 from model.exits.predictions import Predictions
-from model.messages import first_line
 from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.registry import adapter_for
 from model.network.branch_design import BranchDesign
@@ -72,7 +72,9 @@ class FastBertForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         self._identity = ModelIdentity()
         with nullcontext() if init_backbone_weights else torch.device("meta"):
-            self.backbone = AutoModelForSequenceClassification.from_config(config.backbone_config)
+            self.backbone = AutoModelForSequenceClassification.from_config(
+                config.backbone_config, trust_remote_code=False
+            )
         self.adapter: BackboneAdapter = adapter_for(self.backbone)
         self.branches = nn.ModuleList(make_branch(config) for _ in range(self.num_layers - 1))
         self.lexical_branch = make_lexical_branch(config)
@@ -170,11 +172,12 @@ class FastBertForSequenceClassification(PreTrainedModel):
         # Tensors of another shape are refused below, by name.
         options = {"config": load_fastbert_config(directory), "ignore_mismatched_sizes": True, **kwargs}
         with_report = options.pop("output_loading_info", False)
-        try:
-            with silence_transformers():
-                model, report = super().from_pretrained(directory, *args, output_loading_info=True, **options)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(f"{str(name)!r} cannot be loaded: {first_line(error)}") from error
+        # Transformers hands it on from its Auto classes; no FastBERT has code to run.
+        options.pop("trust_remote_code", None)
+        with silence_transformers(), foreign(loading_refusal(directory, str(name))):
+            model, report = super().from_pretrained(
+                directory, *args, output_loading_info=True, trust_remote_code=False, **options
+            )
         check_complete(report, str(name))
         check_nothing_unexpected(report, str(name))
         if model.lexical_branch:

@@ -16,9 +16,15 @@ def printable(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what `error` says, its type's name where it says nothing."""
+    r"""Return the first line of what `error` says, its type's name where it says nothing.
+
+    >>> first_line(ValueError("field 'size':\n    no number\nsee https://..."))
+    "field 'size': no number"
+    """
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    # The first line of some is but a heading.
+    heading = 2 if lines and lines[0].endswith(":") else 1
+    return " ".join(line.strip() for line in lines[:heading]) or type(error).__name__
 
 
 def one_line(error: BaseException) -> str:

@@ -23,10 +23,18 @@ TOKENIZER_FILES = (
 def checkpoint_hash(directory: Path) -> str:
     """Return the SHA-256 of the files that decide a model's answers, 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    has_safetensors = any(next(directory.glob(pattern), None) for pattern in WEIGHT_FILES)
-    weights = WEIGHT_FILES if has_safetensors else PICKLED_WEIGHT_FILES
+    weights = WEIGHT_FILES if _has_any(directory, WEIGHT_FILES) else PICKLED_WEIGHT_FILES
     patterns = (*CONFIGURATION_FILES, *weights, *TOKENIZER_FILES)
     for name in sorted({path.name for pattern in patterns for path in directory.glob(pattern)}):
         with (directory / name).open("rb") as file:
             digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def has_only_pickles(directory: Path) -> bool:
+    """Return whether the weights in `directory` are pickled, and there are no others."""
+    return _has_any(directory, PICKLED_WEIGHT_FILES) and not _has_any(directory, WEIGHT_FILES)
+
+
+def _has_any(directory: Path, patterns: tuple[str, ...]) -> bool:
+    return any(next(directory.glob(pattern), None) for pattern in patterns)

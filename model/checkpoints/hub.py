@@ -6,6 +6,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, HTTPError
 
 from model.checkpoints.fingerprint import CONFIGURATION_FILES, TOKENIZER_FILES, WEIGHT_FILES
+from model.checkpoints.time_limit import MORE_TIME, is_timeout, limit_silence
 from model.errors import CheckpointError, ParameterError
 from model.messages import first_line
 
@@ -41,10 +42,12 @@ def resolve_checkpoint(name: str, **hub_options: str | bool | None) -> Path:
         model_files = [*CONFIGURATION_FILES, *WEIGHT_FILES, *TOKENIZER_FILES]
         hashes = [BRANCH_TEXTS_FILE, TEACHER_TEXTS_FILE]
         patterns = [*model_files, CALIBRATION_FILE, CALIBRATION_ROWS_FILE, *hashes]
-        return Path(snapshot_download(name, allow_patterns=patterns, **hub_options))
+        with limit_silence():
+            return Path(snapshot_download(name, allow_patterns=patterns, **hub_options))
     # Most of the hub's own errors are OSErrors; those of its HTTP library, a proxy's among them, are not.
     except (OSError, HTTPError, HFValidationError) as error:
+        cure = f"; {MORE_TIME}" if is_timeout(error) else ""
         raise CheckpointError(
             f"there is no model directory {name!r}, and the Hugging Face hub did not provide it: "
-            f"{first_line(error)}"
+            f"{first_line(error)}{cure}"
         ) from error

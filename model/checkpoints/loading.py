@@ -1,12 +1,16 @@
-"""Checkpoints: loaded whole or refused."""
+"""Checkpoints: loaded whole or refused.
 
+Code that comes with one is never run. Unless every load says `trust_remote_code=False`, transformers asks on
+the terminal, and takes a `y` on standard input for leave.
+"""
+
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -17,8 +21,11 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
+from model.checkpoints.fingerprint import has_only_pickles
+from model.checkpoints.foreign import foreign
+from model.checkpoints.layer_count import count_layers
+from model.checkpoints.settings import check_settings
 from model.errors import CheckpointError
-from model.messages import first_line
 
 # What transformers tells of a load: names of tensors, beside those of another shape the shapes.
 LoadingReport = Mapping[str, Iterable[str | tuple[str, ...]]]
@@ -30,26 +37,28 @@ def load_config(directory: Path) -> PretrainedConfig:
     Raises:
         CheckpointError: if it cannot be read or is of a kind that transformers does not know.
     """
-    try:
-        return AutoConfig.from_pretrained(directory)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{str(directory)!r} has no usable config.json: {first_line(error)}") from error
+    name = str(directory)
+    with foreign(loading_refusal(directory, name)):
+        weighed_layers = count_layers(directory)
+    with foreign(f"{name!r} has no usable config.json"):
+        check_settings(json.loads((directory / "config.json").read_text("utf-8")), weighed_layers)
+        return AutoConfig.from_pretrained(directory, trust_remote_code=False)
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     """Return the tokenizer in `directory`.
 
     Raises:
-        CheckpointError: if it is missing, unreadable, or cannot pad.
+        CheckpointError: if it is missing, unreadable, or cannot pad, or config.json cannot be used.
     """
     # AutoTokenizer makes an empty one up where the files are missing.
     if not any((directory / name).is_file() for name in _TOKENIZER_FILES):
         known = ", ".join(_TOKENIZER_FILES)
         raise CheckpointError(f"{str(directory)!r} has no tokenizer files (one of {known})")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise CheckpointError(f"{str(directory)!r} has no usable tokenizer: {first_line(error)}") from error
+    # Without it AutoTokenizer reads it by itself, and takes one that it does not know for any.
+    config = load_config(directory)
+    with foreign(f"{str(directory)!r} has no usable tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(directory, config=config, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         raise CheckpointError(f"the tokenizer in {str(directory)!r} has no padding token")
     return tokenizer
@@ -103,12 +112,22 @@ def _load(
 ) -> tuple[PreTrainedModel, LoadingReport]:
     """Return a float32 sequence classifier and its loading report."""
     options |= {"config": config, "dtype": "float32", "output_loading_info": True}
-    with silence_transformers():
-        try:
-            model, report = AutoModelForSequenceClassification.from_pretrained(directory, **options)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(f"{str(directory)!r} cannot be loaded: {first_line(error)}") from error
+    with silence_transformers(), foreign(loading_refusal(directory, str(directory))):
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            directory, trust_remote_code=False, **options
+        )
     return model, report
+
+
+def loading_refusal(directory: Path, name: str) -> str:
+    """Return the beginning of a line about weights that cannot be loaded.
+
+    Args:
+        directory: of the checkpoint.
+        name: what the user calls it.
+    """
+    kind = " from its pickled weights" if has_only_pickles(directory) else ""
+    return f"{name!r} cannot be loaded{kind}"
 
 
 def _check_encoder(report: LoadingReport, prefix: str, name: str) -> None:
@@ -139,6 +158,8 @@ def check_single_label(config: PretrainedConfig, name: str) -> None:
         raise CheckpointError(
             f"{name!r} is for {config.problem_type}; only single_label_classification can exit early"
         )
+    if set(config.id2label) != set(range(config.num_labels)):
+        raise CheckpointError(f"{name!r} does not number its labels from 0 on in its config.json")
     names = label_names(config)
     if len(set(names)) != len(names):
         raise CheckpointError(f"{name!r} names two labels alike in its config.json: {', '.join(names)}")

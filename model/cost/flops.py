@@ -193,7 +193,7 @@ def flops_model(
     """
     with torch.device("meta"):
         branch = branch or make_branch(FastBertConfig(backbone_config=config, num_labels=config.num_labels))
-        model = AutoModelForSequenceClassification.from_config(config)
+        model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     backbone = adapter_for(model)
     layers = tuple(_linear_flops(layer) for layer in backbone.layers)
     embedding = sum(map(_linear_flops, backbone.embedding_modules))

@@ -7,7 +7,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PretrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from model.checkpoints.loading import load_config
+from model.checkpoints.loading import check_single_label, load_config
 from model.errors import CheckpointError
 from model.network.branch_design import BRANCH_SIZES, BranchDesign
 
@@ -66,7 +66,7 @@ def load_fastbert_config(directory: Path) -> FastBertConfig:
     """Return the FastBERT configuration in `directory`.
 
     Raises:
-        CheckpointError: if it is some other model's.
+        CheckpointError: if it is some other model's, or its labels are not those of a classifier.
     """
     config = load_config(directory)
     if not isinstance(config, FastBertConfig):
@@ -74,6 +74,7 @@ def load_fastbert_config(directory: Path) -> FastBertConfig:
             f"{str(directory)!r} is a {config.model_type} checkpoint, not a FastBERT; "
             "make one of it with `fastbert-jobs distill`"
         )
+    check_single_label(config, str(directory))
     return config
 
 

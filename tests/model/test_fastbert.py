@@ -114,8 +114,8 @@ def test_no_weights_are_drawn_for_a_backbone_that_is_given(make_classifier, toke
     devices = []
     make = AutoModelForSequenceClassification.from_config
 
-    def spy(config):
-        made = make(config)
+    def spy(config, **options):
+        made = make(config, **options)
         devices.extend(parameter.device.type for parameter in made.parameters())
         return made
 
