@@ -13,7 +13,7 @@ BENCH_DATA    ?= ../shared/data
 BENCH_TEACHER ?= ../shared/weights/sst2-teacher
 BENCH_WORK    ?= ../bench-work
 
-.PHONY: quickstart test install lint types format tutorial performance commands docs bench clean help
+.PHONY: quickstart test install lint types format tutorial performance commands docs bench drill clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -58,6 +58,9 @@ bench: $(VENV)/.installed-bench  ## our speed against every other system's, abou
 	$(BIN)/python -m benchmarks.speed.run --data $(BENCH_DATA) --teacher $(BENCH_TEACHER) \
 		--model $(BENCH_WORK)/fastbert --students $(BENCH_WORK)
 	$(BIN)/python -m tools.performance
+
+drill: $(VENV)/.installed-dev  ## kills, full disks, damaged and hostile files, 2,000,000 rows: about an hour
+	$(BIN)/python -m drills
 
 clean:  ## remove the virtual environment and what the tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage .import_linter_cache

@@ -1,6 +1,6 @@
 """`fastbert-jobs finetune`: labelled rows to a Hugging Face classifier, for those who have none yet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -44,7 +44,7 @@ class FinetuneMetrics:
     """What was asked for and how the classifier did, epoch by epoch; `metrics.json` holds it.
 
     Attributes:
-        config: what was asked for.
+        config: what was asked for, but where it is written.
         num_rows: rows trained on.
         num_rejected: rows left out, for want of a text or a label.
         epochs: loss and accuracy after each epoch.
@@ -180,7 +180,8 @@ def _save(
     tokenizer.save_pretrained(working.partial)
     write_teacher_texts(working.partial, [*learnt_before, *text_hashes(rows.texts, rows.text_pairs)])
     metrics = FinetuneMetrics(
-        config=config,
+        # The same training leaves the same bytes wherever they are written to.
+        config=replace(config, output="", overwrite=False),
         num_rows=len(rows),
         num_rejected=rows.num_rejected,
         epochs=tuple(result.epochs),
