@@ -42,6 +42,7 @@ from model.network.branches.registry import make_branch
 from model.network.config import FastBertConfig, load_fastbert_config
 from model.network.lexical_branch import LexicalBranch, make_lexical_branch
 from model.tokens.lexical_signature import lexical_signature
+from model.tokens.max_length import check_max_length
 from model.tokens.tokenization import tokenize
 
 
@@ -182,6 +183,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
         check_nothing_unexpected(report, str(name))
         if model.lexical_branch:
             model.lexical_branch.check(str(name))
+        check_max_length(model.config.max_length, model.backbone, str(name))
         model.tokenizer = load_tokenizer(directory)
         # In another number format they are no longer the weights that the files hold.
         if model.dtype == torch.float32:

@@ -49,7 +49,8 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     """Return the tokenizer in `directory`.
 
     Raises:
-        CheckpointError: if it is missing, unreadable, or cannot pad, or config.json cannot be used.
+        CheckpointError: if it is missing, unreadable, cannot pad, or does not fit the network that
+            config.json tells of.
     """
     # AutoTokenizer makes an empty one up where the files are missing.
     if not any((directory / name).is_file() for name in _TOKENIZER_FILES):
@@ -61,7 +62,24 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(directory, config=config, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         raise CheckpointError(f"the tokenizer in {str(directory)!r} has no padding token")
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise CheckpointError(
+            f"the tokenizer in {str(directory)!r} has a 'model_max_length' that is no number"
+        )
+    _check_vocabulary(tokenizer, getattr(config, "backbone_config", config), str(directory))
     return tokenizer
+
+
+def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, network: PretrainedConfig, name: str) -> None:
+    """Refuse a tokenizer that would fail at the first text with a token that the network does not embed."""
+    # A network that does not say its size embeds no tokens by number.
+    vocab_size = getattr(network, "vocab_size", None)
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if vocab_size is not None and highest >= vocab_size:
+        raise CheckpointError(
+            f"the tokenizer in {name!r} gives ids up to {highest}, but the network embeds {vocab_size} "
+            "tokens; is it another model's tokenizer?"
+        )
 
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
