@@ -15,13 +15,12 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from model.checkpoints.completeness import check_complete, check_nothing_unexpected
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.foreign import foreign
 from model.checkpoints.hub import HUB_OPTIONS, resolve_checkpoint
 from model.checkpoints.identity import ModelIdentity
 from model.checkpoints.loading import (
-    check_complete,
-    check_nothing_unexpected,
     label_names,
     load_tokenizer,
     loading_refusal,
