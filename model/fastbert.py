@@ -15,13 +15,12 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from model.checkpoints.completeness import check_complete, check_nothing_unexpected
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.foreign import foreign
 from model.checkpoints.hub import HUB_OPTIONS, resolve_checkpoint
 from model.checkpoints.identity import ModelIdentity
 from model.checkpoints.loading import (
-    check_complete,
-    check_nothing_unexpected,
     label_names,
     load_tokenizer,
     loading_refusal,
@@ -42,6 +41,7 @@ from model.network.branches.registry import make_branch
 from model.network.config import FastBertConfig, load_fastbert_config
 from model.network.lexical_branch import LexicalBranch, make_lexical_branch
 from model.tokens.lexical_signature import lexical_signature
+from model.tokens.max_length import check_max_length
 from model.tokens.tokenization import tokenize
 
 
@@ -182,6 +182,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
         check_nothing_unexpected(report, str(name))
         if model.lexical_branch:
             model.lexical_branch.check(str(name))
+        check_max_length(model.config.max_length, model.backbone, str(name))
         model.tokenizer = load_tokenizer(directory)
         # In another number format they are no longer the weights that the files hold.
         if model.dtype == torch.float32:

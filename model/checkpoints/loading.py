@@ -5,7 +5,7 @@ the terminal, and takes a `y` on standard input for leave.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
@@ -21,14 +21,12 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
+from model.checkpoints.completeness import LoadingReport, check_complete, check_encoder, check_network
 from model.checkpoints.fingerprint import has_only_pickles
 from model.checkpoints.foreign import foreign
 from model.checkpoints.layer_count import count_layers
 from model.checkpoints.settings import check_settings
 from model.errors import CheckpointError
-
-# What transformers tells of a load: names of tensors, beside those of another shape the shapes.
-LoadingReport = Mapping[str, Iterable[str | tuple[str, ...]]]
 
 
 def load_config(directory: Path) -> PretrainedConfig:
@@ -49,7 +47,8 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     """Return the tokenizer in `directory`.
 
     Raises:
-        CheckpointError: if it is missing, unreadable, or cannot pad, or config.json cannot be used.
+        CheckpointError: if it is missing, unreadable, cannot pad, or does not fit the network that
+            config.json tells of.
     """
     # AutoTokenizer makes an empty one up where the files are missing.
     if not any((directory / name).is_file() for name in _TOKENIZER_FILES):
@@ -61,7 +60,24 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(directory, config=config, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         raise CheckpointError(f"the tokenizer in {str(directory)!r} has no padding token")
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise CheckpointError(
+            f"the tokenizer in {str(directory)!r} has a 'model_max_length' that is no number"
+        )
+    _check_vocabulary(tokenizer, getattr(config, "backbone_config", config), str(directory))
     return tokenizer
+
+
+def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, network: PretrainedConfig, name: str) -> None:
+    """Refuse a tokenizer that would fail at the first text with a token that the network does not embed."""
+    # A network that does not say its size embeds no tokens by number.
+    vocab_size = getattr(network, "vocab_size", None)
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if vocab_size is not None and highest >= vocab_size:
+        raise CheckpointError(
+            f"the tokenizer in {name!r} gives ids up to {highest}, but the network embeds {vocab_size} "
+            "tokens; is it another model's tokenizer?"
+        )
 
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
@@ -76,12 +92,14 @@ def load_classifier(directory: Path) -> PreTrainedModel:
     """Load a sequence classifier of any family, in eval mode and float32, every tensor from the checkpoint.
 
     Raises:
-        CheckpointError: if tensors are missing, or it does not choose between two labels or more.
+        CheckpointError: if tensors are missing, the network has more of them than config.json says, or it
+            does not choose between two labels or more.
     """
     config = load_config(directory)
     check_single_label(config, str(directory))
     model, report = _load(directory, config)
     check_complete(report, str(directory))
+    check_network(report, model, str(directory))
     return model.eval()
 
 
@@ -94,7 +112,8 @@ def load_for_finetuning(directory: Path, labels: Sequence[str], *, seed: int) ->
         seed: of what the checkpoint lacks: the head, and maybe the pooler under it.
 
     Raises:
-        CheckpointError: if a tensor of the encoder is missing or of another shape.
+        CheckpointError: if a tensor of the encoder is missing, of another shape, or one that config.json
+            does not name.
     """
     config = load_config(directory)
     config.id2label = dict(enumerate(labels))
@@ -103,7 +122,8 @@ def load_for_finetuning(directory: Path, labels: Sequence[str], *, seed: int) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, report = _load(directory, config, ignore_mismatched_sizes=True)
-    _check_encoder(report, model.base_model_prefix, str(directory))
+    check_encoder(report, model.base_model_prefix, str(directory))
+    check_network(report, model, str(directory))
     return model
 
 
@@ -130,22 +150,6 @@ def loading_refusal(directory: Path, name: str) -> str:
     return f"{name!r} cannot be loaded{kind}"
 
 
-def _check_encoder(report: LoadingReport, prefix: str, name: str) -> None:
-    """Refuse a checkpoint whose encoder, the pooler excepted, is not whole."""
-    missing = [key for key in _keys(report, "missing_keys") if "pooler" not in key]
-    for problem, keys in (("missing", missing), ("mismatched", _keys(report, "mismatched_keys"))):
-        damaged = [key for key in keys if key.startswith(f"{prefix}.")]
-        if damaged:
-            raise CheckpointError(
-                f"{name!r} is incomplete: {len(damaged)} tensors {problem}, {damaged[0]!r} among them"
-            )
-
-
-def _keys(report: LoadingReport, kind: str) -> list[str]:
-    """Return the names of tensors in a loading report; beside those of another shape stand the shapes."""
-    return sorted(key if isinstance(key, str) else str(key[0]) for key in report.get(kind, ()))
-
-
 def check_single_label(config: PretrainedConfig, name: str) -> None:
     """Refuse a model that does not choose one of several labels.
 
@@ -163,40 +167,6 @@ def check_single_label(config: PretrainedConfig, name: str) -> None:
     names = label_names(config)
     if len(set(names)) != len(names):
         raise CheckpointError(f"{name!r} names two labels alike in its config.json: {', '.join(names)}")
-
-
-def check_complete(report: LoadingReport, name: str) -> None:
-    """Refuse a checkpoint whose tensors do not match its configuration exactly.
-
-    Args:
-        report: what `from_pretrained(output_loading_info=True)` returns beside the model.
-        name: the checkpoint, for the message.
-
-    Raises:
-        CheckpointError: naming the first tensor that is missing or of another shape.
-    """
-    for kind in ("missing_keys", "mismatched_keys"):
-        keys = _keys(report, kind)
-        if keys:
-            problem = kind.removesuffix("_keys")
-            raise CheckpointError(
-                f"{name!r} is incomplete: {len(keys)} tensors {problem}, {keys[0]!r} among them; "
-                "is it a fine-tuned sequence classifier?"
-            )
-
-
-def check_nothing_unexpected(report: LoadingReport, name: str) -> None:
-    """Refuse a checkpoint that holds more than its configuration says.
-
-    Args:
-        report: see `check_complete`.
-        name: likewise.
-
-    Raises:
-        CheckpointError: saying how many tensors are too many.
-    """
-    if unexpected := _keys(report, "unexpected_keys"):
-        raise CheckpointError(f"{name!r} has {len(unexpected)} tensors that its config.json does not name")
 
 
 # What is set is the process's own, and threads that load at once overlap in any order: one at a time sets it.

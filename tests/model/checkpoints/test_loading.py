@@ -330,6 +330,39 @@ def test_no_other_model_is_asked_of_the_hub(directory, monkeypatch):
         load(directory)
 
 
+@both
+def test_a_tokenizer_with_ids_that_the_network_does_not_embed(directory, tokenizer):
+    def cut(tensors):
+        for name in [name for name in tensors if name.endswith("word_embeddings.weight")]:
+            tensors[name] = tensors[name][:60].clone()
+
+    change_tensors(directory, cut)
+    change_network(directory, vocab_size=60)
+    told = f"ids up to {len(tokenizer) - 1}, but the network embeds 60 tokens"
+    for load_it in (load, load_tokenizer):
+        with pytest.raises(CheckpointError, match=told):
+            load_it(directory)
+
+
+@both
+def test_a_tokenizer_without_a_length(directory):
+    path = directory / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": "x"}))
+    with pytest.raises(CheckpointError, match="'model_max_length' that is no number"):
+        load(directory)
+
+
+@fastbert_only
+@pytest.mark.parametrize("max_length", [-5, 0, 3, 51, 10**9])
+def test_a_fastbert_of_a_length_that_its_network_does_not_take(directory, max_length):
+    change_config(directory, max_length=max_length)
+    with pytest.raises(
+        CheckpointError, match=rf"'max_length' {max_length} .* not between 4 and 50"
+    ) as caught:
+        load(directory)
+    assert str(directory) in str(caught.value)
+
+
 class Command:
     """What runs a command where it is unpickled."""
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from model.errors import ParameterError
-from model.tokens.max_length import choose_max_length, position_limit
+from model.errors import CheckpointError, ParameterError
+from model.tokens.max_length import check_max_length, choose_max_length, position_limit
 
 
 def test_the_longest_length_is_asked_for_or_the_models_but_512_at_most():
@@ -19,6 +19,14 @@ def test_the_longest_length_is_asked_for_or_the_models_but_512_at_most():
 def test_a_length_that_cannot_be_is_refused_with_the_limit(requested):
     with pytest.raises(ParameterError, match=f"`max_length` {requested} is not between 4 and 48"):
         choose_max_length(requested, 48)
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 3])
+def test_a_model_that_takes_nothing_is_refused(limit):
+    with pytest.raises(
+        ParameterError, match=f"`max_length` {limit} is not between 4 and {limit}, the model's"
+    ):
+        choose_max_length(None, limit)
 
 
 def test_the_limit_is_what_the_model_can_take_and_no_token_more(family, make_classifier, tokenizer_of):
@@ -47,3 +55,18 @@ def test_the_limit_is_known_without_weights(family, make_classifier, tokenizer_o
     with torch.device("meta"):
         weightless = AutoModelForSequenceClassification.from_config(model.config)
     assert position_limit(weightless, tokenizer) == position_limit(model, tokenizer)
+
+
+def test_a_checkpoint_may_ask_for_what_its_network_takes(family, make_classifier, tokenizer_of):
+    model, tokenizer = make_classifier(family), tokenizer_of(family)
+    tokenizer.model_max_length = 10**30
+    limit = position_limit(model, tokenizer)
+    for length in (4, limit):
+        check_max_length(length, model, "m")
+    for length in (-1, 0, 3, limit + 1):
+        with pytest.raises(CheckpointError, match=f"'m' says 'max_length' {length} .* 4 and {limit}, the"):
+            check_max_length(length, model, "m")
+
+
+def test_a_network_that_tells_no_positions_takes_any_length():
+    check_max_length(10**6, torch.nn.Linear(1, 1), "m")
