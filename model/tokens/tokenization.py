@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, compress
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from model.tokens.chunk_tokenizer import ChunkTokenizer
 from model.tokens.packing import Lengths, cu_seqlens, token_indices
+from model.tokens.truncation import kept_tokens
 
 # A tokenizer returns lists of Python integers, some 36 bytes per token; they live only until packed.
 _TEXTS_PER_CALL = 2048
@@ -170,8 +171,6 @@ def _tokenize_run(
     """Tokenise by chunks what can be, and all else by the tokenizer itself."""
     if chunks is None:
         return _tokenize_whole(tokenizer, texts, text_pairs, max_length=max_length)
-    # The run before may have left it set.
-    tokenizer.backend_tokenizer.no_truncation()
     found = chunks.tokenize(texts, text_pairs, max_length=max_length)
     known = TokenizedTexts(
         input_ids=found.input_ids,
@@ -201,38 +200,33 @@ def _tokenize_whole(
     *,
     max_length: int,
 ) -> TokenizedTexts:
+    """Tokenise texts as they are, and cut those that are too long."""
     pairs = None if text_pairs is None else list(text_pairs)
-    encoded = tokenizer(
-        list(texts), pairs, truncation=True, max_length=max_length, return_attention_mask=False
-    )
+    encoded = tokenizer(list(texts), pairs, truncation=False, return_attention_mask=False, verbose=False)
     ids, token_types = encoded["input_ids"], encoded.get("token_type_ids")
+    truncated = np.fromiter((len(row) > max_length for row in ids), np.bool_, count=len(ids))
+    rows = np.flatnonzero(truncated).tolist()
+    if rows and not tokenizer.is_fast:
+        cut = tokenizer(list(texts), pairs, truncation=True, max_length=max_length)
+        ids, token_types = cut["input_ids"], cut.get("token_type_ids")
+    elif rows:
+        for row in rows:
+            is_kept = kept_tokens(
+                encoded.sequence_ids(row),
+                max_length=max_length,
+                on_left=tokenizer.truncation_side == "left",
+            ).tolist()
+            for columns in (ids,) if token_types is None else (ids, token_types):
+                columns[row] = [*compress(columns[row], is_kept)]
     lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
     return TokenizedTexts(
         input_ids=_flat(ids, lengths),
         token_type_ids=None if token_types is None else _flat(token_types, lengths),
         lengths=lengths,
-        truncated=_truncated(tokenizer, texts, pairs, lengths, max_length=max_length),
+        truncated=truncated,
         max_length=max_length,
     )
 
 
 def _flat(rows: Sequence[Sequence[int]], lengths: Lengths) -> npt.NDArray[np.int32]:
     return np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
-
-
-def _truncated(
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    pairs: Sequence[str] | None,
-    lengths: Lengths,
-    *,
-    max_length: int,
-) -> npt.NDArray[np.bool_]:
-    """Return which texts lost tokens: only those that fill `max_length` can, and these are counted again."""
-    truncated = np.zeros(len(lengths), dtype=np.bool_)
-    for row in np.flatnonzero(lengths >= max_length).tolist():
-        # As a list: a single call takes an empty second text for none.
-        pair = None if pairs is None else [pairs[row]]
-        whole = tokenizer([texts[row]], pair, truncation=False, return_attention_mask=False, verbose=False)
-        truncated[row] = len(whole["input_ids"][0]) > max_length
-    return truncated
