@@ -41,6 +41,7 @@ def drill_changing_input(home: Home, scratch: Path) -> Report:
             "--speed", 0.7, "--rows-per-shard", 20,
         )  # fmt: skip
         output = scratch / "out"
+        shutil.rmtree(output, ignore_errors=True)
         run((*words, "--output", output), scratch / "log")
         whole = snapshot(output)
         for name, change in _CHANGES.items():

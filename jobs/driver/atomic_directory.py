@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from jobs.driver.directory_lock import lock_directory
 from model.errors import OutputError
 from pipeline.contract.storage import sync_directory
@@ -87,7 +89,8 @@ class AtomicOutputDirectory:
                 if self._overwrite:
                     _empty(self.partial)
                 yield
-            except OSError as error:
+            # Of a full disk safetensors makes an error of its own.
+            except (OSError, SafetensorError) as error:
                 raise OutputError(f"{str(self.partial)!r} cannot be written: {error}") from error
 
     def finish(self) -> None:

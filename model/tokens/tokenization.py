@@ -4,18 +4,21 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
-from weakref import WeakKeyDictionary
+from itertools import chain, compress
 
 import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from model.tokens.chunk_tokenizer import ChunkTokenizer
-from model.tokens.packing import Lengths, cu_seqlens, token_indices
+from model.tokens.packing import Lengths, chunks, cu_seqlens, token_indices
+from model.tokens.remembered_tokenizer import remembered
+from model.tokens.truncation import kept_tokens
 
 # A tokenizer returns lists of Python integers, some 36 bytes per token; they live only until packed.
 _TEXTS_PER_CALL = 2048
+# It takes some 60 bytes for each character of a text.
+_CHARACTERS_PER_CALL = 1 << 21
 _LOCK = threading.Lock()
 
 
@@ -62,21 +65,32 @@ def tokenize(
     max_length: int,
 ) -> TokenizedTexts:
     """Tokenise texts, or pairs of texts, cutting each to `max_length` tokens (of a pair the longer part)."""
-    runs = [slice(first, first + _TEXTS_PER_CALL) for first in range(0, len(texts), _TEXTS_PER_CALL)]
     # Threads of a worker share the tokenizer, and a call sets its truncation: one at a time.
     with _LOCK, _restore_truncation_and_padding(tokenizer):
-        chunks = _chunk_tokenizer(tokenizer)
+        known = remembered(tokenizer)
+        if known.long_texts is not None:
+            texts, text_pairs = known.long_texts.shorten(texts, text_pairs, max_length=max_length)
         parts = [
             _tokenize_run(
                 tokenizer,
-                chunks,
+                known.chunks,
                 texts[run],
                 None if text_pairs is None else text_pairs[run],
                 max_length=max_length,
             )
-            for run in runs
+            for run in _runs(texts, text_pairs)
         ]
     return _concatenate(parts, max_length=max_length)
+
+
+def _runs(texts: Sequence[str], text_pairs: Sequence[str] | None) -> Iterator[slice]:
+    """Yield which texts are given to the tokenizer at once."""
+    characters = np.fromiter(map(len, texts), np.int64, count=len(texts))
+    if text_pairs is not None:
+        characters += np.fromiter(map(len, text_pairs), np.int64, count=len(text_pairs))
+    for part in chunks(characters, _CHARACTERS_PER_CALL):
+        for first in range(part.start, part.stop, _TEXTS_PER_CALL):
+            yield slice(first, min(first + _TEXTS_PER_CALL, part.stop))
 
 
 def _concatenate(parts: Sequence[TokenizedTexts], *, max_length: int) -> TokenizedTexts:
@@ -96,45 +110,6 @@ def _concatenate(parts: Sequence[TokenizedTexts], *, max_length: int) -> Tokeniz
         lengths=np.concatenate([part.lengths for part in parts]),
         truncated=np.concatenate([part.truncated for part in parts]),
         max_length=max_length,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Remembered:
-    """What is remembered of a tokenizer.
-
-    Attributes:
-        state: of the tokenizer at that time.
-        chunks: None where texts are not tokenised by their chunks.
-    """
-
-    state: tuple[object, ...]
-    chunks: ChunkTokenizer | None
-
-
-_REMEMBERED: WeakKeyDictionary[PreTrainedTokenizerBase, _Remembered] = WeakKeyDictionary()
-
-
-def _chunk_tokenizer(tokenizer: PreTrainedTokenizerBase) -> ChunkTokenizer | None:
-    """Return what remembers the ids of a tokenizer's chunks, None where that would not be exact."""
-    if not tokenizer.is_fast:
-        return None
-    state = _state(tokenizer)
-    remembered = _REMEMBERED.get(tokenizer)
-    if remembered is None or remembered.state != state:
-        remembered = _Remembered(state=state, chunks=ChunkTokenizer.of(tokenizer))
-        _REMEMBERED[tokenizer] = remembered
-    return remembered.chunks
-
-
-def _state(tokenizer: PreTrainedTokenizerBase) -> tuple[object, ...]:
-    """Return what is another when a tokenizer was changed in memory."""
-    backend = tokenizer.backend_tokenizer
-    steps = (backend.normalizer, backend.pre_tokenizer, backend.post_processor)
-    return (
-        len(tokenizer),
-        tokenizer.truncation_side,
-        *(None if step is None else step.__getstate__() for step in steps),
     )
 
 
@@ -161,21 +136,19 @@ def _restore_truncation_and_padding(tokenizer: PreTrainedTokenizerBase) -> Itera
 
 def _tokenize_run(
     tokenizer: PreTrainedTokenizerBase,
-    chunks: ChunkTokenizer | None,
+    by_chunks: ChunkTokenizer | None,
     texts: Sequence[str],
     text_pairs: Sequence[str] | None,
     *,
     max_length: int,
 ) -> TokenizedTexts:
     """Tokenise by chunks what can be, and all else by the tokenizer itself."""
-    if chunks is None:
+    if by_chunks is None:
         return _tokenize_whole(tokenizer, texts, text_pairs, max_length=max_length)
-    # The run before may have left it set.
-    tokenizer.backend_tokenizer.no_truncation()
-    found = chunks.tokenize(texts, text_pairs, max_length=max_length)
+    found = by_chunks.tokenize(texts, text_pairs, max_length=max_length)
     known = TokenizedTexts(
         input_ids=found.input_ids,
-        token_type_ids=found.token_type_ids if chunks.has_types else None,
+        token_type_ids=found.token_type_ids if by_chunks.has_types else None,
         lengths=found.lengths,
         truncated=found.truncated,
         max_length=max_length,
@@ -201,38 +174,33 @@ def _tokenize_whole(
     *,
     max_length: int,
 ) -> TokenizedTexts:
+    """Tokenise texts as they are, and cut those that are too long."""
     pairs = None if text_pairs is None else list(text_pairs)
-    encoded = tokenizer(
-        list(texts), pairs, truncation=True, max_length=max_length, return_attention_mask=False
-    )
+    encoded = tokenizer(list(texts), pairs, truncation=False, return_attention_mask=False, verbose=False)
     ids, token_types = encoded["input_ids"], encoded.get("token_type_ids")
+    truncated = np.fromiter((len(row) > max_length for row in ids), np.bool_, count=len(ids))
+    rows = np.flatnonzero(truncated).tolist()
+    if rows and not tokenizer.is_fast:
+        cut = tokenizer(list(texts), pairs, truncation=True, max_length=max_length)
+        ids, token_types = cut["input_ids"], cut.get("token_type_ids")
+    elif rows:
+        for row in rows:
+            is_kept = kept_tokens(
+                encoded.sequence_ids(row),
+                max_length=max_length,
+                on_left=tokenizer.truncation_side == "left",
+            ).tolist()
+            for columns in (ids,) if token_types is None else (ids, token_types):
+                columns[row] = [*compress(columns[row], is_kept)]
     lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
     return TokenizedTexts(
         input_ids=_flat(ids, lengths),
         token_type_ids=None if token_types is None else _flat(token_types, lengths),
         lengths=lengths,
-        truncated=_truncated(tokenizer, texts, pairs, lengths, max_length=max_length),
+        truncated=truncated,
         max_length=max_length,
     )
 
 
 def _flat(rows: Sequence[Sequence[int]], lengths: Lengths) -> npt.NDArray[np.int32]:
     return np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
-
-
-def _truncated(
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    pairs: Sequence[str] | None,
-    lengths: Lengths,
-    *,
-    max_length: int,
-) -> npt.NDArray[np.bool_]:
-    """Return which texts lost tokens: only those that fill `max_length` can, and these are counted again."""
-    truncated = np.zeros(len(lengths), dtype=np.bool_)
-    for row in np.flatnonzero(lengths >= max_length).tolist():
-        # As a list: a single call takes an empty second text for none.
-        pair = None if pairs is None else [pairs[row]]
-        whole = tokenizer([texts[row]], pair, truncation=False, return_attention_mask=False, verbose=False)
-        truncated[row] = len(whole["input_ids"][0]) > max_length
-    return truncated

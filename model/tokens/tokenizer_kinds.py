@@ -1,7 +1,6 @@
 """Which tokenizers part texts at spaces before all else, as far as their kinds say."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -17,6 +16,12 @@ _PRE_TOKENIZERS = {
     "BertPreTokenizer", "ByteLevel", "Metaspace", "Punctuation", "Whitespace", "WhitespaceSplit"
 }  # fmt: skip
 _MODELS = {"BPE", "Unigram", "WordPiece"}
+# Those of them that part words at spaces, and not only at other marks.
+_PART_AT_SPACES = _PRE_TOKENIZERS - {"Punctuation"}
+# The one pattern that is known to see no further than a run of spaces.
+_RUN_OF_SPACES = {"Regex": " {2,}"}
+# A longer added token is no token, but a text.
+_LONGEST_ADDED_TOKEN = 64
 
 
 def added_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -30,20 +35,76 @@ def may_part_at_spaces(tokenizer: PreTrainedTokenizerBase) -> bool:
     if len(added) > _MOST_ADDED_TOKENS or any(" " in token for token in added):
         return False
     backend = tokenizer.backend_tokenizer
-    if tokenizer.truncation_side != "right" or backend.pre_tokenizer is None:
+    if backend.pre_tokenizer is None:
         return False
     steps = [(backend.normalizer, _NORMALIZERS), (backend.pre_tokenizer, _PRE_TOKENIZERS)]
+    # One that does not split leaves words to be joined.
     return type(backend.model).__name__ in _MODELS and all(
-        known.issuperset(_kinds(json.loads(step.__getstate__()))) for step, known in steps if step is not None
+        part["type"] in known and part.get("split", True) for step, known in steps for part in _parts(step)
     )
 
 
-def _kinds(step: dict[str, Any]) -> Iterator[str]:
-    """Yield the kinds of a step's parts."""
-    parts = step.get("normalizers") or step.get("pretokenizers")
-    if parts is None:
-        # One that does not split leaves words to be joined.
-        yield step["type"] if step.get("split", True) else "no split"
-    else:
-        for part in parts:
-            yield from _kinds(part)
+def sees_only_nearby(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether a fast tokenizer parts texts at spaces, and sees no more than a word and what is beside.
+
+    Asked by kind alone: what it does to the end of a long text cannot be tried out on all texts.
+    """
+    backend = tokenizer.backend_tokenizer
+    if type(backend.model).__name__ not in _MODELS or getattr(backend.model, "dropout", None):
+        return False
+    if backend.pre_tokenizer is None or not all(map(_stands_alone, added_forms(tokenizer))):
+        return False
+    # What takes blanks along behind it, or asks what stands behind it, is another where a text ends there.
+    if any(token.rstrip or token.single_word for token in tokenizer.added_tokens_decoder.values()):
+        return False
+    pre_tokenizers = _parts(backend.pre_tokenizer)
+    kinds = step_kinds(backend.pre_tokenizer)
+    return (
+        all(part["type"] in _NORMALIZERS and _replaces_nearby(part) for part in _parts(backend.normalizer))
+        and kinds <= _PRE_TOKENIZERS
+        and not kinds.isdisjoint(_PART_AT_SPACES)
+        and all(part.get("split", True) and part.get("use_regex", True) for part in pre_tokenizers)
+    )
+
+
+def step_kinds(step: object | None) -> set[str]:
+    """Return the kinds of what a normaliser or a pre-tokenizer is made of."""
+    return {part["type"] for part in _parts(step)}
+
+
+def added_forms(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return the added tokens as they are looked for: as they are, and normalised."""
+    tokens, normalizer = added_tokens(tokenizer), tokenizer.backend_tokenizer.normalizer
+    return tokens if normalizer is None else [*tokens, *map(normalizer.normalize_str, tokens)]
+
+
+def words(tokenizer: PreTrainedTokenizerBase, text: str) -> list[str]:
+    """Return what a fast tokenizer makes of a text before its model sees it, added tokens not looked for."""
+    backend = tokenizer.backend_tokenizer
+    normal = text if backend.normalizer is None else backend.normalizer.normalize_str(text)
+    return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normal)]
+
+
+def _stands_alone(token: str) -> bool:
+    return len(token) <= _LONGEST_ADDED_TOKEN and not any(map(str.isspace, token))
+
+
+def _replaces_nearby(part: dict[str, Any]) -> bool:
+    """Return whether a step leaves words and the spaces before them as they are, wherever a text begins."""
+    if part["type"] != "Replace":
+        return not part.get("strip_left")
+    pattern = part["pattern"]
+    return pattern == _RUN_OF_SPACES or not any(
+        letter.isalnum() or letter.isspace() for letter in pattern.get("String", " ")
+    )
+
+
+def _parts(step: Any) -> list[dict[str, Any]]:
+    """Return what a step is made of, nothing where there is none."""
+    waiting, parts = [] if step is None else [json.loads(step.__getstate__())], []
+    while waiting:
+        part = waiting.pop()
+        within = part.get("normalizers") or part.get("pretokenizers")
+        waiting += within or []
+        parts += [] if within else [part]
+    return parts

@@ -125,7 +125,10 @@ def read_json(path: str) -> dict[str, object]:
         ValueError: if it holds anything else.
     """
     with FileSystems.open(path) as file:
-        content: object = json.loads(file.read())
+        try:
+            content: object = json.loads(file.read())
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
     if not isinstance(content, dict):
         raise ValueError("it holds no JSON object")
     return content

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 
 from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
 from model.errors import OutputError
@@ -245,12 +246,13 @@ def test_two_commands_do_not_grow_the_same(tmp_path: Path):
     start(second)
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path):
+@pytest.mark.parametrize("kind", [OSError, SafetensorError])
+def test_a_full_disk_is_one_line(tmp_path: Path, kind: type[Exception]):
     working = claim(tmp_path / "out")
 
     def fill() -> None:
         with working.open():
-            raise OSError("No space left on device")
+            raise kind("No space left on device")
 
     with pytest.raises(OutputError, match=r"out.partial' cannot be written: No space left on device"):
         fill()

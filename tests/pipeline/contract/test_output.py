@@ -343,7 +343,7 @@ def test_a_job_that_says_less_than_this_ones_is_another(layout: OutputLayout):
         claim_output(layout, job(), overwrite=False)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "7", '"a"', "null", "\xff"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", '"a"', "null", "\xff", '{"a":' * 100_000])
 def test_a_damaged_description_is_told_and_can_be_overwritten(layout: OutputLayout, content: str):
     claim_output(layout, job(), overwrite=False)
     Path(layout.job).write_bytes(content.encode("latin-1"))

@@ -1,0 +1,1 @@
+"""Long texts, shortened before the tokenizer sees them, to the same ids."""
