@@ -75,10 +75,10 @@ def _is_write(event: str, args: tuple[object, ...], directory: Path) -> bool:
     return path.startswith(str(directory))
 
 
-def kill_points(home: Home, command: Command, scratch: Path) -> list[Kill]:
+def kill_points(command: Command, scratch: Path) -> list[Kill]:
     """Return every point at which a command writes."""
     log = scratch / "writes"
-    log.touch()
+    log.write_text("")
     output = scratch / "counted"
     ended = run(
         (*command.words, "--output", output),
@@ -87,6 +87,7 @@ def kill_points(home: Home, command: Command, scratch: Path) -> list[Kill]:
     )
     if ended.status:
         raise RuntimeError(f"{command.name} failed: {ended.output}")
+    shutil.rmtree(output)
     writes = log.read_text()
     return [
         Kill(point=point, is_after_truncation=late)
@@ -99,8 +100,8 @@ def drill_writes(home: Home, scratch: Path, names: Iterable[str] | None = None, 
     """Kill commands at their writes, at every so many of them."""
     report = Report("killed at a write")
     for command in _chosen(home, names):
-        points = kill_points(home, command, scratch)
-        whole = _whole(home, command, scratch)
+        points = kill_points(command, scratch)
+        whole = _whole(command, scratch)
         for kill in points[::every]:
             output = scratch / "out"
             _clear(scratch)
@@ -121,7 +122,7 @@ def drill_moments(home: Home, scratch: Path, num_moments: int, names: Iterable[s
     report = Report("killed at a random moment")
     draw = random.Random(0)
     for command in _chosen(home, names):
-        whole = _whole(home, command, scratch)
+        whole = _whole(command, scratch)
         _clear(scratch)
         seconds = run((*command.words, "--output", scratch / "out"), scratch / "log").seconds
         for _ in range(num_moments):
@@ -159,7 +160,7 @@ def _recovers(command: Command, output: Path, scratch: Path, whole: object, repo
     return is_done and found == whole and not beside
 
 
-def _whole(home: Home, command: Command, scratch: Path) -> object:
+def _whole(command: Command, scratch: Path) -> object:
     """Return what a run writes that is never killed."""
     shutil.rmtree(scratch / "whole", ignore_errors=True)
     ended = run((*command.words, "--output", scratch / "whole"), scratch / "log")

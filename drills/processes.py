@@ -3,6 +3,7 @@
 import random
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from drills.forked import HUNG, kill, run, when_begun
@@ -49,13 +50,14 @@ def drill_killed_workers(home: Home, scratch: Path) -> Report:
     return report
 
 
-def drill_sockets(home: Home, scratch: Path) -> Report:
+def drill_sockets(home: Home, scratch: Path, names: Sequence[str] = ()) -> Report:
     """Look again and again at what every command listens on, and all processes that it starts."""
     report = Report("sockets")
     cases = {name: command.words for name, command in home.commands.items()}
     for name in ("label-teacher", "score"):
         cases[f"{name} --workers 2"] = (*home.commands[name].words, "--workers", 2)
-    for name, words in cases.items():
+    for name in names or cases:
+        words = cases[name]
         found: set[str] = set()
         looks = 0
 
