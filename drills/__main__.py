@@ -8,13 +8,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from drills import checkpoints, damage, inputs, kills, names, processes, scale, storage
+from drills import checkpoints, damage, inputs, interrupts, kills, names, processes, scale, storage
 from drills.home import Home
 from drills.report import Report
 
 DRILLS: dict[str, Callable[[Home, Path], Report]] = {
     "writes": kills.drill_writes,
     "moments": partial(kills.drill_moments, num_moments=50),
+    "interrupts": partial(interrupts.drill_interrupts, num_moments=25),
     "workers": processes.drill_killed_workers,
     "sockets": processes.drill_sockets,
     "full-disk": storage.drill_full_disk,
@@ -33,6 +34,7 @@ DRILLS: dict[str, Callable[[Home, Path], Report]] = {
 QUICK: dict[str, Callable[[Home, Path], Report]] = {
     "writes": partial(kills.drill_writes, names=("distill", "score", "finetune"), every=9),
     "sockets": partial(processes.drill_sockets, names=("score --workers 2",)),
+    "interrupts": partial(interrupts.drill_interrupts, num_moments=2),
 }
 
 

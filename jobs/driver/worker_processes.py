@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from os import _exit as exit_at_once
@@ -20,7 +20,7 @@ from jobs.terminal.log_filters import silence_beam
 from model.errors import ItemError
 from pipeline.contract.manifest import Manifest
 from pipeline.contract.plan import WorkItem
-from pipeline.contract.worker_errors import write_worker_error
+from pipeline.contract.worker_errors import MOST_ERRORS, num_worker_errors, write_worker_error
 from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.item_worker import BUSY_MILLISECONDS, ItemWorker
 
@@ -88,6 +88,9 @@ def run_in_processes(job: CorpusJob[Manifest], items: Sequence[WorkItem], num_wo
                     deaths[item.index] = deaths.get(item.index, 0) + 1
                     if _try_again(job, item, worker, deaths[item.index]):
                         waiting.append(item)
+                    elif num_worker_errors(job.layout) >= MOST_ERRORS:
+                        # It is no item that kills them.
+                        waiting.clear()
                     continue
                 worker.item = None
                 if waiting:
@@ -127,6 +130,8 @@ def _start(job: CorpusJob[Manifest]) -> _Worker:
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
     """Hold Ctrl-C back, in what is started here for ever: a terminal sends it to worker processes too."""
+    # Whose start would let it through again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

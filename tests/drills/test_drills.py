@@ -22,7 +22,7 @@ def test_a_few_of_the_kills_and_sockets_hold():
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     held = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.endswith(" held")]
-    assert len(held) == 2
+    assert len(held) == 3
     assert all(not line.startswith("0 of") for line in held)
 
 
