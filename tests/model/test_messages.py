@@ -7,7 +7,7 @@ from model.messages import first_line, format_labels, one_line
     ("error", "first", "whole"),
     [
         (ValueError("one"), "one", "one"),
-        (ValueError("\n one \n two\t three \n"), "one ", "one two three"),
+        (ValueError("\n one \n two\t three \n"), "one", "one two three"),
         (KeyError(), "KeyError", "KeyError"),
         (OSError("  "), "OSError", "OSError"),
     ],
