@@ -56,6 +56,7 @@ def drill_checkpoints(home: Home, scratch: Path) -> Report:
 
 
 def _changed(directory: Path, copy: Path) -> Iterator[tuple[str, Path]]:
+    shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(directory, copy)
     for name in _FILES:
         if not (directory / name).is_file():
