@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from safetensors import SafetensorError
 
 from jobs.driver.directory_lock import lock_directory
 from model.errors import OutputError
-from pipeline.contract.storage import sync_directory
+from pipeline.contract.storage import sync
 
 STATE_FILE = "training_state.safetensors"
 METRICS_FILE = "metrics.json"
@@ -104,13 +103,13 @@ class AtomicOutputDirectory:
             # A power cut then leaves no name of what is not on the disk.
             for path in self.partial.rglob("*"):
                 if path.is_file():
-                    _sync(path)
-            sync_directory(self.partial)
+                    sync(path)
+            sync(self.partial)
             if self.final.exists():
                 aside = Path(tempfile.mkdtemp(prefix=f"{self.final.name}.old-", dir=self.final.parent))
                 self.final.rename(aside / self.final.name)
             self.partial.rename(self.final)
-            sync_directory(self.final.parent)
+            sync(self.final.parent)
             (self.final / STATE_FILE).unlink(missing_ok=True)
             if aside:
                 shutil.rmtree(aside)
@@ -124,11 +123,6 @@ def _empty(directory: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def check_local(output: str) -> None:

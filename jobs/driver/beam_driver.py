@@ -22,7 +22,7 @@ from model.messages import one_line
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import NOT_FINITE, REJECTED, ROWS, Manifest
 from pipeline.contract.plan import Plan, WorkItem
-from pipeline.contract.storage import check_output_directory
+from pipeline.contract.storage import check_output_directory, is_local
 from pipeline.reading.inputs import Inputs
 from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.item_worker import BUSY_MILLISECONDS
@@ -186,7 +186,7 @@ def _progress(layout: OutputLayout, plan: Plan, finished: set[str], *, descripti
             text = f"{rate:,.0f} rows/s" if done > started_with else ""
             progress.update(bar, completed=done, rate=text)
 
-        with _every(_REMOTE_POLL_SECONDS if "://" in layout.directory else _POLL_SECONDS, update):
+        with _every(_POLL_SECONDS if is_local(layout.directory) else _REMOTE_POLL_SECONDS, update):
             yield
 
 

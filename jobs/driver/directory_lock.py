@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model.errors import OutputError
+from pipeline.contract.storage import is_local
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def lock_directory(directory: str) -> Iterator[None]:
     Raises:
         OutputError: if another command has it, or it cannot be made.
     """
-    if "://" in directory:
+    if not is_local(directory):
         yield
         return
     try:

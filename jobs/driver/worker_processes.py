@@ -8,6 +8,7 @@ through pipes; a worker that dies is told, and its item given to another once mo
 import logging
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,13 @@ class _Worker:
         except OSError:
             return
 
+    def finish(self) -> float | None:
+        """Return the milliseconds that the item took, None where the worker died at it."""
+        try:
+            return float(self.pipe.recv())
+        except (EOFError, OSError):
+            return None
+
     def end(self) -> None:
         self.pipe.close()
         self.process.kill()
@@ -69,7 +77,7 @@ def run_in_processes(job: CorpusJob[Manifest], items: Sequence[WorkItem], num_wo
         num_workers: how many processes.
     """
     waiting = list(reversed(items))
-    deaths: dict[int, int] = {}
+    deaths: Counter[int] = Counter()
     workers: list[_Worker] = []
     busy = 0.0
     try:
@@ -81,20 +89,20 @@ def run_in_processes(job: CorpusJob[Manifest], items: Sequence[WorkItem], num_wo
             for worker in [worker for worker in workers if worker.pipe in ready]:
                 item = worker.item
                 assert item is not None
-                try:
-                    busy += worker.pipe.recv() / 1000
-                except (EOFError, OSError):
-                    workers.remove(worker)
-                    deaths[item.index] = deaths.get(item.index, 0) + 1
-                    if _try_again(job, item, worker, deaths[item.index]):
-                        waiting.append(item)
-                    elif num_worker_errors(job.layout) >= MOST_ERRORS:
-                        # It is no item that kills them.
-                        waiting.clear()
+                milliseconds = worker.finish()
+                if milliseconds is not None:
+                    busy += milliseconds / 1000
+                    worker.item = None
+                    if waiting:
+                        worker.give(waiting.pop())
                     continue
-                worker.item = None
-                if waiting:
-                    worker.give(waiting.pop())
+                workers.remove(worker)
+                deaths[item.index] += 1
+                if _try_again(job, item, worker, deaths[item.index]):
+                    waiting.append(item)
+                elif num_worker_errors(job.layout) >= MOST_ERRORS:
+                    # It is no item that kills them.
+                    waiting.clear()
     finally:
         for worker in workers:
             worker.end()

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterable
 from io import TextIOBase
 from typing import TextIO, cast
 
@@ -38,18 +37,17 @@ class _UnfailingStream(TextIOBase):
         return self._stream.fileno()
 
     def write(self, text: str) -> int:
-        self._attempt([text])
+        self._attempt(text)
         return len(text)
 
     def flush(self) -> None:
-        self._attempt([])
+        self._attempt("")
 
-    def _attempt(self, texts: Iterable[str]) -> None:
+    def _attempt(self, text: str) -> None:
         if self._stream is None:
             return
         try:
-            for text in texts:
-                self._stream.write(text)
+            self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError) as error:
             _failures.append(error)

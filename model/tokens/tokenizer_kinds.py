@@ -67,6 +67,13 @@ def sees_only_nearby(tokenizer: PreTrainedTokenizerBase) -> bool:
     )
 
 
+def has_berts_steps(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether a fast tokenizer normalises and parts texts as BERT's does, character by character."""
+    backend = tokenizer.backend_tokenizer
+    steps = (backend.normalizer, backend.pre_tokenizer)
+    return [type(step).__name__ for step in steps] == ["BertNormalizer", "BertPreTokenizer"]
+
+
 def step_kinds(step: object | None) -> set[str]:
     """Return the kinds of what a normaliser or a pre-tokenizer is made of."""
     return {part["type"] for part in _parts(step)}

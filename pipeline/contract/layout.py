@@ -20,6 +20,7 @@ from pipeline.contract.storage import (
     delete_directory,
     delete_files,
     has_files,
+    is_local,
     list_names,
     partial_path,
 )
@@ -100,7 +101,7 @@ class OutputLayout:
 
     def contains(self, path: str) -> bool:
         """Return whether a file lies in the directory or below, however the two are spelt."""
-        if "://" in self.directory or "://" in path:
+        if not (is_local(self.directory) and is_local(path)):
             return path.startswith(self.directory.rstrip("/") + "/")
         return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.directory))
 

@@ -53,7 +53,7 @@ def check_output_directory(path: str) -> None:
 
 def is_local(path: str) -> bool:
     """Return whether a path is one of this machine's, and no URL."""
-    return "://" not in path
+    return FileSystems.get_scheme(path) is None
 
 
 def list_names(directory: str, pattern: str = "*") -> list[str]:
@@ -168,7 +168,7 @@ def atomic_file(
                 file.flush()
                 os.fsync(file.fileno())
             Path(partial).replace(path)
-            sync_directory(Path(path).parent)
+            sync(Path(path).parent)
             return
         with FileSystems.create(partial, mime_type=mime_type) as remote:
             yield cast(BinaryIO, remote)
@@ -178,9 +178,9 @@ def atomic_file(
         raise
 
 
-def sync_directory(directory: Path) -> None:
-    """Have the names in a local directory on the disk, and not only in the system's memory."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Have a local file, or the names in a directory, on the disk and not only in the system's memory."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

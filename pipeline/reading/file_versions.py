@@ -8,7 +8,7 @@ from pathlib import Path
 from apache_beam.io.filesystems import FileSystems
 
 from model.errors import InputError
-from pipeline.reading.local_files import is_local
+from pipeline.contract.storage import is_local
 from pipeline.reading.read_errors import read_errors_as_input_error
 
 

@@ -14,8 +14,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from model.errors import InputError, ParameterError
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.storage import basename
-from pipeline.reading.local_files import is_local, match_glob, names_in, regular_file
+from pipeline.contract.storage import basename, is_local
+from pipeline.reading.local_files import match_glob, names_in, regular_file
 from pipeline.reading.read_errors import read_errors_as_input_error
 
 PARQUET = "parquet"

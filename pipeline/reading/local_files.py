@@ -10,15 +10,9 @@ import stat
 from pathlib import Path
 
 from apache_beam.io.filesystem import FileMetadata, FileSystem
-from apache_beam.io.filesystems import FileSystems
 
 from model.errors import InputError
 from pipeline.reading.read_errors import read_errors_as_input_error
-
-
-def is_local(path: str) -> bool:
-    """Return whether a path is of the local file system."""
-    return FileSystems.get_scheme(path) is None
 
 
 def regular_file(path: str) -> FileMetadata:

@@ -19,13 +19,11 @@ class AnsweredRows:
     Attributes:
         rows: that have an answer.
         inverse: (rows,) which of the distinct texts each of them holds.
-        is_answered: (all rows,) bool, which they are.
         rejected: the others, as `schema.rejected_schema` says.
     """
 
     rows: pa.Table
     inverse: npt.NDArray[np.int64]
-    is_answered: npt.NDArray[np.bool_]
     rejected: pa.Table
 
     @classmethod
@@ -45,7 +43,6 @@ class AnsweredRows:
         return cls(
             rows=rows.filter(pa.array(is_answered)) if len(unanswered) else rows,
             inverse=distinct.inverse[is_answered],
-            is_answered=is_answered,
             rejected=rejected_table(
                 source,
                 rows[schema.ROW].to_numpy()[unanswered],
@@ -56,4 +53,4 @@ class AnsweredRows:
 
 def in_row_order(tables: Sequence[pa.Table]) -> pa.Table:
     """Return rejected rows of one file as one table, sorted by row."""
-    return pa.concat_tables(tables).sort_by(schema.ROW) if len(tables) > 1 else tables[0]
+    return pa.concat_tables(tables).sort_by(schema.ROW)

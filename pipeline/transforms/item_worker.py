@@ -11,6 +11,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import torch
 
@@ -28,6 +29,7 @@ from pipeline.reading.inputs import ReadOptions, RowBatch, read_item
 from pipeline.transforms.answered_rows import in_row_order
 from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.loaded_models import Holder, acquire
+from pipeline.transforms.row_task import ProcessedRows
 
 BUSY_MILLISECONDS = "busy_milliseconds"
 
@@ -85,13 +87,9 @@ class ItemWorker:
         try:
             # Loaded here and not in `start`: a process without work then loads nothing.
             self._holder = self._holder or acquire(self._job.task, self._job.task.load)
-        except Exception as error:  # noqa: BLE001 - raised by the driver
-            self._cannot_load = True
-            self._leave(item, error)
-            return None
-        try:
             return self._write_patiently(item, self._holder.loaded)
         except Exception as error:  # noqa: BLE001 - raised by the driver, when the other items are done
+            self._cannot_load = self._holder is None
             self._leave(item, error)
             return None
 
@@ -142,25 +140,29 @@ def write_shard(job: CorpusJob[Manifest], item: WorkItem, loaded: object) -> Cou
         # Left before the shard is: the rejected rows are in place first.
         with ExitStack() as files:
             for window in _windows(job.task.reading, item):
-                accepted, refused = window.accepted, [window.rejected]
-                if len(accepted):
-                    done = job.task.process(accepted, item.path, loaded)
-                    shard.write(done.rows)
-                    counts.update(done.counts)
-                    refused.append(done.rejected)
-                num_rejected = sum(map(len, refused))
-                if num_rejected:
+                done = _process(job, item, window, loaded)
+                shard.write(done.rows)
+                if len(done.rejected):
                     rejected = rejected or files.enter_context(
                         _rejected_writer(job.layout, item, job.metadata)
                     )
-                    rejected.write(in_row_order(refused))
-                num_rows = len(window.accepted) + len(window.rejected)
-                counts.update({ROWS: num_rows - num_rejected, REJECTED: num_rejected})
+                    rejected.write(done.rejected)
+                counts.update(done.counts)
+                counts.update({ROWS: len(done.rows), REJECTED: len(done.rejected)})
         shard.finish(
             {name: count for name, count in sorted(counts.items()) if name != ROWS},
             None if rejected is None else rejected.checksum,
         )
     return dict(counts)
+
+
+def _process(job: CorpusJob[Manifest], item: WorkItem, window: RowBatch, loaded: object) -> ProcessedRows:
+    """Process a window's accepted rows; those that have no answer join the rejected ones."""
+    if not len(window.accepted):
+        nothing = job.task.schema.empty_table()
+        return ProcessedRows(rows=nothing, rejected=window.rejected, counts={})
+    done = job.task.process(window.accepted, item.path, loaded)
+    return replace(done, rejected=in_row_order([window.rejected, done.rejected]))
 
 
 def _windows(reading: ReadOptions, item: WorkItem) -> Iterator[RowBatch]:

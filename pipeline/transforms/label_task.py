@@ -1,6 +1,7 @@
 """Soft labels: what the teacher answers to every row of a corpus."""
 
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +188,10 @@ class LabelTask:
         distinct = DistinctTexts.of(rows)
         tokenized = distinct.tokenize(loaded.teacher.tokenizer, max_length=self.max_length)
         logits = loaded.teacher.logits(tokenized)
-        answered = AnsweredRows.of(rows, source, distinct, are_finite(logits)[distinct.inverse])
+        has_answer = are_finite(logits)[distinct.inverse]
+        answered = AnsweredRows.of(rows, source, distinct, has_answer)
         rows, inverse = answered.rows, answered.inverse
-        text_hashes = [distinct.hashes[place] for place in inverse.tolist()]
+        text_hashes = list(compress(distinct.row_hashes, has_answer))
         units = unit_hashes(rows, text_hashes, source, self.unit)
         is_drawn = in_hash_sample(units, self.calibration_fraction, HashStream.CALIBRATION)
         is_learnt = np.array([each in loaded.texts.hashes for each in text_hashes], dtype=np.bool_)

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from transformers import PreTrainedTokenizerBase
 
-from model.tokens.tokenizer_kinds import added_forms, words
+from model.tokens.tokenizer_kinds import added_forms, has_berts_steps, words
 
 # What a character does is asked of so many of them, and of one.
 _MANY = 40
@@ -35,9 +35,7 @@ class IdleRuns:
         self._tokenizer, backend = tokenizer, tokenizer.backend_tokenizer
         self._added = added_forms(tokenizer)
         # WordPiece has a longest word; BERT's steps make words character by character.
-        is_bert = type(backend.normalizer).__name__ == "BertNormalizer"
-        is_bert = is_bert and type(backend.pre_tokenizer).__name__ == "BertPreTokenizer"
-        has_longest_word = is_bert and type(backend.model).__name__ == "WordPiece"
+        has_longest_word = has_berts_steps(tokenizer) and type(backend.model).__name__ == "WordPiece"
         self._longest_word = backend.model.max_input_chars_per_word if has_longest_word else None
         self._nothing, self._space = words(tokenizer, "aa"), words(tokenizer, "a a")
         self._kept = (self._longest_word or 0) + max(map(len, self._added), default=0) + _GRAPHEME

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from transformers import PreTrainedTokenizerBase
 
-from model.tokens.tokenizer_kinds import added_tokens, words
+from model.tokens.tokenizer_kinds import added_tokens, has_berts_steps, words
 
 # Beside a blank, letters and digits of ASCII, which no normaliser drops or joins with others.
 _LETTER, _LETTERS = "[0-9A-Za-z]", "0Aa"
@@ -72,12 +72,8 @@ def _parts_before(tokenizer: PreTrainedTokenizerBase, blank: str) -> bool:
 
 def _parts_ideographs(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Return whether each ideograph is a word by itself, as BERT has it."""
-    backend = tokenizer.backend_tokenizer
-    if type(backend.normalizer).__name__ != "BertNormalizer":
+    if not has_berts_steps(tokenizer):
         return False
+    normalizer = tokenizer.backend_tokenizer.normalizer
     tokens = unicodedata.normalize("NFKC", "".join(added_tokens(tokenizer)))
-    return (
-        type(backend.pre_tokenizer).__name__ == "BertPreTokenizer"
-        and json.loads(backend.normalizer.__getstate__())["handle_chinese_chars"]
-        and not re.search(_IDEOGRAPH, tokens)
-    )
+    return json.loads(normalizer.__getstate__())["handle_chinese_chars"] and not re.search(_IDEOGRAPH, tokens)

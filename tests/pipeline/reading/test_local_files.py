@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import InputError
-from pipeline.reading.local_files import is_local, match_glob, names_in, regular_file
+from pipeline.contract.storage import is_local
+from pipeline.reading.local_files import match_glob, names_in, regular_file
 
 NAMES = ["a.tsv", "a\\b.tsv", "b[1].tsv", ".c.tsv", "s/a.tsv", "s/t/a\\b.tsv", "u/a.csv"]
 
