@@ -8,13 +8,12 @@ from jobs.driver.runner import torch_threads
 from jobs.terminal.console import counting_progress, print_next_step, stdout_console, table
 from model.checkpoints.hub import resolve_checkpoint
 from model.checks import DEFAULT_CONFIDENCE
-from model.cost.flops import fastbert_flops
+from model.cost.flops import checkpoint_flops
 from model.errors import ParameterError
 from model.exits.policy import ExitPolicy
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.unit import Unit
 from model.messages import format_ratio
-from model.network.config import load_fastbert_config
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.reading.inputs import Inputs
@@ -101,7 +100,7 @@ def choose_policy(config: ScoreConfig) -> ExitPolicy | CorpusPromise:
         ParameterError: if a number is out of range, or there is no such exit or label.
     """
     directory = resolve_checkpoint(config.model)
-    flops = fastbert_flops(load_fastbert_config(directory))
+    flops = checkpoint_flops(directory)
     if config.is_calibrated:
         calibration = Calibration.load(config.calibration or str(directory))
         # Whether they go together.

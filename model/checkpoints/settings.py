@@ -6,6 +6,7 @@ from typing import Any
 
 from model.errors import CheckpointError
 
+_CHUNK_SIZE = "chunk_size_feed_forward"
 _LAYER_COUNTS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
 _HEAD_COUNTS = ("num_attention_heads", "num_heads", "n_heads", "n_head")
 _ATTENTIONS = ("attn_implementation", "_attn_implementation")
@@ -46,10 +47,11 @@ def check_settings(settings: object, weighed_layers: int | None) -> None:
 
 
 def _check_counts(settings: Mapping[str, Any], weighed_layers: int | None) -> None:
-    for name in (*_LAYER_COUNTS, *_HEAD_COUNTS):
+    least = {_CHUNK_SIZE: 0, **dict.fromkeys((*_LAYER_COUNTS, *_HEAD_COUNTS), 1)}
+    for name, fewest in least.items():
         count = settings.get(name)
-        if count is not None and (type(count) is not int or count < 1):
-            raise CheckpointError(f"{name!r} is {reprlib.repr(count)}, not 1 or more")
+        if count is not None and (type(count) is not int or count < fewest):
+            raise CheckpointError(f"{name!r} is {reprlib.repr(count)}, not {fewest} or more")
     num_layers = max(settings.get(name) or 0 for name in _LAYER_COUNTS)
     if weighed_layers is None or settings.get("model_type") in _SHARE_LAYERS:
         if num_layers > _MOST_LAYERS:

@@ -8,6 +8,7 @@ says, and nothing where nothing may leave.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
+from model.checkpoints.foreign import foreign
 from model.cost.exit_cost import cost_of_exits
 from model.exits.policy import ExitPolicy
 from model.network.backbones.registry import adapter_for
@@ -22,7 +24,7 @@ from model.network.branch_design import BRANCH_SIZES, BranchDesign
 from model.network.branches.branch import Branch, BranchFlops
 from model.network.branches.paper import paper_count
 from model.network.branches.registry import make_branch
-from model.network.config import FastBertConfig
+from model.network.config import FastBertConfig, load_fastbert_config
 from model.network.lexical_branch import LexicalBranch, make_lexical_branch
 from model.tokens.packing import Lengths
 
@@ -223,6 +225,17 @@ def fastbert_flops(config: FastBertConfig) -> FlopsModel:
     with torch.device("meta"):
         branch, lexical = make_branch(config), make_lexical_branch(config)
     return flops_model(config.backbone_config, branch, lexical)
+
+
+def checkpoint_flops(directory: Path) -> FlopsModel:
+    """Return the same of the FastBERT in `directory`, of whose weights nothing is read.
+
+    Raises:
+        CheckpointError: if it is some other model's, or no network can be made of its configuration.
+    """
+    config = load_fastbert_config(directory)
+    with foreign(f"{str(directory)!r} has no usable config.json"):
+        return fastbert_flops(config)
 
 
 def _linear_flops(module: nn.Module) -> int:

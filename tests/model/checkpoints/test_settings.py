@@ -65,3 +65,10 @@ def test_attention_is_what_torch_has(name):
     for setting in ("attn_implementation", "_attn_implementation"):
         with pytest.raises(CheckpointError, match=f"'{setting}' is .*; only 'eager' and 'sdpa'"):
             check_settings({setting: name}, None)
+
+
+def test_the_size_of_chunks_is_a_number():
+    check_settings(SOUND | {"chunk_size_feed_forward": 0}, None)
+    for size in ("x", -1, [], 0.5):
+        with pytest.raises(CheckpointError, match=r"'chunk_size_feed_forward' is .* not 0 or more"):
+            check_settings(SOUND | {"chunk_size_feed_forward": size}, None)

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, BertConfig
 
-from model.cost.flops import fastbert_flops, flops_model
+from model.cost.flops import checkpoint_flops, fastbert_flops, flops_model
 from model.engine.execution import Backend
 from model.errors import CheckpointError
 from model.exits.policy import ExitPolicy
@@ -237,3 +238,20 @@ def test_the_papers_count_stays_finite_where_no_layer_is_run(lexical, base):
     assert lexical.paper_saved_compute(0, 0, runs_lexical=True) == base.paper_full_depth() / (100 * 128 + 7)
     assert lexical.paper_saved_compute(3) == base.paper_saved_compute(3)
     assert lexical.paper_saved_compute(3, runs_lexical=True) < base.paper_saved_compute(3)
+
+
+def test_a_checkpoints_flops_are_those_of_its_configuration(make_fastbert, tmp_path):
+    model = make_fastbert("bert")
+    model.save_pretrained(tmp_path)
+    assert checkpoint_flops(tmp_path) == fastbert_flops(model.config)
+
+
+@pytest.mark.parametrize("path", [("branch_design",), ("backbone_config", "hidden_act")], ids="/".join)
+def test_a_configuration_that_makes_no_network_is_one_line(make_fastbert, tmp_path, path):
+    make_fastbert("bert").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    holder = config if len(path) == 1 else config[path[0]]
+    holder[path[-1]] = "x"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"has no usable config\.json: .*x"):
+        checkpoint_flops(tmp_path)
