@@ -40,7 +40,13 @@ def load_config(directory: Path) -> PretrainedConfig:
         weighed_layers = count_layers(directory)
     with foreign(f"{name!r} has no usable config.json"):
         check_settings(json.loads((directory / "config.json").read_text("utf-8")), weighed_layers)
-        return AutoConfig.from_pretrained(directory, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
+    for network in (config, getattr(config, "backbone_config", config)):
+        # In chunks a layer works in another order, to the same answers; and takes no text but of a multiple
+        # of their length.
+        if getattr(network, "chunk_size_feed_forward", 0):
+            network.chunk_size_feed_forward = 0
+    return config
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:

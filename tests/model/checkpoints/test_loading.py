@@ -63,6 +63,24 @@ def test_an_undamaged_copy_is_loaded_in_eval_mode_and_float32(directory):
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
+@backbone_only
+@pytest.mark.parametrize("size", [1, 7, 10**9])
+def test_a_network_that_works_in_chunks_takes_texts_of_any_length(directory, size):
+    ids = torch.arange(1, 6)[None]
+    with torch.inference_mode():
+        expected = load(directory)(input_ids=ids).logits
+        change_config(directory, chunk_size_feed_forward=size)
+        assert torch.equal(load(directory)(input_ids=ids).logits, expected)
+
+
+@fastbert_only
+def test_so_does_the_one_in_a_fastbert(directory):
+    before = load(directory).predict(["a b c"]).logits
+    backbone = json.loads((directory / "config.json").read_text())["backbone_config"]
+    change_config(directory, backbone_config=backbone | {"chunk_size_feed_forward": 7})
+    assert (load(directory).predict(["a b c"]).logits == before).all()
+
+
 @both
 def test_a_directory_without_config(directory):
     (directory / "config.json").unlink()
