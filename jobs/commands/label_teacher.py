@@ -2,6 +2,7 @@
 
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
+from jobs.driver.planned_job import open_plan
 from jobs.driver.runner import torch_threads
 from jobs.terminal.console import print_next_step, stdout_console
 from pipeline.contract.columns import Columns
@@ -13,12 +14,16 @@ from pipeline.transforms.labelling import label_job
 from pipeline.transforms.teacher_texts import TeacherTexts
 
 
-def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
-    """Label a corpus.
+def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
+    """Label a corpus, or do what is asked of it.
+
+    Returns:
+        The finished job; None where it is only planned, or a part of it done.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
+    planned = open_plan(config)
     job = label_job(
         input=config.input,
         columns=Columns(
@@ -40,6 +45,8 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
         overwrite=config.overwrite,
         verify=config.verify,
         torch_threads=torch_threads(config.runner),
+        inspected=planned.inputs if planned else None,
+        part=config.runner.part,
     )
     settings = job.task.settings
     assert isinstance(settings, LabelSettings)
@@ -48,7 +55,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
     assert isinstance(labeller, Labeller)
     outcome = run_corpus_job(
         job,
-        config.runner,
+        config,
         {
             "teacher": f"{config.teacher}, {len(job.task.labels)} labels",
             "learnt from": _describe_teacher_texts(labeller.texts),
@@ -58,7 +65,8 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
             "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
         },
     )
-    _summarise(config, outcome)
+    if outcome is not None:
+        _summarise(config, outcome)
     return outcome
 
 

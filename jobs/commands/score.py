@@ -1,9 +1,8 @@
 """`fastbert-jobs score`: a corpus to predictions, each text leaving where the model is sure enough."""
 
-from dataclasses import dataclass
-
 from jobs.configs.score import ScoreConfig
 from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
+from jobs.driver.planned_job import PlannedJob, open_plan
 from jobs.driver.runner import torch_threads
 from jobs.terminal.console import counting_progress, print_next_step, stdout_console, table
 from model.checkpoints.hub import resolve_checkpoint
@@ -29,8 +28,11 @@ from pipeline.transforms.score_task import (
 from pipeline.transforms.scoring import score_job
 
 
-def run(config: ScoreConfig) -> JobOutcome[ScoreManifest]:
-    """Score a corpus.
+def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
+    """Score a corpus, or do what is asked of it.
+
+    Returns:
+        The finished job; None where it is only planned, or a part of it done.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
@@ -44,12 +46,14 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest]:
     )
     # Before the input is read, which may take long: most mistakes are in the policy.
     asked = choose_policy(config)
+    planned = open_plan(config)
+    promise = _WatchedPromise(asked, planned) if isinstance(asked, CorpusPromise) else None
     job = score_job(
         input=config.input,
         columns=columns,
         model=config.model,
         output=config.output,
-        policy=_WatchedPromise(asked) if isinstance(asked, CorpusPromise) else asked,
+        policy=asked if promise is None else promise,
         rows_per_shard=config.rows_per_shard,
         shadow_fraction=config.shadow_fraction,
         shadow_rows=config.shadow_rows,
@@ -59,36 +63,42 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest]:
         overwrite=config.overwrite,
         verify=config.verify,
         torch_threads=torch_threads(config.runner),
+        inspected=planned.inputs if planned else None,
+        part=config.runner.part,
     )
     assert isinstance(job.task, ScoreTask)
-    policy = job.task.policy
     outcome = run_corpus_job(
         job,
-        config.runner,
+        config,
         {
-            "model": f"{config.model}, {policy.num_layers} layers, {len(job.task.labels)} labels",
+            "model": f"{config.model}, {job.task.policy.num_layers} layers, {len(job.task.labels)} labels",
             "input": describe_input(job.inputs),
-            "policy": describe_policy(policy),
+            "policy": describe_policy(job.task.policy),
             "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
         },
+        corpus=promise.size if promise else None,
     )
-    _summarise(config, outcome)
+    if outcome is not None:
+        _summarise(config, outcome)
     return outcome
 
 
-@dataclass(frozen=True)
 class _WatchedPromise:
-    """A promise whose counting of texts is shown."""
+    """A promise whose counting of texts is shown, unless they were counted for the plan."""
 
-    promise: CorpusPromise
+    def __init__(self, promise: CorpusPromise, planned: PlannedJob | None) -> None:
+        self._promise = promise
+        self.size = planned.corpus if planned else None
 
     @property
     def saved_compute(self) -> float:
-        return self.promise.saved_compute
+        return self._promise.saved_compute
 
     def policy(self, inputs: Inputs) -> ExitPolicy:
-        with counting_progress("count texts", unit="rows") as on_rows:
-            return self.promise.policy(inputs, on_rows=on_rows)
+        if self.size is None:
+            with counting_progress("count texts", unit="rows") as on_rows:
+                self.size = self._promise.size_of(inputs, on_rows=on_rows)
+        return self._promise.policy_for(self.size)
 
 
 def choose_policy(config: ScoreConfig) -> ExitPolicy | CorpusPromise:

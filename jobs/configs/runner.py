@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from model.errors import ParameterError
+from pipeline.contract.item_ranges import ALL_ITEMS, ItemRanges
 
 # What is called DirectRunner here is Beam's in-process FnApiRunner. Beam's own DirectRunner first tries to
 # download a Go binary, without a timeout.
@@ -14,7 +15,7 @@ IN_PROCESS_RUNNERS = ("DirectRunner", "FnApiRunner")
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerConfig:
-    """A Beam runner, its processes and its own options."""
+    """A Beam runner, its processes and its own options, and how much of the job is done by this command."""
 
     runner: Annotated[str, typer.Option(help="Beam runner; its own options may follow.")] = "DirectRunner"
     workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1
@@ -22,6 +23,17 @@ class RunnerConfig:
         int | None,
         typer.Option(help="Torch threads of a process; by default the cores, shared by the workers."),
     ] = None
+    plan_only: Annotated[
+        bool,
+        typer.Option("--plan-only", help="Cut the input into items for a scheduler to hand out, no more."),
+    ] = False
+    items: Annotated[
+        str | None,
+        typer.Option(help="Do these items of a planned job: 0:400, or 7, or 400:, or the part 3/10."),
+    ] = None
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Verify that all items of a planned job are done, and end it.")
+    ] = False
     beam_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -36,6 +48,22 @@ class RunnerConfig:
             raise ParameterError(f"`threads` {self.threads} is not at least 1")
         if self.workers > 1 and not self.is_in_process:
             raise ParameterError(f"`workers` is for the DirectRunner; tell {self.runner} in its own options")
+
+        steps = {"plan_only": self.plan_only, "items": self.items is not None, "finish": self.finish}
+        if sum(steps.values()) > 1:
+            raise ParameterError(f"give one of {', '.join(f'`{name}`' for name in steps)}")
+        _ = self.part
+
+    @property
+    def part(self) -> ItemRanges | None:
+        """Which items of a planned job this is about; None for a job that is planned here.
+
+        Raises:
+            ParameterError: if `items` are no numbers.
+        """
+        if self.finish:
+            return ALL_ITEMS
+        return None if self.items is None else ItemRanges.parse(self.items)
 
     @property
     def is_in_process(self) -> bool:

@@ -12,16 +12,17 @@ import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
-from jobs.configs.runner import RunnerConfig
 from jobs.driver.directory_lock import lock_directory
+from jobs.driver.planned_job import CorpusConfig, PlannedJob, write_plan
 from jobs.driver.runner import make_pipeline
 from jobs.driver.worker_processes import run_in_processes
 from jobs.terminal.console import print_settings, progress_bar, stdout_console
 from model.errors import FastBertJobsError, ItemError
+from model.guarantee.finite_corpus import CorpusSize
 from model.messages import one_line
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import NOT_FINITE, REJECTED, ROWS, Manifest
-from pipeline.contract.plan import Plan, WorkItem
+from pipeline.contract.plan import WorkItem, num_rows_of
 from pipeline.contract.storage import check_output_directory, is_local
 from pipeline.reading.inputs import Inputs
 from pipeline.transforms.corpus_job import CorpusJob
@@ -89,29 +90,50 @@ def describe_input(inputs: Inputs) -> str:
 
 
 def run_corpus_job(
-    job: CorpusJob[ManifestType], runner: RunnerConfig, banner: Mapping[str, object]
-) -> JobOutcome[ManifestType]:
-    """Run what is not finished yet, verify all of it, and write the manifest.
+    job: CorpusJob[ManifestType],
+    config: CorpusConfig,
+    banner: Mapping[str, object],
+    *,
+    corpus: CorpusSize | None = None,
+) -> JobOutcome[ManifestType] | None:
+    """Do what the command is asked to: the whole job, its plan, a part of it, or its end.
 
     Args:
         job: what to run.
-        runner: where.
+        config: of the command: how much of the job, and where it runs.
         banner: what is shown before the job starts.
+        corpus: the size of the input, where it was counted.
+
+    Returns:
+        The finished job; None where it is only planned, or a part of it done.
 
     Raises:
         FastBertJobsError: if the output directory is another job's, a worker found a mistake of the user's,
             or a shard does not fit the plan.
     """
+    runner, console = config.runner, stdout_console()
     # Made before anything is written: Beam checks the runner and its options here, and file systems get them.
     pipeline = make_pipeline(runner)
     check_output_directory(job.output)
-    with lock_directory(job.output):
+    with lock_directory(job.output, shared=runner.items is not None):
         finished = job.claim()
-        print_settings(stdout_console(), banner)
+        if runner.finish:
+            job.check_finished(finished)
+        print_settings(console, banner)
+        if runner.plan_only:
+            write_plan(config, PlannedJob(inputs=job.inputs, corpus=corpus))
+            console.print(_describe_plan(job, finished), soft_wrap=True)
+            return None
+        if runner.items is not None:
+            job.forget_errors()
         started = time.monotonic()
-        with _progress(job.layout, job.plan, finished, description=job.task.settings.command):
+        with _progress(job.layout, job.items, finished, description=job.task.settings.command):
             busy_seconds = _run(pipeline, job, job.pending(finished), num_workers=runner.workers)
         seconds = time.monotonic() - started
+        if runner.items is not None:
+            job.check_finished(set(job.layout.finished_shards()))
+            console.print(_describe_part(job, finished), soft_wrap=True)
+            return None
         manifest = job.commit()
     new_shards = [shard for shard in manifest.shards if shard.name not in finished]
     return JobOutcome(
@@ -120,6 +142,20 @@ def run_corpus_job(
         busy_seconds=busy_seconds,
         num_rows_now=sum(shard.rows + shard.counts[REJECTED] for shard in new_shards),
     )
+
+
+def _describe_plan(job: CorpusJob[Manifest], finished: set[str]) -> str:
+    before = f", {len(finished):,} of them done" if finished else ""
+    return (
+        f"planned: {len(job.items):,} items{before}\n"
+        f"next: this command with --items 0:{len(job.items)} in place of --plan-only, or with any parts of "
+        "them, in processes that see these paths; then with --finish"
+    )
+
+
+def _describe_part(job: CorpusJob[Manifest], finished: set[str]) -> str:
+    before = f", {len(finished):,} of them before" if finished else ""
+    return f"{len(job.items):,} of {len(job.plan.items):,} items are done{before}"
 
 
 def _run(
@@ -170,13 +206,15 @@ def _busy_seconds(result: PipelineResult) -> float:
 
 
 @contextmanager
-def _progress(layout: OutputLayout, plan: Plan, finished: set[str], *, description: str) -> Iterator[None]:
+def _progress(
+    layout: OutputLayout, items: Sequence[WorkItem], finished: set[str], *, description: str
+) -> Iterator[None]:
     """Show progress while the job runs, by the shards that have appeared: so it works on any runner."""
-    rows = {item.shard_name: max(item.rows.num_rows, 0) for item in plan.items}
+    rows = {item.shard_name: max(item.rows.num_rows, 0) for item in items}
     started_with = sum(rows[name] for name in finished if name in rows)
     with progress_bar(rate="rate") as progress:
         # The size of compressed files is known only when they are read: then no total, and no ETA.
-        total = plan.num_rows
+        total = num_rows_of(items)
         bar = progress.add_task(description, total=total, completed=started_with, rate="")
         started = time.monotonic()
 

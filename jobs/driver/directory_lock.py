@@ -11,7 +11,7 @@ from pipeline.contract.storage import is_local
 
 
 @contextmanager
-def lock_directory(directory: str) -> Iterator[None]:
+def lock_directory(directory: str, *, shared: bool = False) -> Iterator[None]:
     """Keep other commands off a directory while the context lasts; it is made where it is missing.
 
     The lock is the system's, of the process: nothing is left where that dies. Where a file system knows no
@@ -19,6 +19,7 @@ def lock_directory(directory: str) -> Iterator[None]:
 
     Args:
         directory: a path, or the URL of an object store.
+        shared: whether others that share it may have it too.
 
     Raises:
         OutputError: if another command has it, or it cannot be made.
@@ -33,7 +34,7 @@ def lock_directory(directory: str) -> Iterator[None]:
         raise OutputError(f"{directory!r} cannot be written: {error}") from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OutputError(
                 f"another command is at work on {directory!r}; wait for it, or choose another `output`"

@@ -100,7 +100,7 @@ def run_in_processes(job: CorpusJob[Manifest], items: Sequence[WorkItem], num_wo
                 deaths[item.index] += 1
                 if _try_again(job, item, worker, deaths[item.index]):
                     waiting.append(item)
-                elif num_worker_errors(job.layout) >= MOST_ERRORS:
+                elif num_worker_errors(job.layout, job.part_names) >= MOST_ERRORS:
                     # It is no item that kills them.
                     waiting.clear()
     finally:

@@ -1,6 +1,7 @@
 """What lies where in an output directory.
 
 - ``_JOB.json``: which job writes here, from its start on.
+- ``_PLAN.parquet``: of a job that is done in parts, its input files and how they are cut.
 - ``part-00007-of-00042.parquet``: a finished shard.
 - ``rejected/part-00007-of-00042.parquet``: the rows of its input that were rejected, if there were any.
 - ``_temporary/``: files being written, and ``errors/`` of workers; gone when the job is finished.
@@ -53,6 +54,11 @@ class OutputLayout:
     def job(self) -> str:
         """The job description."""
         return self._join("_JOB.json")
+
+    @property
+    def plan(self) -> str:
+        """The input files of a job that is done in parts."""
+        return self._join("_PLAN.parquet")
 
     @property
     def manifest(self) -> str:
@@ -116,7 +122,8 @@ class OutputLayout:
 
     def delete(self) -> None:
         """Remove everything that a job wrote, and nothing else."""
-        delete_files([self.manifest, partial_path(self.manifest)])
+        for path in (self.manifest, self.plan):
+            delete_files([path, partial_path(path)])
         for directory in (self.temporary, self.rejected_directory, self.audit_directory):
             delete_directory(directory)
         delete_files([self.shard(name) for name in self.finished_shards()])

@@ -3,7 +3,7 @@
 A rerun of the same job goes on where the last one stopped; another job on the same directory is refused.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from apache_beam.io.filesystems import FileSystems
@@ -32,6 +32,7 @@ from pipeline.contract.storage import (
     write_json,
 )
 from pipeline.contract.typed_json import write_typed
+from pipeline.contract.worker_errors import forget_worker_errors
 
 # Files read at once: on an object store, most of it is waiting.
 _READERS = 16
@@ -75,15 +76,44 @@ def claim_output(
         )
     try:
         make_directory(layout.directory)
-        delete_directory(layout.worker_errors)
+        forget_worker_errors(layout)
         write_json(layout.job, requested)
     except OSError as error:
         raise OutputError(f"{layout.directory!r} cannot be written: {error}") from error
     listed = listed_shards(layout)
-    finished = _finished_shards(layout, job, versions, listed or {}, verify=verify)
+    names = layout.finished_shards()
+    finished = _finished_shards(layout, job, names, versions, listed or {}, verify=verify)
     if listed is None or set(listed) != finished:
         delete_files([layout.manifest])
     return finished
+
+
+def claim_shards(
+    layout: OutputLayout, job: JobDescription, names: Collection[str], *, versions: str, verify: bool = False
+) -> set[str]:
+    """Return which of some shards of a claimed directory are finished; others may be made meanwhile.
+
+    What there is of the others is removed, as `claim_output` does.
+
+    Args:
+        layout: the output directory.
+        job: what runs there.
+        names: of the shards.
+        versions: of the libraries, as the shards' metadata have them.
+        verify: whether finished ones are read from end to end.
+
+    Raises:
+        OutputError: if another job has claimed it, or none.
+    """
+    if not FileSystems.exists(layout.job):
+        raise OutputError(f"{layout.directory!r} holds no job; run the same command with `plan_only` first")
+    if (stored := _stored_job(layout)) != (requested := job.as_json()):
+        raise OutputError(
+            f"{layout.directory!r} was planned for another job, which differs in "
+            f"{differences(requested, stored)}; use what it was planned with"
+        )
+    there = sorted(set(names).intersection(layout.finished_shards()))
+    return _finished_shards(layout, job, there, versions, listed_shards(layout) or {}, verify=verify)
 
 
 def _check_keeps_inputs(layout: OutputLayout, job: JobDescription) -> None:
@@ -105,9 +135,15 @@ def _stored_job(layout: OutputLayout) -> dict[str, object]:
 
 
 def _finished_shards(
-    layout: OutputLayout, job: JobDescription, versions: str, listed: Mapping[str, str], *, verify: bool
+    layout: OutputLayout,
+    job: JobDescription,
+    names: Iterable[str],
+    versions: str,
+    listed: Mapping[str, str],
+    *,
+    verify: bool,
 ) -> set[str]:
-    """Return the names of the shards that are finished; what else there is of this job is removed."""
+    """Return which of these shards are finished; what else there is of this job is removed."""
     rejected = set(layout.rejected_shards())
 
     def is_sound(footer: ShardFooter) -> bool:
@@ -118,7 +154,7 @@ def _finished_shards(
             and (not verify or is_intact(layout, footer))
         )
 
-    footers = _read_footers(layout, layout.finished_shards())
+    footers = _read_footers(layout, names)
     of_job = [footer for footer in footers if footer and footer.fingerprint == job.fingerprint]
     with ThreadPoolExecutor(_READERS) as pool:
         sound = dict(zip((footer.name for footer in of_job), pool.map(is_sound, of_job), strict=True))

@@ -5,7 +5,7 @@ number of workers. Each work item becomes exactly one shard.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -80,8 +80,13 @@ class Plan:
     @property
     def num_rows(self) -> int | None:
         """Return how many rows the plan holds, None where a compressed file hides it."""
-        counts = [item.rows.num_rows for item in self.items]
-        return None if any(count < 0 for count in counts) else sum(counts)
+        return num_rows_of(self.items)
+
+
+def num_rows_of(items: Iterable[WorkItem]) -> int | None:
+    """Return how many rows some work items hold, None where a compressed file hides it."""
+    counts = [item.rows.num_rows for item in items]
+    return None if any(count < 0 for count in counts) else sum(counts)
 
 
 def even_ranges(num_rows: int, rows_per_shard: int) -> Iterator[tuple[int, int]]:

@@ -131,6 +131,18 @@ def as_plain(content: object) -> dict[str, object]:
     return plain
 
 
+def structured(plain: object, kind: type[Content]) -> Content:
+    """Return a dataclass of what `as_plain` made of it.
+
+    Raises:
+        ValueError: if it was no `kind`.
+    """
+    try:
+        return _CONVERTER.structure(plain, kind)
+    except BaseValidationError as error:
+        raise ValueError(_reason(error)) from error
+
+
 def write_typed(path: str, content: object) -> None:
     """Write a dataclass with the schema's version, whole or not at all; equal content is equal bytes."""
     write_json(path, {_SCHEMA_VERSION: SCHEMA_VERSION, **as_plain(content)})
@@ -158,9 +170,9 @@ def read_typed(path: str, kind: type[Content], *, cure: str) -> Content:
             f"{path!r} is of {found} of the data contract, and this is version {SCHEMA_VERSION}; {cure}"
         )
     try:
-        return _CONVERTER.structure(plain, kind)
-    except BaseValidationError as error:
-        raise ArtifactError(f"{path!r} is damaged: {_reason(error)}; {cure}") from error
+        return structured(plain, kind)
+    except ValueError as error:
+        raise ArtifactError(f"{path!r} is damaged: {error}; {cure}") from error
 
 
 def _reason(error: BaseValidationError) -> str:

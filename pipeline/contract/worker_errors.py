@@ -5,13 +5,14 @@ what of it differs. So a worker writes what is wrong where it would have written
 the other items.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from model.errors import FastBertJobsError, ItemError
 from model.messages import one_line
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.plan import WorkItem
-from pipeline.contract.storage import list_names, make_directory
+from pipeline.contract.storage import delete_directory, delete_files, list_names, make_directory
 from pipeline.contract.typed_json import read_typed, write_typed
 
 # Of as many failed items it is not one that is wrong: no other need begin.
@@ -56,18 +57,30 @@ def write_worker_error(layout: OutputLayout, item: WorkItem, error: Exception, *
     write_typed(layout.worker_error(item.shard_name), content)
 
 
-def num_worker_errors(layout: OutputLayout) -> int:
-    """Return how many items have failed."""
-    return len(_names(layout))
+def num_worker_errors(layout: OutputLayout, among: Collection[str] | None = None) -> int:
+    """Return how many items have failed; `among` names the shards that count, None for all."""
+    return len(_names(layout, among))
 
 
-def raise_worker_error(layout: OutputLayout) -> None:
+def forget_worker_errors(layout: OutputLayout, among: Collection[str] | None = None) -> None:
+    """Remove what is left of earlier attempts, `among` the shards of these names."""
+    if among is None:
+        delete_directory(layout.worker_errors)
+    else:
+        delete_files([layout.worker_error(name) for name in _names(layout, among)])
+
+
+def raise_worker_error(layout: OutputLayout, among: Collection[str] | None = None) -> None:
     """Raise the error of the first item that failed, and say how many others did.
+
+    Args:
+        layout: the output directory.
+        among: the names of the shards that count, None for all.
 
     Raises:
         FastBertJobsError: the error, with the worker's traceback as a note.
     """
-    names = _names(layout)
+    names = _names(layout, among)
     if not names:
         return
     found = read_typed(layout.worker_error(names[0]), WorkerError, cure="run the same command again")
@@ -78,6 +91,7 @@ def raise_worker_error(layout: OutputLayout) -> None:
     raise error
 
 
-def _names(layout: OutputLayout) -> list[str]:
+def _names(layout: OutputLayout, among: Collection[str] | None) -> list[str]:
     """Return the names of the shards that failed, in order."""
-    return [name.removesuffix(".json") for name in list_names(layout.worker_errors, "*.json")]
+    names = [name.removesuffix(".json") for name in list_names(layout.worker_errors, "*.json")]
+    return names if among is None else [name for name in names if name in among]

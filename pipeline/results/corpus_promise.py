@@ -7,6 +7,7 @@ from functools import cached_property
 from model.checks import DEFAULT_CONFIDENCE
 from model.errors import ParameterError
 from model.guarantee.calibrated_policy import CalibratedPolicy
+from model.guarantee.finite_corpus import CorpusSize
 from model.guarantee.unit import Unit
 from pipeline.reading.inputs import Inputs
 from pipeline.results.calibration import Calibration
@@ -63,9 +64,29 @@ class CorpusPromise:
             ParameterError: if they are so few that not one answer might disagree.
             InputError: if a file cannot be read.
         """
+        return self.policy_for(self.size_of(inputs, on_rows=on_rows))
+
+    def size_of(self, inputs: Inputs, *, on_rows: Callable[[int], None] = ignore_rows) -> CorpusSize:
+        """Count the distinct texts, or the rows, of some files.
+
+        Args:
+            inputs: the files.
+            on_rows: told how many rows more are read.
+
+        Raises:
+            InputError: if a file cannot be read.
+        """
+        return corpus_size(inputs, self.calibration.exits.unit, on_rows=on_rows)
+
+    def policy_for(self, size: CorpusSize) -> CalibratedPolicy:
+        """Return the policy for a corpus of some size.
+
+        Raises:
+            ParameterError: if it is so small that not one answer might disagree.
+        """
         return self.calibration.policy(
             max_disagreement=self.max_disagreement,
             max_missed=self.max_missed,
             confidence=self.confidence,
-            corpus=corpus_size(inputs, self.calibration.exits.unit, on_rows=on_rows),
+            corpus=size,
         )

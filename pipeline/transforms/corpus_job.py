@@ -10,17 +10,19 @@ from typing import Any, Generic, TypedDict, TypeVar
 from model.checks import check_fraction
 from model.engine.execution import Precision
 from model.engine.openmp import torch_threads as threads_of_torch
+from model.errors import OutputError
 from pipeline.contract import defaults
 from pipeline.contract.columns import Columns
+from pipeline.contract.item_ranges import ItemRanges
 from pipeline.contract.job import JobDescription
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import Manifest
-from pipeline.contract.output import claim_output, commit
+from pipeline.contract.output import claim_output, claim_shards, commit
 from pipeline.contract.plan import Plan, WorkItem
 from pipeline.contract.schema import SCHEMA_VERSION
 from pipeline.contract.shards import FINGERPRINT, VERSIONS
 from pipeline.contract.typed_json import as_plain
-from pipeline.contract.worker_errors import raise_worker_error
+from pipeline.contract.worker_errors import forget_worker_errors, num_worker_errors, raise_worker_error
 from pipeline.reading.inputs import Inputs, inspect_inputs
 from pipeline.transforms.loaded_models import Holder
 from pipeline.transforms.row_task import RowTask
@@ -41,6 +43,8 @@ class CorpusJob(Generic[ManifestType]):
             are not what was written.
         max_rejected: largest share of rows that may be rejected.
         torch_threads: threads of a process; None leaves torch's own choice.
+        part: the work items that are done here, while others may be done elsewhere; None for a whole job,
+            which has its directory to itself.
         holder: the model as the driver has loaded it, for workers in the same process; it stays there.
     """
 
@@ -51,6 +55,7 @@ class CorpusJob(Generic[ManifestType]):
     verify: bool = False
     max_rejected: float = 1.0
     torch_threads: int | None = None
+    part: ItemRanges | None = None
     holder: Holder[object] | None = field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, object]:
@@ -66,6 +71,20 @@ class CorpusJob(Generic[ManifestType]):
     def plan(self) -> Plan:
         """Which rows become which shard."""
         return self.inputs.plan()
+
+    @cached_property
+    def items(self) -> tuple[WorkItem, ...]:
+        """The work items that are done here.
+
+        Raises:
+            ParameterError: if the part names some that there are not.
+        """
+        return self.plan.items if self.part is None else self.part.select(self.plan.items)
+
+    @cached_property
+    def part_names(self) -> frozenset[str] | None:
+        """The names of the part's shards; None for a whole job."""
+        return None if self.part is None else frozenset(item.shard_name for item in self.items)
 
     @cached_property
     def description(self) -> JobDescription:
@@ -87,10 +106,16 @@ class CorpusJob(Generic[ManifestType]):
     def claim(self) -> set[str]:
         """Claim the output directory, and return the names of the shards that are finished already.
 
+        Of a part nothing is claimed, for its plan has done so.
+
         Raises:
             OutputError: if the directory is another job's, or cannot be written.
         """
         versions = _as_metadata(library_versions())
+        if self.part_names is not None:
+            return claim_shards(
+                self.layout, self.description, self.part_names, versions=versions, verify=self.verify
+            )
         return claim_output(
             self.layout,
             self.description,
@@ -101,7 +126,31 @@ class CorpusJob(Generic[ManifestType]):
 
     def pending(self, finished: set[str]) -> list[WorkItem]:
         """Return the work items whose shards are not among `finished`."""
-        return [item for item in self.plan.items if item.shard_name not in finished]
+        return [item for item in self.items if item.shard_name not in finished]
+
+    def forget_errors(self) -> None:
+        """Remove what earlier attempts at the items of this part left of what went wrong."""
+        forget_worker_errors(self.layout, self.part_names)
+
+    def check_finished(self, finished: set[str]) -> None:
+        """Make sure that the shards of all items are there.
+
+        Args:
+            finished: the names of those that are.
+
+        Raises:
+            FastBertJobsError: what went wrong in a worker with one that is missing.
+            OutputError: naming the items that are not done.
+        """
+        missing = self.pending(finished)
+        raise_worker_error(self.layout, {item.shard_name for item in missing})
+        if missing:
+            numbers = ItemRanges.of(item.index for item in missing)
+            share = f"{len(missing):,} of {len(self.plan.items):,}"
+            raise OutputError(
+                f"{self.output!r} lacks the shards of {share} items: run the same command with `items` "
+                f"{numbers}, and then with `finish`"
+            )
 
     def commit(self) -> ManifestType:
         """Verify all shards, and write the manifest.
@@ -110,7 +159,10 @@ class CorpusJob(Generic[ManifestType]):
             FastBertJobsError: what went wrong in a worker.
             OutputError: if a shard does not fit the plan, or too many rows were rejected.
         """
-        raise_worker_error(self.layout)
+        if num_worker_errors(self.layout):
+            # Not what went wrong with an item that was then done by another worker.
+            missing = self.pending(set(self.layout.finished_shards()))
+            raise_worker_error(self.layout, {item.shard_name for item in missing})
         return commit(
             self.layout,
             self.description,
@@ -134,6 +186,8 @@ class JobOptions(TypedDict, total=False):
         verify: whether shards that are finished already are read from end to end, and made again where they
             are not what was written.
         torch_threads: threads of a process; None leaves torch's own choice.
+        inspected: the input files as they were found when the job was planned; None to look at them.
+        part: the work items that are done here; None for all.
     """
 
     rows_per_shard: int | None
@@ -143,6 +197,8 @@ class JobOptions(TypedDict, total=False):
     overwrite: bool
     verify: bool
     torch_threads: int | None
+    inspected: Inputs | None
+    part: ItemRanges | None
 
 
 def prepare_job(
@@ -158,6 +214,8 @@ def prepare_job(
     overwrite: bool = False,
     verify: bool = False,
     torch_threads: int | None = None,
+    inspected: Inputs | None = None,
+    part: ItemRanges | None = None,
 ) -> CorpusJob[ManifestType]:
     """Return a job over some files; nothing is written yet.
 
@@ -174,6 +232,8 @@ def prepare_job(
         overwrite: likewise.
         verify: likewise.
         torch_threads: likewise.
+        inspected: likewise.
+        part: likewise.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure.
@@ -181,7 +241,9 @@ def prepare_job(
     check_fraction("max_rejected", max_rejected)
     if rows_per_shard is None:
         rows_per_shard = defaults.ROWS_PER_SHARD
-    inputs = inspect_inputs(as_strings(input), columns, rows_per_shard=rows_per_shard, format=format)
+    inputs = inspected or inspect_inputs(
+        as_strings(input), columns, rows_per_shard=rows_per_shard, format=format
+    )
     # The workers of this process get the model that is loaded here.
     with threads_of_torch(torch_threads):
         task, holder = prepare(inputs, Precision.parse(precision))
@@ -193,6 +255,7 @@ def prepare_job(
         verify=verify,
         max_rejected=max_rejected,
         torch_threads=torch_threads,
+        part=part,
         holder=holder,
     )
 

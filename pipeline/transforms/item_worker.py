@@ -82,7 +82,7 @@ class ItemWorker:
         Raises:
             Exception: the item's own, where not even that can be written.
         """
-        if self._cannot_load or num_worker_errors(self._job.layout) >= MOST_ERRORS:
+        if self._cannot_load or self._num_errors() >= MOST_ERRORS:
             return None
         try:
             # Loaded here and not in `start`: a process without work then loads nothing.
@@ -92,6 +92,9 @@ class ItemWorker:
             self._cannot_load = self._holder is None
             self._leave(item, error)
             return None
+
+    def _num_errors(self) -> int:
+        return num_worker_errors(self._job.layout, self._job.part_names)
 
     def _write_patiently(self, item: WorkItem, loaded: object) -> Counts:
         for pause in RETRY_PAUSES:

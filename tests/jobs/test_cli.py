@@ -25,7 +25,7 @@ from tests.job_fixtures import CommandLine
 _BEAM_JOB = {
     "--input", "--text-column", "--text-pair-column", "--id-column", "--output", "--rows-per-shard",
     "--precision", "--format", "--max-rejected", "--overwrite", "--verify", "--runner", "--workers",
-    "--threads",
+    "--threads", "--plan-only", "--items", "--finish",
 }  # fmt: skip
 _TRAINING = {"--output", "--epochs", "--learning-rate", "--batch-size", "--seed", "--overwrite"}
 # The interface. A change here is a change for every user: say so in the changelog.
@@ -114,7 +114,7 @@ def test_the_defaults_of_the_command_line_are_those_of_python(name: str, config:
     for parameter in COMMANDS[name].params:
         if parameter.required or parameter.name in ("runner", "help"):
             continue
-        owner = RunnerConfig if parameter.name in ("workers", "threads") else config
+        owner = RunnerConfig if parameter.name in RunnerConfig.__dataclass_fields__ else config
         default = owner.__dataclass_fields__[parameter.name].default
         given = parameter.default() if callable(parameter.default) else parameter.default
         assert (given or None) == (default or None), parameter.name

@@ -337,6 +337,24 @@ def test_a_damaged_calibration_is_one_line(
     assert line.endswith("run `fastbert-jobs calibrate` again")
 
 
+def test_the_texts_are_counted_for_the_plan_and_not_for_its_parts(
+    command: CommandLine, score: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    words = (*score("--max-disagreement", 0.05), "--rows-per-shard", 300)
+    command(*words, "--plan-only")
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("the texts are counted again")
+
+    monkeypatch.setattr("pipeline.results.corpus_promise.corpus_size", fail)
+    command(*words, "--items", "0:")
+    command(*words, "--finish")
+    monkeypatch.undo()
+    command(*score("--max-disagreement", 0.05, output="whole"), "--rows-per-shard", 300)
+    name = "_MANIFEST.json"
+    assert (tmp_path / "scores" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_files_of_two_calibrations_do_not_go_together(
     command: CommandLine, score: Callable[..., Any], calibrated: Path, labels: Path, tmp_path: Path
 ):

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,12 @@ from pipeline.contract.manifest import LabelManifest
 from pipeline.transforms.corpus_job import CorpusJob
 from tests.job_fixtures import snapshot, write_tsv
 from tests.pipeline.transforms.shout_jobs import TEXTS, DeadlyTask, WatchfulTask, items_of, shard_job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    output: str
+    runner: RunnerConfig = field(default_factory=RunnerConfig)
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def run(job: CorpusJob[LabelManifest], *, workers: int) -> None:
 def done_here(job: CorpusJob[LabelManifest], output: Path) -> dict[str, bytes]:
     """What a job writes that is run in this process."""
     here = replace(job, output=str(output))
-    run_corpus_job(here, RunnerConfig(), {"a": "b"})
+    run_corpus_job(here, Config(output=str(output)), {"a": "b"})
     return snapshot(output)
 
 
