@@ -15,7 +15,7 @@ from jobs.terminal.console import print_next_step, print_settings, progress_bar,
 from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE, resolve_checkpoint
 from model.checks import MIN_CALIBRATION_ROWS
 from model.cost.latency import RunCost
-from model.engine.execution import Execution, Precision, resolve_execution
+from model.engine.execution import Device, Execution, Precision, execution_here
 from model.errors import CheckpointError, InputError, ParameterError
 from model.exits.policy import CalibratedFor
 from model.fastbert import FastBertForSequenceClassification
@@ -57,7 +57,7 @@ def run(config: CalibrateConfig) -> Calibration:
         learnt_from = labels_learnt_from(directory)
         learnt = labels if learnt_from is None else labels.only(learnt_from)
         copies = near_copies(texts.calibration_rows, learnt)
-    execution = resolve_execution(Precision(config.precision))
+    execution = execution_here(Precision(config.precision), Device(config.device))
     print_settings(
         stdout_console(),
         {

@@ -19,7 +19,7 @@ from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import load_classifier, load_tokenizer
 from model.engine.engine import Engine
-from model.engine.execution import Execution, Precision, resolve_execution
+from model.engine.execution import Device, Execution, Precision, execution_here
 from model.errors import OutputError
 from model.fastbert import FastBertForSequenceClassification
 from model.network.branch_design import BranchDesign
@@ -67,7 +67,7 @@ def run(config: DistillConfig) -> DistillSummary:
     )
     # Before the work: it may be damaged.
     teacher_texts = read_teacher_texts(resolve_checkpoint(config.backbone))
-    execution = resolve_execution(Precision(config.precision))
+    execution = execution_here(Precision(config.precision), Device(config.device))
     with working.open():
         engine = backbone_engine(model, execution)
         metrics = _train(config, model, engine, labels, working)

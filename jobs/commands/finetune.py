@@ -9,7 +9,7 @@ from jobs.driver.atomic_directory import METRICS_FILE, AtomicOutputDirectory
 from jobs.terminal.console import print_next_step, print_settings, stdout_console, training_progress
 from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import load_for_finetuning, load_tokenizer, silence_transformers
-from model.engine.execution import Execution, resolve_execution
+from model.engine.execution import Device, Execution, execution_here
 from model.errors import InputError
 from model.tokens.max_length import choose_max_length, position_limit
 from model.training.classifier import FinetuningEpoch, FinetuningResult, finetune
@@ -80,7 +80,7 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
     model, tokenizer = _load(config, labels)
     # What the encoder was fine-tuned on before, it remembers too. Read before the work: it may be damaged.
     learnt_before = read_teacher_texts(resolve_checkpoint(config.model)) or frozenset()
-    execution = resolve_execution()
+    execution = execution_here(device=Device(config.device))
     _show(config, model, rows, execution)
     with working.open():
         result = _train(config, training, model, tokenizer, rows, eval_rows, execution)

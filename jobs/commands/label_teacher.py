@@ -3,15 +3,14 @@
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
 from jobs.driver.planned_job import open_plan
-from jobs.driver.runner import torch_threads
+from jobs.driver.runner import take_device, torch_threads
 from jobs.terminal.console import print_next_step, stdout_console
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import LabelSettings
 from pipeline.contract.manifest import DISTINCT_TEXTS, LabelManifest
 from pipeline.contract.schema import CALIBRATION_SPLIT, TRAIN_SPLIT
-from pipeline.transforms.label_task import LEARNT_BY_TEACHER, Labeller
+from pipeline.transforms.label_task import LEARNT_BY_TEACHER, LabelTask
 from pipeline.transforms.labelling import label_job
-from pipeline.transforms.teacher_texts import TeacherTexts
 
 
 def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
@@ -24,6 +23,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
     planned = open_plan(config)
+    take_device(config.runner, config.device)
     job = label_job(
         input=config.input,
         columns=Columns(
@@ -40,6 +40,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
         promise_of=config.promise_of,
         teacher_training_input=config.teacher_training_input,
         precision=config.precision,
+        device=config.device,
         format=config.format,
         max_rejected=config.max_rejected,
         overwrite=config.overwrite,
@@ -50,15 +51,13 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
     )
     settings = job.task.settings
     assert isinstance(settings, LabelSettings)
-    assert job.holder is not None
-    labeller = job.holder.loaded
-    assert isinstance(labeller, Labeller)
+    assert isinstance(job.task, LabelTask)
     outcome = run_corpus_job(
         job,
         config,
         {
             "teacher": f"{config.teacher}, {len(job.task.labels)} labels",
-            "learnt from": _describe_teacher_texts(labeller.texts),
+            "learnt from": _describe_teacher_texts(job.task.num_teacher_texts),
             "input": describe_input(job.inputs),
             "texts": f"cut to {settings.max_length} tokens, "
             f"{settings.calibration_fraction:.2%} of the {settings.unit.counted} for calibration",
@@ -70,13 +69,13 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
     return outcome
 
 
-def _describe_teacher_texts(texts: TeacherTexts) -> str:
-    if not texts.is_known:
+def _describe_teacher_texts(num_texts: int | None) -> str:
+    if num_texts is None:
         return (
             "texts that are not known here: name them with --teacher-training-input where the input holds "
             "some, since they would make certificates too good"
         )
-    return f"{len(texts.hashes):,} distinct texts, which calibrate nothing"
+    return f"{num_texts:,} distinct texts, which calibrate nothing"
 
 
 def _summarise(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]) -> None:

@@ -3,7 +3,7 @@
 from jobs.configs.score import ScoreConfig
 from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
 from jobs.driver.planned_job import PlannedJob, open_plan
-from jobs.driver.runner import torch_threads
+from jobs.driver.runner import take_device, torch_threads
 from jobs.terminal.console import counting_progress, print_next_step, stdout_console, table
 from model.checkpoints.hub import resolve_checkpoint
 from model.checks import DEFAULT_CONFIDENCE
@@ -47,6 +47,7 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
     # Before the input is read, which may take long: most mistakes are in the policy.
     asked = choose_policy(config)
     planned = open_plan(config)
+    take_device(config.runner, config.device)
     promise = _WatchedPromise(asked, planned) if isinstance(asked, CorpusPromise) else None
     job = score_job(
         input=config.input,
@@ -58,6 +59,7 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
         shadow_fraction=config.shadow_fraction,
         shadow_rows=config.shadow_rows,
         precision=config.precision,
+        device=config.device,
         format=config.format,
         max_rejected=config.max_rejected,
         overwrite=config.overwrite,

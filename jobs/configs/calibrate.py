@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.configs.options import FastBert, Precision, SoftLabelDirectories
+from jobs.configs.options import Device, FastBert, Precision, SoftLabelDirectories
 from model.checks import DEFAULT_CONFIDENCE, MIN_CALIBRATION_ROWS, check_at_least, check_confidence
 
 
@@ -19,6 +19,7 @@ class CalibrateConfig:
     output: Annotated[str | None, typer.Option(help="Directory to write; by default the model's.")] = None
     rows: Annotated[int, typer.Option(help="Most rows of the calibration split.")] = 20_000
     precision: Precision = "auto"
+    device: Device = "auto"
 
     def __post_init__(self) -> None:
         """Check the numbers.

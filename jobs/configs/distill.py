@@ -8,6 +8,7 @@ import typer
 from jobs.configs.options import (
     BatchSize,
     BranchName,
+    Device,
     KlDirectionName,
     LearningRate,
     Output,
@@ -49,6 +50,7 @@ class DistillConfig:
         float, typer.Option(help="Megabytes for the branch before the first layer; 0: no such branch.")
     ] = DistillationConfig.lexical_size
     precision: Precision = "auto"
+    device: Device = "auto"
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")] = False
     overwrite: Overwrite = False
 

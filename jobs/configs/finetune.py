@@ -7,6 +7,7 @@ import typer
 
 from jobs.configs.options import (
     BatchSize,
+    Device,
     Epochs,
     Input,
     InputFormat,
@@ -40,5 +41,6 @@ class FinetuneConfig:
     weight_decay: Annotated[float, typer.Option(help="Of matrices, not of biases and norms.")] = 0.01
     warmup: Annotated[float, typer.Option(help="Share of the steps the learning rate rises over.")] = 0.1
     seed: Seed = 0
+    device: Device = "auto"
     format: InputFormat = None
     overwrite: Overwrite = False

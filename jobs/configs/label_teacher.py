@@ -17,6 +17,7 @@ from jobs.configs.options import (
     TextColumn,
     TextPairColumn,
     Verify,
+    WorkersDevice,
 )
 from jobs.configs.runner import RunnerConfig
 from model.checks import check_fraction
@@ -62,6 +63,7 @@ class LabelTeacherConfig:
         ),
     ] = ()
     precision: Precision = "auto"
+    device: WorkersDevice = "auto"
     format: InputFormat = None
     max_rejected: MaxRejected = 1.0
     overwrite: Overwrite = False

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 FormatName = Literal["parquet", "jsonl", "csv", "tsv"]
 BranchName = Literal["paper", "pooling"]
@@ -22,6 +23,11 @@ Output = Annotated[str, typer.Option(help="Directory to write.")]
 RowsPerShard = Annotated[int, typer.Option(help="Most rows of a shard, the unit of work and of resuming.")]
 Precision = Annotated[
     PrecisionName, typer.Option(help="auto: bf16 where the processor has it; else fp32, fp16 on a GPU.")
+]
+Device = Annotated[DeviceName, typer.Option(help="auto: a GPU where this machine has one.")]
+WorkersDevice = Annotated[
+    DeviceName,
+    typer.Option(help="auto: a GPU where this machine has one; cuda: where those have one who do the work."),
 ]
 MaxRejected = Annotated[float, typer.Option(help="Fail if a larger share of the rows is rejected.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete what another run left in the output.")]

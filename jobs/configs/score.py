@@ -17,6 +17,7 @@ from jobs.configs.options import (
     TextColumn,
     TextPairColumn,
     Verify,
+    WorkersDevice,
 )
 from jobs.configs.runner import RunnerConfig
 from model.checks import check_fraction
@@ -88,6 +89,7 @@ class ScoreConfig:
         PrecisionName,
         typer.Option(help="auto: that of the calibration; else bf16 where the processor has it, or fp32."),
     ] = "auto"
+    device: WorkersDevice = "auto"
     format: InputFormat = None
     max_rejected: MaxRejected = 1.0
     overwrite: Overwrite = False

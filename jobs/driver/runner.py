@@ -10,6 +10,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
 from jobs.configs.runner import IN_PROCESS_RUNNERS, RunnerConfig
+from model.engine.execution import Device, Precision, execution_here
 from model.errors import ParameterError
 from model.messages import one_line
 
@@ -23,6 +24,20 @@ def torch_threads(config: RunnerConfig) -> int | None:
     if config.threads is not None or config.workers == 1:
         return config.threads
     return max(1, torch.get_num_threads() // config.workers)
+
+
+def take_device(config: RunnerConfig, device: str) -> None:
+    """Take a GPU for this process where it will do the work of a job.
+
+    Args:
+        config: the runner.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        ParameterError: if a GPU is asked for that there is not.
+    """
+    if config.is_in_process and not (config.plan_only or config.finish):
+        _ = execution_here(Precision.FP32, Device(device))
 
 
 def check_runner(config: RunnerConfig, own_options: Sequence[str]) -> None:

@@ -102,5 +102,5 @@ def measure_cost(engine: Engine, texts: TokenizedTexts, flops: FlopsModel) -> Ru
 
 def _now(engine: Engine) -> float:
     if engine.device.type != "cpu":
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(engine.device)
     return time.perf_counter()

@@ -25,6 +25,7 @@ from model.engine.embedding import embed
 from model.engine.execution import Execution
 from model.engine.frozen_copy import frozen_copy
 from model.engine.fused_linear import ROW_MULTIPLE
+from model.engine.gpus import device_named
 from model.engine.layer_runner import runner_for
 from model.engine.lexical import LexicalReader
 from model.engine.memory_budget import MemoryBudget
@@ -117,7 +118,8 @@ class Engine:
         Raises:
             CheckpointError: if its family is not supported.
         """
-        adapter = adapter_for(frozen_copy(model, device=execution.device, dtype=execution.dtype))
+        device = device_named(execution.device)
+        adapter = adapter_for(frozen_copy(model, device=device, dtype=execution.dtype))
         return cls(
             adapter,
             execution,
@@ -141,7 +143,8 @@ class Engine:
     @property
     def device(self) -> torch.device:
         """Where it runs."""
-        return torch.device(self.execution.device)
+        device: torch.device = self.adapter.model.device
+        return device
 
     @property
     def num_layers(self) -> int:

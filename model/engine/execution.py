@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from model.engine.fused_linear import has_onednn
+from model.engine.gpus import take_gpu
 from model.errors import CheckpointError, EnvironmentMismatchError, ParameterError
 
 
@@ -42,6 +43,29 @@ class Precision(StrEnum):
         <Precision.BF16: 'bf16'>
         """
         return next(precision for precision, other in _DTYPES.items() if other is dtype)
+
+
+class Device(StrEnum):
+    """Where a model runs; which GPU of several is each process's own matter."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+    @classmethod
+    def parse(cls, name: str) -> "Device":
+        """Return the device of that name.
+
+        Raises:
+            ParameterError: naming those that there are.
+
+        >>> Device.parse("cuda")
+        <Device.CUDA: 'cuda'>
+        """
+        try:
+            return cls(name)
+        except ValueError:
+            raise ParameterError(f"`device` {name!r} is none of {', '.join(cls)}") from None
 
 
 class Backend(StrEnum):
@@ -132,6 +156,21 @@ def check_same_execution(worker: Execution, job: Execution) -> None:
         )
 
 
+def take_worker_device(job: Execution) -> None:
+    """Have a worker process take its share of the GPUs, where the job runs on any.
+
+    Raises:
+        EnvironmentMismatchError: if it has none.
+    """
+    if not runs_here(job):
+        raise EnvironmentMismatchError(
+            "this job runs on GPUs, and torch finds none on a worker: start it with `device` cpu, or give "
+            "workers GPUs and drivers"
+        )
+    if job.device == Device.CUDA:
+        take_gpu()
+
+
 def without_packing_for_few_tokens(execution: Execution, num_tokens: int) -> Execution:
     """Return `execution`, with the layers as they are where packing them would take longer than it saves."""
     if num_tokens >= _MIN_TOKENS_TO_PACK:
@@ -139,24 +178,49 @@ def without_packing_for_few_tokens(execution: Execution, num_tokens: int) -> Exe
     return replace(execution, backend=Backend.HUGGING_FACE)
 
 
-def resolve_execution(precision: Precision = Precision.AUTO, *, device: str | None = None) -> Execution:
+def runs_here(execution: Execution) -> bool:
+    """Return whether this machine has the device; a job may be for others that have it."""
+    return execution.device == Device.CPU or torch.cuda.is_available()
+
+
+def execution_here(precision: Precision = Precision.AUTO, device: Device = Device.AUTO) -> Execution:
+    """Return what this process is to run on, see `resolve_execution`, and take its share of the GPUs.
+
+    For commands and worker processes: a library's caller chooses its GPU itself.
+
+    Raises:
+        ParameterError: if a GPU is asked for that there is not.
+    """
+    if device is Device.CUDA and not torch.cuda.is_available():
+        raise ParameterError("`device` cuda: torch finds no GPU on this machine")
+    execution = resolve_execution(precision, device=device)
+    if execution.device == Device.CUDA:
+        take_gpu()
+    return execution
+
+
+def resolve_execution(precision: Precision = Precision.AUTO, *, device: str = Device.AUTO) -> Execution:
     """Decide device, number format and backend.
 
     AUTO is bfloat16 where the device computes in it natively; else float32 on a CPU and float16 on a GPU.
 
     Args:
         precision: what the user asked for.
-        device: "cpu" or "cuda"; None takes a GPU where there is one.
+        device: likewise; AUTO takes a GPU where this machine has one.
+
+    Raises:
+        ParameterError: if the number format of a GPU is to be decided, and there is none here.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == Device.AUTO:
+        device = Device.CUDA if torch.cuda.is_available() else Device.CPU
     if precision is Precision.AUTO:
         precision = _default_precision(device)
-    is_cpu = device == "cpu"
+    is_cpu = device == Device.CPU
     packs = is_cpu and has_onednn(_DTYPES[precision])
     # A CPU's caches like small micro-batches; a GPU wants enough work to hide its launches.
     token_budget, chunk_bytes = (1024, 1 << 28) if is_cpu else (1 << 15, 1 << 31)
     return Execution(
-        device=device,
+        device=str(device),
         precision=precision,
         backend=Backend.ONEDNN if packs else Backend.TORCH,
         token_budget=token_budget,
@@ -165,7 +229,12 @@ def resolve_execution(precision: Precision = Precision.AUTO, *, device: str | No
 
 
 def _default_precision(device: str) -> Precision:
-    if device != "cpu":
+    if device == Device.CUDA:
+        if not torch.cuda.is_available():
+            raise ParameterError(
+                "`precision` auto asks the GPU, and this machine has none: give `precision` bf16, or fp16 "
+                "for GPUs before Ampere"
+            )
         return Precision.BF16 if torch.cuda.is_bf16_supported() else Precision.FP16
     capabilities = torch.cpu.get_capabilities()
     # Elsewhere bfloat16 is emulated, and slower than float32.

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from model.engine.execution import Backend, Execution
 from model.engine.packed.attention_bias import LongestBias
-from model.engine.packed.layers import pack_layers
+from model.engine.packed.layers import fits_packed_layers, pack_layers
 from model.engine.packed.runner import PackedRunner
 from model.engine.padded_runner import PaddedRunner
 from model.network.backbones.adapter import BackboneAdapter
@@ -38,6 +38,16 @@ class LayerRunner(Protocol):
 
     def run_last_layer(self, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return the first tokens' states after the last layer, (texts, hidden_size)."""
+
+
+def expected_backend(adapter: BackboneAdapter, execution: Execution) -> Backend:
+    """Return whose operators `runner_for` will run on a machine that has the device.
+
+    Args:
+        adapter: of a model on any device.
+        execution: what it will run on.
+    """
+    return execution.backend if fits_packed_layers(adapter, execution) else Backend.HUGGING_FACE
 
 
 def runner_for(adapter: BackboneAdapter, execution: Execution) -> LayerRunner:

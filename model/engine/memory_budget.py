@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 
 from model.engine.execution import Execution
+from model.engine.gpus import device_named
 from model.tokens.packing import Lengths, MicroBatch, balanced_token_budget, micro_batches
 
 Result = TypeVar("Result")
@@ -38,7 +39,7 @@ class MemoryBudget:
         """
         if execution.device == "cpu":
             return cls(execution.token_budget)
-        free_bytes, _ = torch.cuda.mem_get_info()
+        free_bytes, _ = torch.cuda.mem_get_info(device_named(execution.device))
         return cls(min(execution.token_budget, max_tokens_for_memory(free_bytes, token_bytes)))
 
     def micro_batches(self, lengths: Lengths) -> list[MicroBatch]:

@@ -1,12 +1,13 @@
 """What binds a calibrated policy to the model, number format and length that it was calibrated for."""
 
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 
-from model.engine.engine import Engine
 from model.engine.execution import (
     Backend,
+    Device,
     Execution,
     Precision,
     resolve_execution,
@@ -17,7 +18,27 @@ from model.exits.policy import CalibratedFor, ExitPolicy
 from model.version import NUMERICS_VERSION
 
 
-def running_as(engine: Engine, max_length: int) -> CalibratedFor:
+class Runnable(Protocol):
+    """What a policy is held against: an engine, or what is known of one that another machine will make."""
+
+    @property
+    def execution(self) -> Execution:
+        """What it runs on."""
+
+    @property
+    def model_hash(self) -> str:
+        """Of the model."""
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the backbone."""
+
+    @property
+    def exits(self) -> range:
+        """Where a text may leave."""
+
+
+def running_as(engine: Runnable, max_length: int) -> CalibratedFor:
     """Return what a calibrated policy must have been calibrated for to be used here.
 
     Args:
@@ -35,7 +56,7 @@ def running_as(engine: Engine, max_length: int) -> CalibratedFor:
     )
 
 
-def check_policy(policy: ExitPolicy, engine: Engine, max_length: int) -> None:
+def check_policy(policy: ExitPolicy, engine: Runnable, max_length: int) -> None:
     """Refuse a policy of another depth, and a calibrated one for anything else than it was calibrated for.
 
     Raises:
@@ -56,28 +77,33 @@ def check_policy(policy: ExitPolicy, engine: Engine, max_length: int) -> None:
         )
 
 
-def calibrated_execution(calibrated_for: CalibratedFor) -> Execution:
-    """Return what a policy was calibrated for, as far as this machine has it.
+def calibrated_execution(calibrated_for: CalibratedFor, device: Device = Device.AUTO) -> Execution:
+    """Return what a policy was calibrated for, as far as this machine has it, or on a device of choice.
 
-    What it has not, `check_policy` then refuses.
+    What is another then, `check_policy` refuses.
     """
-    device = calibrated_for.device if torch.cuda.is_available() else "cpu"
+    if device is Device.AUTO:
+        device = Device(calibrated_for.device) if torch.cuda.is_available() else Device.CPU
     execution = resolve_execution(Precision(calibrated_for.precision), device=device)
     backend = Backend(calibrated_for.backend)
     # torch and transformers are on every machine.
     return execution if backend is Backend.ONEDNN else replace(execution, backend=backend)
 
 
-def execution_for(policy: ExitPolicy | None, precision: Precision) -> Execution:
-    """Return what a model is to answer on this machine with.
+def execution_for(policy: ExitPolicy | None, precision: Precision, device: Device = Device.AUTO) -> Execution:
+    """Return what a model is to answer with, on this machine or on those that have the device.
 
     Args:
         policy: when a text leaves; None for one that promises nothing.
         precision: number format; AUTO is that of a calibrated policy, and this machine's for any other.
+        device: AUTO is a GPU where this machine has one, and the policy was not calibrated for a CPU.
+
+    Raises:
+        ParameterError: if the number format of a GPU is to be decided, and there is none here.
     """
     if policy is not None and policy.calibrated_for is not None and precision is Precision.AUTO:
-        return calibrated_execution(policy.calibrated_for)
-    return resolve_execution(precision)
+        return calibrated_execution(policy.calibrated_for, device)
+    return resolve_execution(precision, device=device)
 
 
 def own_execution(

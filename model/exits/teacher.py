@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from model.engine.elsewhere import execution_elsewhere
 from model.engine.engine import Engine
 from model.engine.execution import Backend, Execution
 from model.engine.frozen_copy import frozen_copy
+from model.engine.gpus import device_named
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.network.backbones.registry import SUPPORTED_FAMILIES
@@ -44,14 +46,22 @@ class Teacher:
         cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, execution: Execution
     ) -> "Teacher":
         """Make a copy of `model` ready, any sequence classifier; `model` itself stays as it is."""
-        backbone = model.backbone if model.config.model_type == FastBertConfig.model_type else model
+        backbone = _backbone_of(model)
         if backbone.config.model_type not in SUPPORTED_FAMILIES:
-            frozen = frozen_copy(model, device=execution.device, dtype=execution.dtype)
+            frozen = frozen_copy(model, device=device_named(execution.device), dtype=execution.dtype)
             execution = replace(execution, backend=Backend.HUGGING_FACE)
             return cls(model=frozen, tokenizer=tokenizer, execution=execution, engine=None)
         engine = Engine.for_classifier(backbone, execution, pad_token_id=tokenizer.pad_token_id)
         frozen = engine.adapter.model
         return cls(model=frozen, tokenizer=tokenizer, execution=engine.execution, engine=engine)
+
+    @staticmethod
+    def execution_elsewhere(model: PreTrainedModel, execution: Execution) -> Execution:
+        """Return what a teacher will run on that is made ready by a machine with another device."""
+        backbone = _backbone_of(model)
+        if backbone.config.model_type not in SUPPORTED_FAMILIES:
+            return replace(execution, backend=Backend.HUGGING_FACE)
+        return execution_elsewhere(backbone, execution)
 
     def logits(self, texts: TokenizedTexts) -> npt.NDArray[np.float32]:
         """Return (rows, num_labels) float32, in the order of `texts`.
@@ -64,6 +74,10 @@ class Teacher:
             return teacher_logits(self.model, self.tokenizer, texts, token_budget=budget)
         full_depth = ExitPolicy.from_speed(0, num_layers=self.engine.num_layers)
         return predict_tokenized(self.engine, texts, full_depth).logits
+
+
+def _backbone_of(model: PreTrainedModel) -> PreTrainedModel:
+    return model.backbone if model.config.model_type == FastBertConfig.model_type else model
 
 
 def padded_inputs(

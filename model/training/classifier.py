@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model.checkpoints.loading import label_names
 from model.engine.execution import Execution, check_finite, resolve_execution
+from model.engine.gpus import device_named
 from model.errors import InputError
 from model.exits.teacher import padded_inputs, teacher_logits
 from model.tokens.max_length import choose_max_length, position_limit
@@ -89,7 +90,7 @@ def finetune(
         held_out = _Examples.of(model, tokenizer, evaluation, max_length)
         best = _BestEpoch(model, tokenizer, held_out, execution.token_budget)
     home = model.device
-    model.to(execution.device).train()
+    model.to(device_named(execution.device)).train()
     steps = training_steps(
         model,
         config,

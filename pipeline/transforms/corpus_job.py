@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any, Generic, TypedDict, TypeVar
 
 from model.checks import check_fraction
-from model.engine.execution import Precision
+from model.engine.execution import Device, Precision
 from model.engine.openmp import torch_threads as threads_of_torch
 from model.errors import OutputError
 from pipeline.contract import defaults
@@ -180,6 +180,7 @@ class JobOptions(TypedDict, total=False):
     Attributes:
         rows_per_shard: most rows of a shard; None for 10,000, or what the job chooses.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
+        device: `auto`, `cpu` or `cuda`, of those who will do the work: this machine need not have it.
         format: of the input; None to go by the extensions.
         max_rejected: largest share of rows that may be rejected.
         overwrite: whether another job's output may be deleted.
@@ -192,6 +193,7 @@ class JobOptions(TypedDict, total=False):
 
     rows_per_shard: int | None
     precision: str
+    device: str
     format: str | None
     max_rejected: float
     overwrite: bool
@@ -202,13 +204,14 @@ class JobOptions(TypedDict, total=False):
 
 
 def prepare_job(
-    prepare: Callable[[Inputs, Precision], tuple[RowTask[Any, ManifestType], Holder[Any]]],
+    prepare: Callable[[Inputs, Precision, Device], tuple[RowTask[Any, ManifestType], Holder[Any] | None]],
     *,
     input: str | Sequence[str],
     columns: Columns,
     output: str,
     rows_per_shard: int | None = None,
     precision: str = "auto",
+    device: str = "auto",
     format: str | None = None,
     max_rejected: float = 1.0,
     overwrite: bool = False,
@@ -220,13 +223,14 @@ def prepare_job(
     """Return a job over some files; nothing is written yet.
 
     Args:
-        prepare: takes the inspected files and the number format; returns what is done with their rows, and
-            the model, loaded.
+        prepare: takes the inspected files, the number format and the device; returns what is done with
+            their rows, and the model, loaded, where this machine has the device.
         input: paths, globs or directories; a single one may be given as it is.
         columns: what is read of the input.
         output: directory of the shards.
         rows_per_shard: see `JobOptions`, as for all that follow.
         precision: likewise.
+        device: likewise.
         format: likewise.
         max_rejected: likewise.
         overwrite: likewise.
@@ -246,7 +250,7 @@ def prepare_job(
     )
     # The workers of this process get the model that is loaded here.
     with threads_of_torch(torch_threads):
-        task, holder = prepare(inputs, Precision.parse(precision))
+        task, holder = prepare(inputs, Precision.parse(precision), Device.parse(device))
     return CorpusJob(
         task=task,
         inputs=inputs,

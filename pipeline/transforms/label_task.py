@@ -13,11 +13,14 @@ from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import label_names, load_classifier, load_tokenizer
 from model.checks import check_fraction
 from model.engine.execution import (
+    Device,
     Execution,
     Precision,
     are_finite,
     check_same_execution,
     resolve_execution,
+    runs_here,
+    take_worker_device,
 )
 from model.errors import EnvironmentMismatchError
 from model.exits.teacher import Teacher
@@ -71,6 +74,7 @@ class LabelTask:
         unit: what these are; groups go with a group column.
         training_inputs: files of texts that the teacher was fine-tuned on, besides those that it remembers.
         teacher_texts: digest of all of these.
+        num_teacher_texts: how many they are; None where nothing says what the teacher was fine-tuned on.
         execution: device, precision and micro-batches.
     """
 
@@ -84,6 +88,7 @@ class LabelTask:
     unit: Unit
     training_inputs: Inputs | None = None
     teacher_texts: str = ""
+    num_teacher_texts: int | None = None
     execution: Execution
 
     @classmethod
@@ -97,8 +102,11 @@ class LabelTask:
         unit: Unit = Unit.TEXTS,
         training_inputs: Inputs | None = None,
         precision: Precision = Precision.AUTO,
-    ) -> "tuple[LabelTask, Holder[Labeller]]":
+        device: Device = Device.AUTO,
+    ) -> "tuple[LabelTask, Holder[Labeller] | None]":
         """Return the task of labelling some files, and the teacher, loaded to see that it is whole.
+
+        The teacher is made ready where this machine has the device; else the holder is None.
 
         Args:
             teacher: directory or hub name of any sequence classifier.
@@ -109,6 +117,7 @@ class LabelTask:
             unit: what a promise is to be of; groups go with a group column.
             training_inputs: files of texts that the teacher was fine-tuned on, which it need not remember.
             precision: number format.
+            device: of those who will label; AUTO is a GPU where this machine has one.
 
         Raises:
             CheckpointError: if the teacher cannot be used.
@@ -120,10 +129,9 @@ class LabelTask:
         check_fraction("calibration_fraction", calibration_fraction)
         directory = resolve_checkpoint(teacher)
         model, tokenizer = load_classifier(directory), load_tokenizer(directory)
-        loaded = Labeller(
-            teacher=Teacher.of(model, tokenizer, resolve_execution(precision)),
-            texts=TeacherTexts.of(directory, training_inputs),
-        )
+        execution = resolve_execution(precision, device=device)
+        ready = Teacher.of(model, tokenizer, execution) if runs_here(execution) else None
+        texts = TeacherTexts.of(directory, training_inputs)
         task = cls(
             reading=inputs.options,
             teacher=teacher,
@@ -134,10 +142,11 @@ class LabelTask:
             calibration_fraction=calibration_fraction,
             unit=unit,
             training_inputs=training_inputs,
-            teacher_texts=loaded.texts.digest,
-            execution=loaded.teacher.execution,
+            teacher_texts=texts.digest,
+            num_teacher_texts=len(texts.hashes) if texts.is_known else None,
+            execution=ready.execution if ready else Teacher.execution_elsewhere(model, execution),
         )
-        return task, hold(task, loaded)
+        return task, hold(task, Labeller(teacher=ready, texts=texts)) if ready else None
 
     @property
     def schema(self) -> pa.Schema:
@@ -171,8 +180,10 @@ class LabelTask:
         """Load the teacher onto the device, and what it was fine-tuned on.
 
         Raises:
-            EnvironmentMismatchError: if this machine has other texts, or would compute differently.
+            EnvironmentMismatchError: if this machine has other texts or no such device, or would compute
+                differently.
         """
+        take_worker_device(self.execution)
         directory = Path(self.directory)
         teacher = Teacher.of(load_classifier(directory), load_tokenizer(directory), self.execution)
         check_same_execution(teacher.execution, self.execution)

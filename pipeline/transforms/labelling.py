@@ -64,7 +64,7 @@ def label_job(
         training_inputs=inspect_inputs(patterns, texts, rows_per_shard=ROWS_PER_ITEM) if patterns else None,
     )
     return prepare_job(
-        lambda inputs, precision: prepare(inputs, precision=precision),
+        lambda inputs, precision, device: prepare(inputs, precision=precision, device=device),
         input=input,
         columns=columns,
         output=output,

@@ -12,8 +12,17 @@ from transformers import PreTrainedTokenizerBase
 from model.checkpoints.hub import resolve_checkpoint
 from model.checks import check_fraction
 from model.cost.flops import FlopsModel, fastbert_flops
+from model.engine.elsewhere import EngineElsewhere, execution_elsewhere
 from model.engine.engine import Engine
-from model.engine.execution import Execution, Precision, are_finite, check_same_execution
+from model.engine.execution import (
+    Device,
+    Execution,
+    Precision,
+    are_finite,
+    check_same_execution,
+    runs_here,
+    take_worker_device,
+)
 from model.errors import EnvironmentMismatchError, ParameterError
 from model.exits.binding import check_policy, execution_for
 from model.exits.layer_sweep import predict_tokenized
@@ -85,6 +94,15 @@ def shadow_unit(calibrated: Unit | None, group_column: str | None) -> Unit:
     return Unit.GROUPS
 
 
+def _engine_elsewhere(model: FastBertForSequenceClassification, execution: Execution) -> EngineElsewhere:
+    return EngineElsewhere(
+        execution=execution_elsewhere(model.backbone, execution),
+        model_hash=model.model_hash,
+        num_layers=model.num_layers,
+        exits=fastbert_flops(model.config).exits,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
     """A loaded FastBERT.
@@ -139,8 +157,11 @@ class ScoreTask:
         shadow_fraction: float | None = None,
         shadow_rows: int | None = None,
         precision: Precision = Precision.AUTO,
-    ) -> "tuple[ScoreTask, Holder[Scorer]]":
+        device: Device = Device.AUTO,
+    ) -> "tuple[ScoreTask, Holder[Scorer] | None]":
         """Return the task of scoring some files, and the model, loaded to see that it is whole.
+
+        The model is made ready where this machine has the device; else the holder is None.
 
         Args:
             model: directory or hub name of the FastBERT.
@@ -151,6 +172,7 @@ class ScoreTask:
                 `defaults.SHADOW_FRACTION`.
             shadow_rows: instead of `shadow_fraction`, about how many rows.
             precision: number format; AUTO is that of a calibrated policy, and this machine's for any other.
+            device: of those who will score; AUTO is a GPU where this machine has one.
 
         Raises:
             CheckpointError: if the model cannot be used.
@@ -166,7 +188,8 @@ class ScoreTask:
         directory = resolve_checkpoint(model)
         loaded = FastBertForSequenceClassification.from_pretrained(directory)
         policy = policy_of(speed, policy, num_layers=loaded.num_layers)
-        engine = loaded.engine(execution_for(policy, precision))
+        execution = execution_for(policy, precision, device)
+        engine = loaded.engine(execution) if runs_here(execution) else _engine_elsewhere(loaded, execution)
         check_policy(policy, engine, loaded.config.max_length)
         task = cls(
             reading=inputs.options,
@@ -181,6 +204,8 @@ class ScoreTask:
             shadow_unit=drawn_by,
             execution=engine.execution,
         )
+        if isinstance(engine, EngineElsewhere):
+            return task, None
         return task, hold(task, Scorer(engine=engine, tokenizer=loaded.tokenizer))
 
     @property
@@ -220,8 +245,10 @@ class ScoreTask:
         """Load the model and make it ready.
 
         Raises:
-            EnvironmentMismatchError: if this machine has another model, or would compute differently.
+            EnvironmentMismatchError: if this machine has another model or no such device, or would compute
+                differently.
         """
+        take_worker_device(self.execution)
         model = FastBertForSequenceClassification.from_pretrained(self.directory)
         if model.model_hash != self.model_hash:
             raise EnvironmentMismatchError(

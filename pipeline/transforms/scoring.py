@@ -6,7 +6,7 @@ from typing import Protocol, Unpack
 import apache_beam as beam
 from apache_beam.pvalue import PBegin
 
-from model.engine.execution import Precision
+from model.engine.execution import Device, Precision
 from model.exits.policy import ExitPolicy
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from pipeline.contract import defaults
@@ -63,7 +63,9 @@ def score_job(
     if options.get("rows_per_shard") is None:
         options["rows_per_shard"] = defaults.default_rows_per_shard(_expected_saving(policy))
 
-    def prepare(inputs: Inputs, precision: Precision) -> tuple[ScoreTask, Holder[Scorer]]:
+    def prepare(
+        inputs: Inputs, precision: Precision, device: Device
+    ) -> tuple[ScoreTask, Holder[Scorer] | None]:
         return ScoreTask.prepare(
             model,
             inputs,
@@ -72,6 +74,7 @@ def score_job(
             shadow_fraction=shadow_fraction,
             shadow_rows=shadow_rows,
             precision=precision,
+            device=device,
         )
 
     return prepare_job(

@@ -25,7 +25,7 @@ from tests.job_fixtures import CommandLine
 _BEAM_JOB = {
     "--input", "--text-column", "--text-pair-column", "--id-column", "--output", "--rows-per-shard",
     "--precision", "--format", "--max-rejected", "--overwrite", "--verify", "--runner", "--workers",
-    "--threads", "--plan-only", "--items", "--finish",
+    "--threads", "--plan-only", "--items", "--finish", "--device",
 }  # fmt: skip
 _TRAINING = {"--output", "--epochs", "--learning-rate", "--batch-size", "--seed", "--overwrite"}
 # The interface. A change here is a change for every user: say so in the changelog.
@@ -39,14 +39,14 @@ OPTIONS = {
         "--calibration", "--speed", "--fixed-exit-layer", "--keep", "--group-column", "--promise",
         "--shadow-fraction", "--shadow-rows",
     },
-    "calibrate": {"--model", "--labels", "--output", "--rows", "--confidence", "--precision"},
+    "calibrate": {"--model", "--labels", "--output", "--rows", "--confidence", "--precision", "--device"},
     "distill": {
         *_TRAINING, "--labels", "--backbone", "--branch", "--kl-direction", "--hard-label-weight",
-        "--lexical-size", "--precision", "--resume",
+        "--lexical-size", "--precision", "--device", "--resume",
     },
     "finetune": {
         *_TRAINING, "--input", "--text-column", "--text-pair-column", "--label-column", "--model",
-        "--eval-input", "--max-length", "--weight-decay", "--warmup", "--format",
+        "--eval-input", "--max-length", "--weight-decay", "--warmup", "--format", "--device",
     },
     "audit": {"scores", "--output", "--labels-input", "--label-column", "--id-column", "--format"},
     "quickstart": {"--output", "--seed"},

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from model.engine.execution import Execution
 from model.engine.frozen_copy import frozen_copy
+from model.engine.gpus import device_named
 from model.engine.packed.layers import linear_of
 from model.engine.packed.paper_branch import PackedPaperBranch
 from model.engine.packed.pooling_branch import PackedPoolingBranch
@@ -40,7 +41,7 @@ def pack_branches(branches: Iterable[nn.Module], execution: Execution) -> list[P
     linear = linear_of(execution.backend)
     packed: list[PackedBranch] = []
     for branch in branches:
-        frozen = frozen_copy(branch, device=execution.device, dtype=execution.dtype)
+        frozen = frozen_copy(branch, device=device_named(execution.device), dtype=execution.dtype)
         if isinstance(frozen, PaperBranch):
             packed.append(PackedPaperBranch(frozen, linear))
         else:

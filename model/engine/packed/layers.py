@@ -9,6 +9,7 @@ import torch
 
 from model.engine.execution import Backend, Execution
 from model.engine.fused_linear import LinearType, OneDnnLinear, TorchLinear
+from model.engine.gpus import device_named, has_variable_length_attention
 from model.engine.packed.block import LastPackedBlock, PackedBlock
 from model.network.backbones.adapter import BackboneAdapter
 from model.tokens.packing import micro_batches
@@ -23,6 +24,20 @@ def linear_of(backend: Backend) -> LinearType:
     return OneDnnLinear if backend is Backend.ONEDNN else TorchLinear
 
 
+def fits_packed_layers(adapter: BackboneAdapter, execution: Execution) -> bool:
+    """Return whether packed blocks are made for such a model on such a device, wherever that may be.
+
+    Args:
+        adapter: of a model on any device and in any dtype.
+        execution: what to run on.
+    """
+    if execution.backend is Backend.HUGGING_FACE or not adapter.blocks(0):
+        return False
+    # What torch's variable-length attention does not take.
+    is_for_cpu = execution.dtype is torch.float32 or adapter.attention_bias(1) is not None
+    return execution.device == "cpu" or not is_for_cpu
+
+
 @torch.no_grad()
 def pack_layers(adapter: BackboneAdapter, execution: Execution) -> list[list[PackedBlock]]:
     """Return each layer's packed blocks; none at all where the backend is not for such a model.
@@ -31,14 +46,12 @@ def pack_layers(adapter: BackboneAdapter, execution: Execution) -> list[list[Pac
         adapter: of a model on the device and in the dtype of `execution`.
         execution: what to run on.
     """
+    if not fits_packed_layers(adapter, execution):
+        return []
+    if execution.device != "cpu" and not has_variable_length_attention():
+        _LOGGER.warning("plain layers are used: torch's attention over packed texts wants a newer GPU")
+        return []
     blocks = [adapter.blocks(index) for index in range(len(adapter.layers))]
-    if execution.backend is Backend.HUGGING_FACE or not blocks[0]:
-        return []
-    if execution.device != "cpu" and (
-        # What torch's variable-length attention does not take.
-        execution.dtype is torch.float32 or adapter.attention_bias(1) is not None
-    ):
-        return []
     num_heads, linear = adapter.model.config.num_attention_heads, linear_of(execution.backend)
     # Layers that share their weights share what is made of them.
     pack = cache(partial(PackedBlock, num_heads=num_heads, linear=linear))
@@ -62,7 +75,7 @@ def _max_relative_errors(
     (batch,) = micro_batches(lengths, 100)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(int(lengths.sum()), adapter.model.config.hidden_size, generator=generator)
-    states = hidden.to(execution.device, execution.dtype)
+    states = hidden.to(device_named(execution.device), execution.dtype)
     padded = batch.pad(states)
     inputs = adapter.layer_inputs(padded, batch.attention_mask(states.device))
     for index, blocks in enumerate(layers):

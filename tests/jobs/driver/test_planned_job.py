@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from jobs.commands.score import run
 from jobs.configs.runner import RunnerConfig
@@ -249,3 +250,24 @@ def test_the_steps_say_what_is_next(command: CommandLine, teacher: Path, rows: P
     assert "2 of 6 items are done" in command(*words, "--items", "0:2")
     assert "6 of 6 items are done, 2 of them before" in command(*words, "--items", "0:")
     assert "60 rows, 1 rejected (61 of them finished before)" in command(*words, "--finish")
+
+
+def test_a_job_for_gpus_is_planned_without_one_and_done_by_who_has_one(
+    command: CommandLine,
+    fastbert: Path,
+    teacher: Path,
+    rows: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    read = ("--input", rows, "--text-column", "text", "--device", "cuda", "--precision", "bf16")
+    score = ("score", *read, "--model", fastbert, "--speed", 0.7, "--output", tmp_path / "scores")
+    label = ("label-teacher", *read, "--teacher", teacher, "--output", tmp_path / "labels")
+    for words in (score, label):
+        assert "cuda, bf16 by torch" in command(*words, "--plan-only")
+        line = command.refused(*words, "--items", 0)
+        assert line == "--device cuda: torch finds no GPU on this machine"
+        assert "no GPU" in command.refused(*words)
+    description = json.loads((tmp_path / "scores" / "_JOB.json").read_text())
+    assert (description["device"], description["backend"]) == ("cuda", "torch")

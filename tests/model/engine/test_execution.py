@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from model.engine.execution import Backend, Execution, Precision, check_same_execution, resolve_execution
+from model.engine.execution import (
+    Backend,
+    Device,
+    Execution,
+    Precision,
+    check_same_execution,
+    execution_here,
+    resolve_execution,
+    runs_here,
+    take_worker_device,
+)
 from model.engine.fused_linear import has_onednn
 from model.errors import EnvironmentMismatchError, ParameterError
 from model.exits.policy import ExitPolicy
@@ -39,6 +49,45 @@ def test_a_gpu_is_taken_where_there_is_one_and_computes_in_what_it_has(monkeypat
     assert (execution.device, execution.dtype) == ("cuda", dtype)
     assert resolve_execution(Precision.FP32).dtype is torch.float32
     assert execution.backend is Backend.TORCH
+
+
+def test_a_device_is_known_by_its_name():
+    assert Device.parse("cuda") is Device.CUDA
+    with pytest.raises(ParameterError) as error:
+        Device.parse("gpu")
+    assert str(error.value) == "`device` 'gpu' is none of auto, cpu, cuda"
+
+
+def test_a_cpu_is_taken_beside_a_gpu_where_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_execution(Precision.FP32, device=Device.CPU).device == "cpu"
+    assert execution_here(Precision.FP32, Device.CPU).device == "cpu"
+
+
+def test_a_gpu_of_other_machines_wants_a_precision(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    execution = resolve_execution(Precision.BF16, device=Device.CUDA)
+    assert (execution.device, execution.precision) == ("cuda", Precision.BF16)
+    assert not runs_here(execution)
+    with pytest.raises(ParameterError, match="`precision` auto asks the GPU, and this machine has none"):
+        resolve_execution(device=Device.CUDA)
+    with pytest.raises(ParameterError, match="`device` cuda: torch finds no GPU on this machine"):
+        execution_here(device=Device.CUDA)
+    assert runs_here(execution_here())
+
+
+def test_a_worker_without_a_gpu_says_so_and_one_with_takes_its_share(monkeypatch):
+    taken = []
+    monkeypatch.setattr("model.engine.execution.take_gpu", lambda: taken.append("a GPU"))
+    job = resolve_execution(Precision.BF16, device=Device.CUDA)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EnvironmentMismatchError, match="runs on GPUs, and torch finds none on a worker"):
+        take_worker_device(job)
+    take_worker_device(resolve_execution(Precision.BF16, device=Device.CPU))
+    assert not taken
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    take_worker_device(job)
+    assert taken == ["a GPU"]
 
 
 def test_without_a_gpu_it_is_the_cpu(monkeypatch):

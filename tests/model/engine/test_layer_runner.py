@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from model.engine.execution import Backend, Precision, resolve_execution
-from model.engine.layer_runner import runner_for
+from model.engine.layer_runner import expected_backend, runner_for
 from model.tokens.packing import micro_batches
 
 LENGTHS = np.array([9, 9, 5, 2, 1], dtype=np.int64)
@@ -44,3 +44,29 @@ def test_layers_are_those_of_each_text_alone(fastbert, runner):
         torch.testing.assert_close(runner.run_last_layer(part, batch), last, **exact)
     assert first_text == len(LENGTHS)
     assert torch.equal(states, before)
+
+
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "mobilebert"])
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16, Precision.FP16])
+def test_what_a_gpu_will_run_is_known_without_one(make_fastbert, kind, precision):
+    adapter = make_fastbert(kind).adapter
+    execution = resolve_execution(precision, device="cuda")
+    is_packed = kind == "bert" and precision is not Precision.FP32
+    expected = Backend.TORCH if is_packed else Backend.HUGGING_FACE
+    assert expected_backend(adapter, execution) is expected
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "mobilebert"])
+def test_what_is_expected_is_what_is_run(make_fastbert, kind, precision):
+    adapter = make_fastbert(kind).adapter
+    execution = resolve_execution(precision, device="cpu")
+    adapter.model.to(execution.dtype)
+    assert expected_backend(adapter, execution) is runner_for(adapter, execution).backend
+
+
+def test_on_gpus_before_ampere_plain_layers_are_run(make_fastbert, monkeypatch, caplog):
+    monkeypatch.setattr("model.engine.packed.layers.has_variable_length_attention", lambda: False)
+    execution = resolve_execution(Precision.FP16, device="cuda")
+    assert runner_for(make_fastbert("bert").adapter, execution).backend is Backend.HUGGING_FACE
+    assert "wants a newer GPU" in caplog.text

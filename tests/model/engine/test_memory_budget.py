@@ -55,7 +55,8 @@ def test_other_errors_are_the_callers():
 
 @pytest.mark.parametrize("free_bytes", [1, 1 << 24, 1 << 40])
 def test_a_gpu_begins_with_what_it_has_memory_for(monkeypatch, free_bytes):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free_bytes, 1 << 50))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free_bytes, 1 << 50))
     execution = resolve_execution(Precision.FP16, device="cuda")
     expected = min(execution.token_budget, max_tokens_for_memory(free_bytes, 100))
     assert MemoryBudget.on_device(execution, 100).tokens == expected

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.engine.execution import Backend, Precision, resolve_execution
+from model.engine.elsewhere import EngineElsewhere
+from model.engine.execution import Backend, Device, Precision, resolve_execution
 from model.errors import ArtifactError
 from model.exits import binding
 from model.exits.binding import calibrated_execution, check_policy, running_as
@@ -133,3 +134,18 @@ def test_a_graphics_card_is_used_where_there_is_one(calibrated_for, monkeypatch)
     calibrated_execution(replace(calibrated_for, device="cuda", precision="fp16"))
     calibrated_execution(calibrated_for)
     assert asked == [(Precision.FP16, "cuda"), (Precision.FP32, "cpu")]
+
+
+def test_a_device_of_choice_is_taken_and_another_than_calibrated_refused(engine, calibrated_for, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    elsewhere = calibrated_execution(calibrated_for, Device.CUDA)
+    assert (elsewhere.device, elsewhere.precision) == ("cuda", Precision.FP32)
+    there = EngineElsewhere(
+        execution=elsewhere,
+        model_hash=engine.model_hash,
+        num_layers=engine.num_layers,
+        exits=engine.exits,
+    )
+    with pytest.raises(ArtifactError, match=r"device \(cuda, calibrated for cpu\)"):
+        check_policy(policy_for(calibrated_for), there, 48)
+    check_policy(policy_for(running_as(there, 48)), there, 48)
