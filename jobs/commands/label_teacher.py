@@ -2,6 +2,8 @@
 
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
+from jobs.driver.dataflow import check_dataflow
+from jobs.driver.dry_run import show_dry_run
 from jobs.driver.runner import torch_threads
 from jobs.terminal.console import print_next_step, stdout_console
 from pipeline.contract.columns import Columns
@@ -13,12 +15,18 @@ from pipeline.transforms.labelling import label_job
 from pipeline.transforms.teacher_texts import TeacherTexts
 
 
-def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
-    """Label a corpus.
+def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
+    """Label a corpus; a dry run returns None.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
+    check_dataflow(
+        config.runner,
+        inputs={"input": config.input, "teacher_training_input": config.teacher_training_input},
+        outputs={"output": config.output},
+        model=config.teacher,
+    )
     job = label_job(
         input=config.input,
         columns=Columns(
@@ -46,18 +54,18 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest]:
     assert job.holder is not None
     labeller = job.holder.loaded
     assert isinstance(labeller, Labeller)
-    outcome = run_corpus_job(
-        job,
-        config.runner,
-        {
-            "teacher": f"{config.teacher}, {len(job.task.labels)} labels",
-            "learnt from": _describe_teacher_texts(labeller.texts),
-            "input": describe_input(job.inputs),
-            "texts": f"cut to {settings.max_length} tokens, "
-            f"{settings.calibration_fraction:.2%} of the {settings.unit.counted} for calibration",
-            "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
-        },
-    )
+    banner = {
+        "teacher": f"{config.teacher}, {len(job.task.labels)} labels",
+        "learnt from": _describe_teacher_texts(labeller.texts),
+        "input": describe_input(job.inputs),
+        "texts": f"cut to {settings.max_length} tokens, "
+        f"{settings.calibration_fraction:.2%} of the {settings.unit.counted} for calibration",
+        "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
+    }
+    if config.dry_run:
+        show_dry_run(job, config.runner, banner)
+        return None
+    outcome = run_corpus_job(job, config.runner, banner)
     _summarise(config, outcome)
     return outcome
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from jobs.configs.score import ScoreConfig
 from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
+from jobs.driver.dataflow import check_dataflow
+from jobs.driver.dry_run import show_dry_run
 from jobs.driver.runner import torch_threads
 from jobs.terminal.console import counting_progress, print_next_step, stdout_console, table
-from model.checkpoints.hub import resolve_checkpoint
 from model.checks import DEFAULT_CONFIDENCE
 from model.cost.flops import checkpoint_flops
 from model.errors import ParameterError
@@ -17,6 +18,7 @@ from model.messages import format_ratio
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.reading.inputs import Inputs
+from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.results.calibration import Calibration
 from pipeline.results.corpus_promise import CorpusPromise
 from pipeline.transforms.score_task import (
@@ -29,12 +31,18 @@ from pipeline.transforms.score_task import (
 from pipeline.transforms.scoring import score_job
 
 
-def run(config: ScoreConfig) -> JobOutcome[ScoreManifest]:
-    """Score a corpus.
+def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
+    """Score a corpus; a dry run returns None.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
+    check_dataflow(
+        config.runner,
+        inputs={"input": config.input},
+        outputs={"output": config.output},
+        model=config.model,
+    )
     columns = Columns(
         text=config.text_column,
         text_pair=config.text_pair_column,
@@ -62,16 +70,16 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest]:
     )
     assert isinstance(job.task, ScoreTask)
     policy = job.task.policy
-    outcome = run_corpus_job(
-        job,
-        config.runner,
-        {
-            "model": f"{config.model}, {policy.num_layers} layers, {len(job.task.labels)} labels",
-            "input": describe_input(job.inputs),
-            "policy": describe_policy(policy),
-            "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
-        },
-    )
+    banner = {
+        "model": f"{config.model}, {policy.num_layers} layers, {len(job.task.labels)} labels",
+        "input": describe_input(job.inputs),
+        "policy": describe_policy(policy),
+        "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
+    }
+    if config.dry_run:
+        show_dry_run(job, config.runner, banner)
+        return None
+    outcome = run_corpus_job(job, config.runner, banner)
     _summarise(config, outcome)
     return outcome
 
@@ -99,7 +107,7 @@ def choose_policy(config: ScoreConfig) -> ExitPolicy | CorpusPromise:
         ArtifactError: if there is no calibration, or it is damaged.
         ParameterError: if a number is out of range, or there is no such exit or label.
     """
-    directory = resolve_checkpoint(config.model)
+    directory = find_checkpoint(config.model)
     flops = checkpoint_flops(directory)
     if config.is_calibrated:
         calibration = Calibration.load(config.calibration or str(directory))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from jobs.configs.options import (
+    DryRun,
     IdColumn,
     Input,
     InputFormat,
@@ -66,6 +67,7 @@ class LabelTeacherConfig:
     max_rejected: MaxRejected = 1.0
     overwrite: Overwrite = False
     verify: Verify = False
+    dry_run: DryRun = False
     runner: RunnerConfig = field(default_factory=RunnerConfig)
 
     def __post_init__(self) -> None:

@@ -33,6 +33,9 @@ SoftLabelDirectories = Annotated[
     tuple[str, ...], typer.Option(help="Finished output of label-teacher; may be repeated.")
 ]
 FastBert = Annotated[str, typer.Option(help="FastBERT checkpoint: a directory or a hub name.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, having checked it, and write nothing.")
+]
 Verify = Annotated[
     bool,
     typer.Option("--verify", help="Read finished shards from end to end, and make damaged ones again."),

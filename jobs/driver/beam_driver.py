@@ -13,6 +13,7 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
 from jobs.configs.runner import RunnerConfig
+from jobs.driver.dataflow import as_worker_error, describe_job
 from jobs.driver.directory_lock import lock_directory
 from jobs.driver.runner import make_pipeline
 from jobs.driver.worker_processes import run_in_processes
@@ -138,6 +139,8 @@ def _run(
     _ = pipeline | "WorkItems" >> beam.Create(items) | WriteShards(job)
     try:
         result = pipeline.run()
+        if where := describe_job(result):
+            stdout_console().print(where, soft_wrap=True)
         result.wait_until_finish()
     except Exception as error:
         # Runners raise what they like; the last of the chain is where it began.
@@ -155,6 +158,8 @@ def _first_cause(error: BaseException) -> BaseException:
 def _as_one_line(cause: Exception) -> FastBertJobsError:
     if isinstance(cause, FastBertJobsError):
         return cause
+    if known := as_worker_error(cause):
+        return known
     if isinstance(cause, OSError):
         return ItemError(f"{one_line(cause)}; run the same command again when it is mended")
     return ItemError(f"{type(cause).__name__}: {one_line(cause)}")

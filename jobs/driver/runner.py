@@ -10,6 +10,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
 from jobs.configs.runner import IN_PROCESS_RUNNERS, RunnerConfig
+from jobs.driver.dataflow import dataflow_args, is_dataflow
 from model.errors import ParameterError
 from model.messages import one_line
 
@@ -109,9 +110,15 @@ def make_pipeline(config: RunnerConfig) -> beam.Pipeline:
         raise ParameterError(f"`runner` {config.runner} cannot be used: {reason}") from error
 
 
+def runner_args(config: RunnerConfig) -> list[str]:
+    """Return Beam's options: the runner, what the user gave, and the defaults that this leaves open."""
+    given = dataflow_args(config.beam_args) if is_dataflow(config.runner) else config.beam_args
+    return [f"--runner={config.runner}", *given]
+
+
 def _make_options(config: RunnerConfig) -> PipelineOptions:
-    args = [f"--runner={config.runner}", *config.beam_args]
-    return PipelineOptions(args, save_main_session=False)
+    # The first one, so that the user's wins.
+    return PipelineOptions(["--no_save_main_session", *runner_args(config)])
 
 
 def _check_listens_nowhere(options: PipelineOptions) -> None:

@@ -6,8 +6,6 @@ A rerun of the same job goes on where the last one stopped; another job on the s
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from apache_beam.io.filesystems import FileSystems
-
 from model.errors import OutputError
 from model.version import NUMERICS_VERSION
 from pipeline.contract.job import JobDescription, differences
@@ -27,6 +25,7 @@ from pipeline.contract.storage import (
     check_output_directory,
     delete_directory,
     delete_files,
+    exists,
     make_directory,
     read_json,
     write_json,
@@ -59,12 +58,39 @@ def claim_output(
             this job that would be deleted; or if it cannot be written.
     """
     check_output_directory(layout.directory)
-    requested = job.as_json()
-    if FileSystems.exists(layout.job):
+    if check_claim(layout, job, overwrite=overwrite):
+        layout.delete()
+    try:
+        make_directory(layout.directory)
+        delete_directory(layout.worker_errors)
+        write_json(layout.job, job.as_json())
+    except OSError as error:
+        raise OutputError(f"{layout.directory!r} cannot be written: {error}") from error
+    listed = listed_shards(layout)
+    finished = _finished_shards(layout, job, versions, listed or {}, verify=verify)
+    if listed is None or set(listed) != finished:
+        delete_files([layout.manifest])
+    return finished
+
+
+def check_claim(layout: OutputLayout, job: JobDescription, *, overwrite: bool) -> bool:
+    """Refuse a directory that a job may not have, and return whether what is there is to be deleted first.
+
+    Args:
+        layout: the output directory.
+        job: what is to run there.
+        overwrite: whether our own output there, of whatever job, is deleted.
+
+    Raises:
+        OutputError: if the directory holds another job's output, something that is not ours, or an input of
+            this job that would be deleted.
+    """
+    if exists(layout.job):
         if overwrite:
             _check_keeps_inputs(layout, job)
-            layout.delete()
-        elif (stored := _stored_job(layout)) != requested:
+            return True
+        requested = job.as_json()
+        if (stored := _stored_job(layout)) != requested:
             raise OutputError(
                 f"{layout.directory!r} holds another job, which differs in "
                 f"{differences(requested, stored)}; choose another `output`, or `overwrite` it"
@@ -73,17 +99,7 @@ def claim_output(
         raise OutputError(
             f"{layout.directory!r} is not empty and holds no job of ours; choose another `output`"
         )
-    try:
-        make_directory(layout.directory)
-        delete_directory(layout.worker_errors)
-        write_json(layout.job, requested)
-    except OSError as error:
-        raise OutputError(f"{layout.directory!r} cannot be written: {error}") from error
-    listed = listed_shards(layout)
-    finished = _finished_shards(layout, job, versions, listed or {}, verify=verify)
-    if listed is None or set(listed) != finished:
-        delete_files([layout.manifest])
-    return finished
+    return False
 
 
 def _check_keeps_inputs(layout: OutputLayout, job: JobDescription) -> None:
@@ -198,7 +214,7 @@ def _verified(
     layout: OutputLayout, job: JobDescription, name: str, planned_rows: int, footer: ShardFooter | None
 ) -> ShardEntry:
     if footer is None:
-        if not FileSystems.exists(layout.shard(name)):
+        if not exists(layout.shard(name)):
             raise OutputError(
                 f"shard {name} of {layout.directory!r} was not written; run the same command again"
             )

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any, Generic, TypedDict, TypeVar
 
 from model.checks import check_fraction
@@ -20,6 +19,7 @@ from pipeline.contract.plan import Plan, WorkItem
 from pipeline.contract.schema import SCHEMA_VERSION
 from pipeline.contract.shards import FINGERPRINT, VERSIONS
 from pipeline.contract.typed_json import as_plain
+from pipeline.contract.worker_environment import environment, library_versions
 from pipeline.contract.worker_errors import raise_worker_error
 from pipeline.reading.inputs import Inputs, inspect_inputs
 from pipeline.transforms.loaded_models import Holder
@@ -42,6 +42,7 @@ class CorpusJob(Generic[ManifestType]):
         max_rejected: largest share of rows that may be rejected.
         torch_threads: threads of a process; None leaves torch's own choice.
         holder: the model as the driver has loaded it, for workers in the same process; it stays there.
+        environment: what a worker in another process must have, as `worker_environment` tells it.
     """
 
     task: RowTask[Any, ManifestType]
@@ -52,10 +53,12 @@ class CorpusJob(Generic[ManifestType]):
     max_rejected: float = 1.0
     torch_threads: int | None = None
     holder: Holder[object] | None = field(default=None, repr=False, compare=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave the model behind: a worker in another process loads its own."""
-        return {**vars(self), "holder": None}
+        """Leave the model behind: a worker in another process loads its own. It writes what is told here."""
+        told = {"metadata": self.metadata, "environment": self.environment or environment()}
+        return {**vars(self), "holder": None, **told}
 
     @property
     def layout(self) -> OutputLayout:
@@ -204,12 +207,6 @@ def as_strings(given: str | Sequence[str]) -> tuple[str, ...]:
     ('rows.tsv',)
     """
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that results depend on."""
-    names = ("fastbert-jobs", "torch", "transformers", "tokenizers", "pyarrow", "apache-beam")
-    return {name: version(name) for name in names}
 
 
 def _as_metadata(values: Mapping[str, object]) -> str:
