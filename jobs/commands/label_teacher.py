@@ -2,9 +2,10 @@
 
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
-from jobs.driver.dataflow import check_dataflow
+from jobs.driver.dataflow import check_dataflow, template_location
 from jobs.driver.dry_run import show_dry_run
 from jobs.driver.runner import torch_threads
+from jobs.driver.template import write_template
 from jobs.terminal.console import print_next_step, stdout_console
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import LabelSettings
@@ -16,7 +17,7 @@ from pipeline.transforms.teacher_texts import TeacherTexts
 
 
 def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
-    """Label a corpus; a dry run returns None.
+    """Label a corpus; a dry run, and a template for later, return None.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
@@ -64,6 +65,9 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
     }
     if config.dry_run:
         show_dry_run(job, config.runner, banner)
+        return None
+    if template_location(config.runner):
+        write_template(job, config.runner, banner)
         return None
     outcome = run_corpus_job(job, config.runner, banner)
     _summarise(config, outcome)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from jobs.configs.score import ScoreConfig
 from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
-from jobs.driver.dataflow import check_dataflow
+from jobs.driver.dataflow import check_dataflow, template_location
 from jobs.driver.dry_run import show_dry_run
 from jobs.driver.runner import torch_threads
+from jobs.driver.template import write_template
 from jobs.terminal.console import counting_progress, print_next_step, stdout_console, table
 from model.checks import DEFAULT_CONFIDENCE
 from model.cost.flops import checkpoint_flops
@@ -32,7 +33,7 @@ from pipeline.transforms.scoring import score_job
 
 
 def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
-    """Score a corpus; a dry run returns None.
+    """Score a corpus; a dry run, and a template for later, return None.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
@@ -78,6 +79,9 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
     }
     if config.dry_run:
         show_dry_run(job, config.runner, banner)
+        return None
+    if template_location(config.runner):
+        write_template(job, config.runner, banner)
         return None
     outcome = run_corpus_job(job, config.runner, banner)
     _summarise(config, outcome)

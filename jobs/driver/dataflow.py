@@ -111,7 +111,7 @@ def _check_google_libraries() -> None:
 
 
 def _check_place(options: PipelineOptions) -> None:
-    """Refuse options that do not say where: project, region, bucket; or that submit nothing."""
+    """Refuse options that do not say where: project, region, bucket."""
     cloud = options.view_as(GoogleCloudOptions)
     needed = {"--project": cloud.project, "--region": cloud.region, "--temp_location": cloud.temp_location}
     if missing := [name for name, value in needed.items() if not value]:
@@ -123,11 +123,6 @@ def _check_place(options: PipelineOptions) -> None:
         value = getattr(cloud, name)
         if value is not None and not _BUCKET_DIRECTORY.fullmatch(value):
             raise ParameterError(f"--{name} {value!r} is no gs://BUCKET/DIRECTORY")
-    if cloud.template_location is not None:
-        raise ParameterError(
-            "--template_location starts no job whose output could be verified: leave it out; for a "
-            "template, see docs/dataflow.md"
-        )
     if options.view_as(TestOptions).dry_run:
         raise ParameterError("--dry_run is Beam's, of a pipeline alone: give `dry_run`")
 
@@ -149,6 +144,14 @@ def _check_package(options: PipelineOptions) -> None:
             f"--sdk_container_image {image} is of Python {official['python']} and Beam {official['beam']}; "
             f"here are Python {python_version()} and Beam {beam.__version__}: make them equal"
         )
+
+
+def template_location(runner: RunnerConfig) -> str | None:
+    """Return where a job is to be written to be started later; None where it is to be started now."""
+    if not is_dataflow(runner.runner):
+        return None
+    location = PipelineOptions(list(runner.beam_args)).view_as(GoogleCloudOptions).template_location
+    return None if location is None else str(location)
 
 
 def describe_job(result: PipelineResult) -> str | None:

@@ -152,6 +152,21 @@ def test_a_wheel_is_staged(
     assert b"a wheel" in bucket.files("tmp").values()
 
 
+def test_a_template_is_written_whose_job_writes_the_manifest(
+    bucket: Bucket, dataflow: Dataflow, command: CommandLine, rows: str, model: str
+):
+    command(*score(rows, model), "--output", f"{bucket.url}/local")
+    location = f"--template_location={bucket.url}/launches/job_object"
+    out = command(*score(rows, model), "--output", f"{bucket.url}/flow", *on(dataflow), location)
+    assert "wrote gs://corpus-bucket/launches/job_object; the job that is made of it verifies" in out
+    assert dataflow.request == {}
+    assert bucket.files("flow").keys() == {"_JOB.json"}
+    # Whoever starts it.
+    dataflow.submit(json.loads(bucket.read("launches/job_object")))
+    assert dataflow.failures == []
+    assert bucket.files("flow") == bucket.files("local")
+
+
 def test_a_dry_run_makes_the_request_and_sends_nothing(
     bucket: Bucket, command: CommandLine, rows: str, model: str
 ):
@@ -209,7 +224,6 @@ def test_a_dry_run_finds_what_dataflow_would_refuse(
             "--sdk_container_image apache/beam_python3.9_sdk:2.50.0 is of Python 3.9 and Beam 2.50.0; here "
             f"are Python {python_version()} and Beam {beam.__version__}: make them equal",
         ),
-        ([*GIVEN, "--template_location=gs://bucket/t"], "--template_location starts no job whose output"),
         ([*GIVEN, "--dry_run=True"], "--dry_run is Beam's, of a pipeline alone: give --dry-run"),
         ([*GIVEN, "--num_wrkers=3"], "there is no option --num_wrkers; did you mean --num_workers?"),
     ],
