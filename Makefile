@@ -13,7 +13,7 @@ BENCH_DATA    ?= ../shared/data
 BENCH_TEACHER ?= ../shared/weights/sst2-teacher
 BENCH_WORK    ?= ../bench-work
 
-.PHONY: quickstart test install lint types format tutorial performance commands docs bench drill clean help
+.PHONY: quickstart test install lint types format tutorial performance commands docs bench drill image clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -61,6 +61,9 @@ bench: $(VENV)/.installed-bench  ## our speed against every other system's, abou
 
 drill: $(VENV)/.installed-dev  ## kills, full disks, damaged and hostile files, 2,000,000 rows: about an hour
 	$(BIN)/python -m drills
+
+image:  ## run the steps of containers/Dockerfile in clean virtual environments, minutes
+	$(PYTHON) -m tools.image_steps
 
 clean:  ## remove the virtual environment and what the tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage .import_linter_cache

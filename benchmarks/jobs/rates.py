@@ -28,7 +28,7 @@ from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.configs.options import PrecisionName
 from jobs.configs.runner import RunnerConfig
 from jobs.configs.score import ScoreConfig
-from jobs.driver.beam_driver import JobOutcome
+from jobs.driver.job_outcome import JobOutcome
 from model.checkpoints.loading import load_tokenizer
 from model.engine.execution import Precision, resolve_execution
 from model.exits.layer_sweep import predict_tokenized

@@ -21,7 +21,7 @@ from jobs.commands.score import run as score
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.configs.options import PrecisionName
 from jobs.configs.score import ScoreConfig
-from jobs.driver.beam_driver import JobOutcome
+from jobs.driver.job_outcome import JobOutcome
 from model.checkpoints.loading import load_config
 from pipeline.contract.manifest import LabelManifest, ScoreManifest
 

@@ -12,7 +12,7 @@ from jobs.configs.calibrate import CalibrateConfig
 from jobs.driver.compatibility import check_labels_match_model
 from jobs.driver.distill_metrics import describe_training, labels_learnt_from
 from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
-from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE, resolve_checkpoint
+from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE
 from model.checks import MIN_CALIBRATION_ROWS
 from model.cost.latency import RunCost
 from model.engine.execution import Device, Execution, Precision, execution_here
@@ -25,7 +25,8 @@ from model.guarantee.exit_calibration import ExitCalibration, search_rows
 from model.guarantee.unit import Unit
 from model.messages import format_ratio
 from pipeline.contract import schema
-from pipeline.contract.storage import check_output_directory
+from pipeline.contract.storage import check_output_directory, is_local
+from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.results.calibration import Calibration, known_cost
 from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.calibration_texts import CalibrationTexts, calibration_texts
@@ -43,11 +44,11 @@ def run(config: CalibrateConfig) -> Calibration:
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
-    if config.output is None and not Path(config.model).is_dir():
+    if config.output is None and is_local(config.model) and not Path(config.model).is_dir():
         raise ParameterError(f"{config.model!r} is no local directory; give its calibration an `output`")
     # Before the work, which takes long.
     check_output_directory(config.output or config.model)
-    directory = resolve_checkpoint(config.model)
+    directory = find_checkpoint(config.model)
     labels = SoftLabels.open(config.labels)
     model = FastBertForSequenceClassification.from_pretrained(directory)
     _check_labels(config, model, labels)
@@ -69,7 +70,7 @@ def run(config: CalibrateConfig) -> Calibration:
             "runs on": execution.summary(),
         },
     )
-    output = config.output or str(directory)
+    output = config.output or config.model
     earlier_cost = cache(partial(known_cost, output))
     exits = _calibrate(model, texts, labels.unit, execution, earlier_cost)
     is_cost_known = earlier_cost(exits.calibrated_for) is not None

@@ -16,7 +16,6 @@ from jobs.terminal.console import (
     training_progress,
 )
 from model.checkpoints.fingerprint import checkpoint_hash
-from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import load_classifier, load_tokenizer
 from model.engine.engine import Engine
 from model.engine.execution import Device, Execution, Precision, execution_here
@@ -30,6 +29,7 @@ from model.training.lexical_branch import check_lexical_branch, train_lexical_br
 from model.training.resume import TrainingState
 from pipeline.contract.job import differences
 from pipeline.contract.typed_json import as_plain, read_typed, write_typed
+from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.training_hashes import read_teacher_texts, write_branch_texts, write_teacher_texts
 
@@ -66,7 +66,7 @@ def run(config: DistillConfig) -> DistillSummary:
         megabytes=config.lexical_size, num_labels=len(model.labels), num_texts=labels.num_train_rows
     )
     # Before the work: it may be damaged.
-    teacher_texts = read_teacher_texts(resolve_checkpoint(config.backbone))
+    teacher_texts = read_teacher_texts(find_checkpoint(config.backbone))
     execution = execution_here(Precision(config.precision), Device(config.device))
     with working.open():
         engine = backbone_engine(model, execution)
@@ -92,7 +92,7 @@ def run(config: DistillConfig) -> DistillSummary:
 
 def _load(config: DistillConfig, labels: SoftLabels) -> FastBertForSequenceClassification:
     """Return the backbone with fresh branches, checked against the soft labels."""
-    directory = resolve_checkpoint(config.backbone)
+    directory = find_checkpoint(config.backbone)
     backbone, tokenizer = load_classifier(directory), load_tokenizer(directory)
     model = FastBertForSequenceClassification.from_backbone(
         backbone,
@@ -188,7 +188,7 @@ def _describe(config: DistillConfig, labels: SoftLabels, execution: Execution) -
     """Return all that the weights depend on."""
     return DistillationJob(
         labels=labels.fingerprints,
-        backbone=checkpoint_hash(resolve_checkpoint(config.backbone)),
+        backbone=checkpoint_hash(find_checkpoint(config.backbone)),
         epochs=config.distillation.epochs,
         learning_rate=config.learning_rate,
         batch_size=config.batch_size,

@@ -7,7 +7,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from jobs.configs.finetune import FinetuneConfig
 from jobs.driver.atomic_directory import METRICS_FILE, AtomicOutputDirectory
 from jobs.terminal.console import print_next_step, print_settings, stdout_console, training_progress
-from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import load_for_finetuning, load_tokenizer, silence_transformers
 from model.engine.execution import Device, Execution, execution_here
 from model.errors import InputError
@@ -18,6 +17,7 @@ from model.training.loop import TrainingConfig
 from pipeline.contract.typed_json import write_typed
 from pipeline.reading.inputs import Columns
 from pipeline.reading.labelled_texts import read_labelled_texts
+from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.sampling.hash_sampling import text_hashes
 from pipeline.sampling.training_hashes import read_teacher_texts, write_teacher_texts
 
@@ -79,7 +79,7 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
     _check_labels(config, labels, eval_rows)
     model, tokenizer = _load(config, labels)
     # What the encoder was fine-tuned on before, it remembers too. Read before the work: it may be damaged.
-    learnt_before = read_teacher_texts(resolve_checkpoint(config.model)) or frozenset()
+    learnt_before = read_teacher_texts(find_checkpoint(config.model)) or frozenset()
     execution = execution_here(device=Device(config.device))
     _show(config, model, rows, execution)
     with working.open():
@@ -127,7 +127,7 @@ def _check_labels(config: FinetuneConfig, labels: tuple[str, ...], eval_rows: La
 
 def _load(config: FinetuneConfig, labels: tuple[str, ...]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the encoder with a head for `labels`, and its tokenizer."""
-    directory = resolve_checkpoint(config.model)
+    directory = find_checkpoint(config.model)
     tokenizer = load_tokenizer(directory)
     model = load_for_finetuning(directory, labels, seed=config.seed)
     choose_max_length(config.max_length, position_limit(model, tokenizer))

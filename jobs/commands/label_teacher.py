@@ -1,7 +1,9 @@
 """`fastbert-jobs label-teacher`: a corpus to the teacher's soft labels."""
 
 from jobs.configs.label_teacher import LabelTeacherConfig
-from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
+from jobs.driver.beam_driver import run_corpus_job
+from jobs.driver.dataflow import check_dataflow
+from jobs.driver.job_outcome import JobOutcome, describe_input
 from jobs.driver.planned_job import open_plan
 from jobs.driver.runner import take_device, torch_threads
 from jobs.terminal.console import print_next_step, stdout_console
@@ -17,11 +19,17 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
     """Label a corpus, or do what is asked of it.
 
     Returns:
-        The finished job; None where it is only planned, or a part of it done.
+        The finished job; None where there is none yet.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
+    check_dataflow(
+        config.runner,
+        inputs={"input": config.input, "teacher_training_input": config.teacher_training_input},
+        outputs={"output": config.output},
+        model=config.teacher,
+    )
     planned = open_plan(config)
     take_device(config.runner, config.device)
     job = label_job(
@@ -46,8 +54,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
         overwrite=config.overwrite,
         verify=config.verify,
         torch_threads=torch_threads(config.runner),
-        inspected=planned.inputs if planned else None,
-        part=config.runner.part,
+        part=planned.part if planned else None,
     )
     settings = job.task.settings
     assert isinstance(settings, LabelSettings)

@@ -1,11 +1,12 @@
 """`fastbert-jobs score`: a corpus to predictions, each text leaving where the model is sure enough."""
 
 from jobs.configs.score import ScoreConfig
-from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
+from jobs.driver.beam_driver import run_corpus_job
+from jobs.driver.dataflow import check_dataflow
+from jobs.driver.job_outcome import JobOutcome, describe_input
 from jobs.driver.planned_job import PlannedJob, open_plan
 from jobs.driver.runner import take_device, torch_threads
 from jobs.terminal.console import counting_progress, print_next_step, stdout_console, table
-from model.checkpoints.hub import resolve_checkpoint
 from model.checks import DEFAULT_CONFIDENCE
 from model.cost.flops import checkpoint_flops
 from model.errors import ParameterError
@@ -16,6 +17,7 @@ from model.messages import format_ratio
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.reading.inputs import Inputs
+from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.results.calibration import Calibration
 from pipeline.results.corpus_promise import CorpusPromise
 from pipeline.transforms.score_task import (
@@ -32,11 +34,17 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
     """Score a corpus, or do what is asked of it.
 
     Returns:
-        The finished job; None where it is only planned, or a part of it done.
+        The finished job; None where there is none yet.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
+    check_dataflow(
+        config.runner,
+        inputs={"input": config.input},
+        outputs={"output": config.output},
+        model=config.model,
+    )
     columns = Columns(
         text=config.text_column,
         text_pair=config.text_pair_column,
@@ -65,8 +73,7 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
         overwrite=config.overwrite,
         verify=config.verify,
         torch_threads=torch_threads(config.runner),
-        inspected=planned.inputs if planned else None,
-        part=config.runner.part,
+        part=planned.part if planned else None,
     )
     assert isinstance(job.task, ScoreTask)
     outcome = run_corpus_job(
@@ -111,7 +118,7 @@ def choose_policy(config: ScoreConfig) -> ExitPolicy | CorpusPromise:
         ArtifactError: if there is no calibration, or it is damaged.
         ParameterError: if a number is out of range, or there is no such exit or label.
     """
-    directory = resolve_checkpoint(config.model)
+    directory = find_checkpoint(config.model)
     flops = checkpoint_flops(directory)
     if config.is_calibrated:
         calibration = Calibration.load(config.calibration or str(directory))

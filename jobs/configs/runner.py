@@ -23,6 +23,9 @@ class RunnerConfig:
         int | None,
         typer.Option(help="Torch threads of a process; by default the cores, shared by the workers."),
     ] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, having checked it, and write nothing.")
+    ] = False
     plan_only: Annotated[
         bool,
         typer.Option("--plan-only", help="Cut the input into items for a scheduler to hand out, no more."),
@@ -49,7 +52,12 @@ class RunnerConfig:
         if self.workers > 1 and not self.is_in_process:
             raise ParameterError(f"`workers` is for the DirectRunner; tell {self.runner} in its own options")
 
-        steps = {"plan_only": self.plan_only, "items": self.items is not None, "finish": self.finish}
+        steps = {
+            "dry_run": self.dry_run,
+            "plan_only": self.plan_only,
+            "items": self.items is not None,
+            "finish": self.finish,
+        }
         if sum(steps.values()) > 1:
             raise ParameterError(f"give one of {', '.join(f'`{name}`' for name in steps)}")
         _ = self.part

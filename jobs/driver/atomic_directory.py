@@ -12,11 +12,11 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from jobs.driver.directory_lock import lock_directory
+from model.checkpoints.hub import METRICS_FILE as METRICS_FILE
 from model.errors import OutputError
 from pipeline.contract.storage import sync
 
 STATE_FILE = "training_state.safetensors"
-METRICS_FILE = "metrics.json"
 
 
 class AtomicOutputDirectory:

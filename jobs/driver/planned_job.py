@@ -5,18 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
-from apache_beam.io.filesystems import FileSystems
-
 from jobs.configs.runner import RunnerConfig
-from model.errors import ArtifactError, EnvironmentMismatchError, OutputError
+from model.errors import ArtifactError, OutputError
 from model.guarantee.finite_corpus import CorpusSize
 from model.messages import one_line
 from pipeline.contract.job import differences
 from pipeline.contract.layout import OutputLayout
+from pipeline.contract.storage import exists
 from pipeline.contract.typed_json import as_plain, structured
+from pipeline.contract.worker_environment import check_environment, environment, library_versions
 from pipeline.reading.inputs import Inputs
 from pipeline.reading.stored_inputs import read_inputs, write_inputs
-from pipeline.transforms.corpus_job import library_versions
+from pipeline.transforms.corpus_job import JobPart
 
 # What may differ from one part to another.
 _OF_A_PART = ("runner", "overwrite", "verify", "max_rejected")
@@ -36,15 +36,15 @@ class CorpusConfig(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedJob:
-    """What was found out about the input.
+    """What the plan says to a command that does a part of the job.
 
     Attributes:
-        inputs: its files, and how they are cut.
-        corpus: its size, where it was counted for a promise.
+        part: its work items, and what was found out about the input.
+        corpus: the size of the input, where it was counted for a promise.
     """
 
-    inputs: Inputs
-    corpus: CorpusSize | None = None
+    part: JobPart
+    corpus: CorpusSize | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,23 +53,30 @@ class _Notes:
 
     Attributes:
         corpus: see `PlannedJob`.
-        versions: of the libraries.
+        environment: what is to be equal on all machines.
+        versions: of it, what shards tell.
     """
 
     corpus: CorpusSize | None
+    environment: dict[str, str]
     versions: dict[str, str]
 
 
-def write_plan(config: CorpusConfig, planned: PlannedJob) -> None:
+def write_plan(config: CorpusConfig, inputs: Inputs, corpus: CorpusSize | None) -> None:
     """Write the plan into the output directory, which is claimed.
+
+    Args:
+        config: what was asked for.
+        inputs: the input files, as they were found.
+        corpus: their size, where it was counted.
 
     Raises:
         OutputError: if it cannot be written.
     """
     path = OutputLayout(config.output).plan
-    notes = _Notes(corpus=planned.corpus, versions=library_versions())
+    notes = _Notes(corpus=corpus, environment=environment(), versions=library_versions())
     try:
-        write_inputs(path, planned.inputs, {"asked": _asked(config), **as_plain(notes)})
+        write_inputs(path, inputs, {"asked": _asked(config), **as_plain(notes)})
     except OSError as error:
         raise OutputError(f"{path!r} cannot be written: {error}") from error
 
@@ -82,10 +89,11 @@ def open_plan(config: CorpusConfig) -> PlannedJob | None:
         ArtifactError: if it is damaged.
         EnvironmentMismatchError: if the libraries here are of other versions.
     """
-    if config.runner.part is None:
+    items = config.runner.part
+    if items is None:
         return None
     path = OutputLayout(config.output).plan
-    if not FileSystems.exists(path):
+    if not exists(path):
         raise OutputError(f"{config.output!r} has no plan; run the same command with `plan_only` first")
     try:
         inputs, plain = read_inputs(path)
@@ -97,8 +105,8 @@ def open_plan(config: CorpusConfig) -> PlannedJob | None:
             f"{path!r} is damaged: {one_line(error)}; run the same command with `plan_only` again"
         ) from error
     _check_asked(config, asked)
-    _check_versions(notes.versions)
-    return PlannedJob(inputs=inputs, corpus=notes.corpus)
+    check_environment(notes.environment)
+    return PlannedJob(part=JobPart(inputs=inputs, items=items, versions=notes.versions), corpus=notes.corpus)
 
 
 def _check_asked(config: CorpusConfig, planned: Mapping[str, object]) -> None:
@@ -107,15 +115,6 @@ def _check_asked(config: CorpusConfig, planned: Mapping[str, object]) -> None:
             f"{config.output!r} was planned by a command that differs in {differences(asked, planned)}; "
             "give the same options"
         )
-
-
-def _check_versions(planned: Mapping[str, str]) -> None:
-    for name, here in library_versions().items():
-        if planned.get(name) != here:
-            raise EnvironmentMismatchError(
-                f"the job was planned with {name} {planned.get(name)}, and this machine has {here}; "
-                "parts of a job want the same versions"
-            )
 
 
 def _asked(config: Any) -> dict[str, object]:

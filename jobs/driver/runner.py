@@ -10,6 +10,8 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
 from jobs.configs.runner import IN_PROCESS_RUNNERS, RunnerConfig
+from jobs.driver.dask_cluster import dask_args, is_dask
+from jobs.driver.dataflow import dataflow_args, is_dataflow
 from model.engine.execution import Device, Precision, execution_here
 from model.errors import ParameterError
 from model.messages import one_line
@@ -36,7 +38,7 @@ def take_device(config: RunnerConfig, device: str) -> None:
     Raises:
         ParameterError: if a GPU is asked for that there is not.
     """
-    if config.is_in_process and not (config.plan_only or config.finish):
+    if config.is_in_process and not (config.dry_run or config.plan_only or config.finish):
         _ = execution_here(Precision.FP32, Device(device))
 
 
@@ -60,7 +62,7 @@ def _check_runner_name(name: str) -> None:
     Raises:
         ParameterError: naming the nearest known one.
     """
-    if name in IN_PROCESS_RUNNERS or "." in name:
+    if name in IN_PROCESS_RUNNERS or "." in name or is_dask(name):
         return
     known = StandardOptions.KNOWN_RUNNER_NAMES
     if name not in known:
@@ -81,6 +83,9 @@ def check_beam_args(beam_args: Sequence[str], own_options: Sequence[str]) -> Non
     """
     if not beam_args:
         return
+    if any(arg.startswith("--dask_") for arg in beam_args):
+        # Beam knows these once it has loaded that runner.
+        dask_args(beam_args)
     parser = _beam_parser()
     try:
         _, unknown = parser.parse_known_args(list(beam_args))
@@ -124,9 +129,17 @@ def make_pipeline(config: RunnerConfig) -> beam.Pipeline:
         raise ParameterError(f"`runner` {config.runner} cannot be used: {reason}") from error
 
 
+def runner_args(config: RunnerConfig) -> list[str]:
+    """Return Beam's options: the runner, what the user gave, and the defaults that this leaves open."""
+    if is_dask(config.runner):
+        return [*dask_args(config.beam_args)]
+    given = dataflow_args(config.beam_args) if is_dataflow(config.runner) else config.beam_args
+    return [f"--runner={config.runner}", *given]
+
+
 def _make_options(config: RunnerConfig) -> PipelineOptions:
-    args = [f"--runner={config.runner}", *config.beam_args]
-    return PipelineOptions(args, save_main_session=False)
+    # The first one, so that the user's wins.
+    return PipelineOptions(["--no_save_main_session", *runner_args(config)])
 
 
 def _check_listens_nowhere(options: PipelineOptions) -> None:

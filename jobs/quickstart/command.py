@@ -18,7 +18,7 @@ import pandas as pd
 
 from jobs.configs.quickstart import QuickstartConfig
 from jobs.driver.atomic_directory import check_local
-from jobs.driver.beam_driver import JobOutcome
+from jobs.driver.job_outcome import JobOutcome
 from jobs.quickstart.docstring_corpus import corpus
 from jobs.quickstart.tiny_bert import write_tiny_bert
 from jobs.terminal.console import print_next_step, stdout_console, table

@@ -43,6 +43,9 @@ class _UnfailingStream(TextIOBase):
     def flush(self) -> None:
         self._attempt("")
 
+    def close(self) -> None:
+        """Leave the stream to its owner, who may have closed it; nothing is kept back that would be lost."""
+
     def _attempt(self, text: str) -> None:
         if self._stream is None:
             return

@@ -16,6 +16,13 @@ HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only")
 CALIBRATION_FILE, CALIBRATION_ROWS_FILE = "calibration.json", "calibration.parquet"
 # Hashes of texts: what `distill` trained the branches on, and `finetune` the whole network.
 BRANCH_TEXTS_FILE, TEACHER_TEXTS_FILE = "seen_texts.parquet", "teacher_texts.parquet"
+# What `distill` and `finetune` tell of themselves.
+METRICS_FILE = "metrics.json"
+# All that is read of a checkpoint that is not on this machine.
+CHECKPOINT_FILES = (
+    *CONFIGURATION_FILES, *WEIGHT_FILES, *TOKENIZER_FILES, CALIBRATION_FILE, CALIBRATION_ROWS_FILE,
+    BRANCH_TEXTS_FILE, TEACHER_TEXTS_FILE, METRICS_FILE,
+)  # fmt: skip
 
 
 def resolve_checkpoint(name: str, **hub_options: str | bool | None) -> Path:
@@ -39,11 +46,8 @@ def resolve_checkpoint(name: str, **hub_options: str | bool | None) -> Path:
     if path.exists() or path.is_absolute() or name.startswith(".") or name.count("/") > 1:
         raise CheckpointError(f"there is no model directory {name!r}")
     try:
-        model_files = [*CONFIGURATION_FILES, *WEIGHT_FILES, *TOKENIZER_FILES]
-        hashes = [BRANCH_TEXTS_FILE, TEACHER_TEXTS_FILE]
-        patterns = [*model_files, CALIBRATION_FILE, CALIBRATION_ROWS_FILE, *hashes]
         with limit_silence():
-            return Path(snapshot_download(name, allow_patterns=patterns, **hub_options))
+            return Path(snapshot_download(name, allow_patterns=[*CHECKPOINT_FILES], **hub_options))
     # Most of the hub's own errors are OSErrors; those of its HTTP library, a proxy's among them, are not.
     except (OSError, HTTPError, HFValidationError) as error:
         cure = f"; {MORE_TIME}" if is_timeout(error) else ""

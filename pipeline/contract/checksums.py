@@ -2,11 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from apache_beam.io.filesystems import FileSystems
+from pipeline.contract.storage import open_file
 
 _BLOCK_BYTES = 1 << 20
 
@@ -67,7 +66,7 @@ def file_checksum(path: str, num_bytes: int | None = None) -> Checksum:
 
 
 def _blocks(path: str, num_bytes: int | None) -> Iterator[bytes]:
-    with closing(FileSystems.open(path)) as file:
+    with open_file(path) as file:
         while num_bytes is None or num_bytes > 0:
             block = file.read(_BLOCK_BYTES if num_bytes is None else min(_BLOCK_BYTES, num_bytes))
             if not block:

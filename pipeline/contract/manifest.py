@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from apache_beam.io.filesystems import FileSystems
-
 from model.cost.flops import FlopsModel
 from model.errors import ArtifactError
 from pipeline.contract.certificate import Certificate
@@ -19,7 +17,7 @@ from pipeline.contract.job import (
 )
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.shards import Counts
-from pipeline.contract.storage import read_json
+from pipeline.contract.storage import exists, read_json
 from pipeline.contract.typed_json import read_typed
 
 ROWS = "rows"
@@ -134,8 +132,8 @@ def read_manifest(layout: OutputLayout, kind: type[AnyManifest]) -> AnyManifest:
     Raises:
         ArtifactError: if the directory is missing, unfinished, of another command or another version.
     """
-    if not FileSystems.exists(layout.manifest):
-        if FileSystems.exists(layout.job):
+    if not exists(layout.manifest):
+        if exists(layout.job):
             raise ArtifactError(
                 f"{layout.directory!r} is not finished; run its `fastbert-jobs {kind.COMMAND}` command again"
             )

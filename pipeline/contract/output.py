@@ -6,8 +6,6 @@ A rerun of the same job goes on where the last one stopped; another job on the s
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from apache_beam.io.filesystems import FileSystems
-
 from model.errors import OutputError
 from model.version import NUMERICS_VERSION
 from pipeline.contract.job import JobDescription, differences
@@ -27,6 +25,7 @@ from pipeline.contract.storage import (
     check_output_directory,
     delete_directory,
     delete_files,
+    exists,
     make_directory,
     read_json,
     write_json,
@@ -60,24 +59,12 @@ def claim_output(
             this job that would be deleted; or if it cannot be written.
     """
     check_output_directory(layout.directory)
-    requested = job.as_json()
-    if FileSystems.exists(layout.job):
-        if overwrite:
-            _check_keeps_inputs(layout, job)
-            layout.delete()
-        elif (stored := _stored_job(layout)) != requested:
-            raise OutputError(
-                f"{layout.directory!r} holds another job, which differs in "
-                f"{differences(requested, stored)}; choose another `output`, or `overwrite` it"
-            )
-    elif layout.is_foreign():
-        raise OutputError(
-            f"{layout.directory!r} is not empty and holds no job of ours; choose another `output`"
-        )
+    if check_claim(layout, job, overwrite=overwrite):
+        layout.delete()
     try:
         make_directory(layout.directory)
         forget_worker_errors(layout)
-        write_json(layout.job, requested)
+        write_json(layout.job, job.as_json())
     except OSError as error:
         raise OutputError(f"{layout.directory!r} cannot be written: {error}") from error
     listed = listed_shards(layout)
@@ -86,6 +73,35 @@ def claim_output(
     if listed is None or set(listed) != finished:
         delete_files([layout.manifest])
     return finished
+
+
+def check_claim(layout: OutputLayout, job: JobDescription, *, overwrite: bool) -> bool:
+    """Refuse a directory that a job may not have, and return whether what is there is to be deleted first.
+
+    Args:
+        layout: the output directory.
+        job: what is to run there.
+        overwrite: whether our own output there, of whatever job, is deleted.
+
+    Raises:
+        OutputError: if the directory holds another job's output, something that is not ours, or an input of
+            this job that would be deleted.
+    """
+    if exists(layout.job):
+        if overwrite:
+            _check_keeps_inputs(layout, job)
+            return True
+        requested = job.as_json()
+        if (stored := _stored_job(layout)) != requested:
+            raise OutputError(
+                f"{layout.directory!r} holds another job, which differs in "
+                f"{differences(requested, stored)}; choose another `output`, or `overwrite` it"
+            )
+    elif layout.is_foreign():
+        raise OutputError(
+            f"{layout.directory!r} is not empty and holds no job of ours; choose another `output`"
+        )
+    return False
 
 
 def claim_shards(
@@ -105,7 +121,7 @@ def claim_shards(
     Raises:
         OutputError: if another job has claimed it, or none.
     """
-    if not FileSystems.exists(layout.job):
+    if not exists(layout.job):
         raise OutputError(f"{layout.directory!r} holds no job; run the same command with `plan_only` first")
     if (stored := _stored_job(layout)) != (requested := job.as_json()):
         raise OutputError(
@@ -234,7 +250,7 @@ def _verified(
     layout: OutputLayout, job: JobDescription, name: str, planned_rows: int, footer: ShardFooter | None
 ) -> ShardEntry:
     if footer is None:
-        if not FileSystems.exists(layout.shard(name)):
+        if not exists(layout.shard(name)):
             raise OutputError(
                 f"shard {name} of {layout.directory!r} was not written; run the same command again"
             )

@@ -23,7 +23,7 @@ from model.messages import one_line
 from pipeline.contract.checksums import Checksum, HashingFile, file_checksum
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.schema import METADATA_PREFIX
-from pipeline.contract.storage import atomic_file, basename, make_directory
+from pipeline.contract.storage import atomic_file, basename, make_directory, open_file
 
 COMPRESSION = "zstd"
 FINGERPRINT = "fingerprint"
@@ -144,7 +144,7 @@ def read_footer(layout: OutputLayout, name: str) -> ShardFooter | None:
     """Return what a shard says of itself; None where it is no readable Parquet file of ours."""
     prefix = METADATA_PREFIX.encode()
     try:
-        with FileSystems.open(layout.shard(name)) as file:
+        with open_file(layout.shard(name)) as file:
             footer = pq.ParquetFile(file).metadata
             file.seek(-footer.serialized_size - _TAIL_BYTES, os.SEEK_END)
             checksum = hashlib.sha256(file.read()).hexdigest()
@@ -195,7 +195,7 @@ def read_shard(
         ArtifactError: if it is missing or damaged, or lacks one of the columns.
     """
     try:
-        with FileSystems.open(layout.shard(name)) as file:
+        with open_file(layout.shard(name)) as file:
             parquet = pq.ParquetFile(
                 file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True
             )

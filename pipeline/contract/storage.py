@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from model.errors import FastBertJobsError, OutputError
 from model.messages import one_line
+from pipeline.contract.store_errors import store_errors
 
 
 def check_file_system(path: str, error_type: type[FastBertJobsError] = OutputError) -> None:
@@ -75,8 +77,43 @@ def has_files(directory: str, *, but: str) -> bool:
 
 
 def _match(pattern: str) -> list[str]:
-    (match,) = FileSystems.match([pattern])
-    return [metadata.path for metadata in match.metadata_list]
+    return [metadata.path for metadata in match_files(pattern)]
+
+
+def match_files(pattern: str) -> list[FileMetadata]:
+    """Return the files whose names match a glob, as Beam tells them.
+
+    Raises:
+        OSError: if they cannot be listed.
+    """
+    with store_errors(pattern):
+        (match,) = FileSystems.match([pattern])
+        return list(match.metadata_list)
+
+
+def exists(path: str) -> bool:
+    """Return whether there is a file; of a local directory too.
+
+    Raises:
+        OSError: if a store does not tell.
+    """
+    with store_errors(path):
+        return bool(FileSystems.exists(path))
+
+
+@contextmanager
+def open_file(path: str, compression_type: str = CompressionTypes.AUTO) -> Iterator[BinaryIO]:
+    """Open a file for reading; what goes wrong with it while it is open is an OSError.
+
+    Args:
+        path: its name.
+        compression_type: how it is decompressed; by its extension where nothing is said.
+
+    Raises:
+        OSError: if it cannot be opened or read.
+    """
+    with store_errors(path), FileSystems.open(path, compression_type=compression_type) as file:
+        yield cast(BinaryIO, file)
 
 
 def delete_files(paths: list[str]) -> None:
@@ -84,8 +121,8 @@ def delete_files(paths: list[str]) -> None:
     for path in paths:
         if is_local(path):
             Path(path).unlink(missing_ok=True)
-        elif FileSystems.exists(path):
-            FileSystems.delete([path])
+        elif exists(path):
+            _delete(path)
 
 
 def delete_directory(path: str) -> None:
@@ -96,7 +133,12 @@ def delete_directory(path: str) -> None:
     elif not FileSystems.get_filesystem(path).has_dirs():
         # On an object store only the files exist, their names beginning with the directory's.
         delete_files(_match(FileSystems.join(path, "**")))
-    elif FileSystems.exists(path):
+    elif exists(path):
+        _delete(path)
+
+
+def _delete(path: str) -> None:
+    with store_errors(path):
         FileSystems.delete([path])
 
 
@@ -111,10 +153,11 @@ def make_directory(path: str) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
         return
     try:
-        FileSystems.mkdirs(path)
+        with store_errors(path):
+            FileSystems.mkdirs(path)
     except OSError:
         # Beam raises where it exists; another worker may have made it a moment ago.
-        if not FileSystems.exists(path):
+        if not exists(path):
             raise
 
 
@@ -124,7 +167,7 @@ def read_json(path: str) -> dict[str, object]:
     Raises:
         ValueError: if it holds anything else.
     """
-    with FileSystems.open(path) as file:
+    with open_file(path) as file:
         try:
             content: object = json.loads(file.read())
         except RecursionError as error:
@@ -170,9 +213,10 @@ def atomic_file(
             Path(partial).replace(path)
             sync(Path(path).parent)
             return
-        with FileSystems.create(partial, mime_type=mime_type) as remote:
-            yield cast(BinaryIO, remote)
-        FileSystems.rename([partial], [path])
+        with store_errors(path):
+            with FileSystems.create(partial, mime_type=mime_type) as remote:
+                yield cast(BinaryIO, remote)
+            FileSystems.rename([partial], [path])
     except BaseException:
         delete_files([partial])
         raise

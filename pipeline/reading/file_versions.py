@@ -9,6 +9,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from model.errors import InputError
 from pipeline.contract.storage import is_local
+from pipeline.contract.store_errors import store_errors
 from pipeline.reading.read_errors import read_errors_as_input_error
 
 
@@ -36,7 +37,8 @@ def version(path: str) -> str:
     """
     with read_errors_as_input_error(path):
         if not is_local(path):
-            return str(FileSystems.checksum(path))
+            with store_errors(path):
+                return str(FileSystems.checksum(path))
         status = Path(path).stat()
         return f"{status.st_size}-{status.st_mtime_ns}"
 

@@ -14,7 +14,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from model.errors import InputError, ParameterError
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.storage import basename, is_local
+from pipeline.contract.storage import basename, exists, is_local, match_files
+from pipeline.contract.store_errors import store_errors
 from pipeline.reading.local_files import match_glob, names_in, regular_file
 from pipeline.reading.read_errors import read_errors_as_input_error
 
@@ -97,9 +98,9 @@ def open_input(path: str) -> Iterator[BinaryIO]:
     Raises:
         InputError: the file cannot be opened.
     """
-    with read_errors_as_input_error(path):
+    with read_errors_as_input_error(path), store_errors(path):
         raw = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-    with raw as file:
+    with store_errors(path), raw as file:
         if not is_compressed(path):
             yield file
             return
@@ -125,7 +126,7 @@ def _match(pattern: str, *, any_extension: bool) -> list[FileMetadata]:
     if is_local(pattern):
         paths = [pattern] if os.path.lexists(pattern) else match_glob(pattern)
         return [regular_file(path) for path in paths]
-    if FileSystems.exists(pattern):
+    if exists(pattern):
         return [file for file in _glob(_without_wildcards(pattern)) if file.path == pattern]
     # On an object store a directory does not exist, but files under its name do.
     return _glob(pattern) or _list_directory(pattern, any_extension=any_extension)
@@ -176,4 +177,4 @@ def _without_wildcards(path: str) -> str:
 
 
 def _glob(pattern: str) -> list[FileMetadata]:
-    return list(FileSystems.match([pattern])[0].metadata_list)
+    return match_files(pattern)

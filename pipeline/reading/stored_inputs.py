@@ -9,13 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
 from pipeline.contract.columns import Columns
 from pipeline.contract.plan import RowRange
 from pipeline.contract.schema import METADATA_PREFIX, SCHEMA_VERSION
 from pipeline.contract.shards import COMPRESSION
-from pipeline.contract.storage import write_atomically
+from pipeline.contract.storage import open_file, write_atomically
 from pipeline.contract.typed_json import as_plain, structured
 from pipeline.reading.inputs import Inputs, InspectedFile, ReadOptions
 
@@ -68,7 +67,7 @@ def read_inputs(path: str) -> tuple[Inputs, dict[str, Any]]:
         OSError: if it cannot be read.
         ValueError: if it is damaged, or of another version.
     """
-    with FileSystems.open(path) as file:
+    with open_file(path) as file:
         table = pq.read_table(file)
     metadata = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
     if metadata.get(_VERSION) != str(SCHEMA_VERSION):

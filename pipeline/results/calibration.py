@@ -21,7 +21,7 @@ from model.guarantee.finite_corpus import CorpusSize
 from model.messages import first_line, one_line
 from pipeline.contract import schema
 from pipeline.contract.shards import COMPRESSION
-from pipeline.contract.storage import check_file_system, make_directory, write_atomically
+from pipeline.contract.storage import check_file_system, exists, make_directory, open_file, write_atomically
 from pipeline.contract.typed_json import read_typed, write_typed
 from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.calibration_table import (
@@ -41,7 +41,7 @@ def known_cost(directory: str, calibrated_for: CalibratedFor) -> RunCost | None:
         calibrated_for: the engine.
     """
     path = _path(directory, CALIBRATION_FILE)
-    if not FileSystems.exists(path):
+    if not exists(path):
         return None
     try:
         report = read_typed(path, CalibrationReport, cure="")
@@ -147,7 +147,7 @@ class Calibration:
         """
         check_file_system(directory, ArtifactError)
         path = _path(directory, CALIBRATION_FILE)
-        if not FileSystems.exists(path):
+        if not exists(path):
             raise ArtifactError(
                 f"{directory!r} has no {CALIBRATION_FILE}; make it with `fastbert-jobs calibrate`"
             )
@@ -169,7 +169,7 @@ class Calibration:
 
     @classmethod
     def _with_rows(cls, directory: str, report: CalibrationReport) -> "Calibration":
-        with FileSystems.open(_path(directory, CALIBRATION_ROWS_FILE)) as file:
+        with open_file(_path(directory, CALIBRATION_ROWS_FILE)) as file:
             table = pq.read_table(file)
         num_rows, num_labels = len(table), len(report.labels)
         exits = ExitCalibration(

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any, Generic, TypedDict, TypeVar
 
 from model.checks import check_fraction
@@ -22,12 +21,28 @@ from pipeline.contract.plan import Plan, WorkItem
 from pipeline.contract.schema import SCHEMA_VERSION
 from pipeline.contract.shards import FINGERPRINT, VERSIONS
 from pipeline.contract.typed_json import as_plain
+from pipeline.contract.worker_environment import environment, library_versions
 from pipeline.contract.worker_errors import forget_worker_errors, num_worker_errors, raise_worker_error
 from pipeline.reading.inputs import Inputs, inspect_inputs
 from pipeline.transforms.loaded_models import Holder
 from pipeline.transforms.row_task import RowTask
 
 ManifestType = TypeVar("ManifestType", bound=Manifest, covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPart:
+    """Some work items of a job that was planned before.
+
+    Attributes:
+        inputs: the input files as they were found then.
+        items: which of the work items.
+        versions: of the libraries then, as `library_versions` tells them.
+    """
+
+    inputs: Inputs
+    items: ItemRanges
+    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +58,10 @@ class CorpusJob(Generic[ManifestType]):
             are not what was written.
         max_rejected: largest share of rows that may be rejected.
         torch_threads: threads of a process; None leaves torch's own choice.
-        part: the work items that are done here, while others may be done elsewhere; None for a whole job,
-            which has its directory to itself.
+        part: what is done here of a job that was planned, while others may do other parts; None for a whole
+            job, which has its directory to itself.
         holder: the model as the driver has loaded it, for workers in the same process; it stays there.
+        environment: what a worker in another process must have, as `worker_environment` tells it.
     """
 
     task: RowTask[Any, ManifestType]
@@ -55,12 +71,14 @@ class CorpusJob(Generic[ManifestType]):
     verify: bool = False
     max_rejected: float = 1.0
     torch_threads: int | None = None
-    part: ItemRanges | None = None
+    part: JobPart | None = None
     holder: Holder[object] | None = field(default=None, repr=False, compare=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave the model behind: a worker in another process loads its own."""
-        return {**vars(self), "holder": None}
+        """Leave the model behind: a worker in another process loads its own. It writes what is told here."""
+        told = {"metadata": self.metadata, "environment": self.environment or environment()}
+        return {**vars(self), "holder": None, **told}
 
     @property
     def layout(self) -> OutputLayout:
@@ -79,12 +97,17 @@ class CorpusJob(Generic[ManifestType]):
         Raises:
             ParameterError: if the part names some that there are not.
         """
-        return self.plan.items if self.part is None else self.part.select(self.plan.items)
+        return self.plan.items if self.part is None else self.part.items.select(self.plan.items)
 
     @cached_property
     def part_names(self) -> frozenset[str] | None:
         """The names of the part's shards; None for a whole job."""
         return None if self.part is None else frozenset(item.shard_name for item in self.items)
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """The libraries' versions that shards and manifest tell; those of the plan, where there was one."""
+        return library_versions() if self.part is None else self.part.versions
 
     @cached_property
     def description(self) -> JobDescription:
@@ -100,7 +123,7 @@ class CorpusJob(Generic[ManifestType]):
             "command": self.task.settings.command,
             "labels": json.dumps(self.task.labels),
             "settings": _as_metadata(as_plain(self.task.settings)),
-            VERSIONS: _as_metadata(library_versions()),
+            VERSIONS: _as_metadata(self.versions),
         }
 
     def claim(self) -> set[str]:
@@ -111,7 +134,7 @@ class CorpusJob(Generic[ManifestType]):
         Raises:
             OutputError: if the directory is another job's, or cannot be written.
         """
-        versions = _as_metadata(library_versions())
+        versions = _as_metadata(self.versions)
         if self.part_names is not None:
             return claim_shards(
                 self.layout, self.description, self.part_names, versions=versions, verify=self.verify
@@ -168,7 +191,7 @@ class CorpusJob(Generic[ManifestType]):
             self.description,
             self.plan,
             labels=self.task.labels,
-            versions=library_versions(),
+            versions=self.versions,
             build=self.task.manifest,
             max_rejected=self.max_rejected,
         )
@@ -187,8 +210,7 @@ class JobOptions(TypedDict, total=False):
         verify: whether shards that are finished already are read from end to end, and made again where they
             are not what was written.
         torch_threads: threads of a process; None leaves torch's own choice.
-        inspected: the input files as they were found when the job was planned; None to look at them.
-        part: the work items that are done here; None for all.
+        part: what is done of a job that was planned, whose input files are not looked at again; None for all.
     """
 
     rows_per_shard: int | None
@@ -199,8 +221,7 @@ class JobOptions(TypedDict, total=False):
     overwrite: bool
     verify: bool
     torch_threads: int | None
-    inspected: Inputs | None
-    part: ItemRanges | None
+    part: JobPart | None
 
 
 def prepare_job(
@@ -217,8 +238,7 @@ def prepare_job(
     overwrite: bool = False,
     verify: bool = False,
     torch_threads: int | None = None,
-    inspected: Inputs | None = None,
-    part: ItemRanges | None = None,
+    part: JobPart | None = None,
 ) -> CorpusJob[ManifestType]:
     """Return a job over some files; nothing is written yet.
 
@@ -236,7 +256,6 @@ def prepare_job(
         overwrite: likewise.
         verify: likewise.
         torch_threads: likewise.
-        inspected: likewise.
         part: likewise.
 
     Raises:
@@ -245,9 +264,10 @@ def prepare_job(
     check_fraction("max_rejected", max_rejected)
     if rows_per_shard is None:
         rows_per_shard = defaults.ROWS_PER_SHARD
-    inputs = inspected or inspect_inputs(
-        as_strings(input), columns, rows_per_shard=rows_per_shard, format=format
-    )
+    if part is None:
+        inputs = inspect_inputs(as_strings(input), columns, rows_per_shard=rows_per_shard, format=format)
+    else:
+        inputs = part.inputs
     # The workers of this process get the model that is loaded here.
     with threads_of_torch(torch_threads):
         task, holder = prepare(inputs, Precision.parse(precision), Device.parse(device))
@@ -271,12 +291,6 @@ def as_strings(given: str | Sequence[str]) -> tuple[str, ...]:
     ('rows.tsv',)
     """
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that results depend on."""
-    names = ("fastbert-jobs", "torch", "transformers", "tokenizers", "pyarrow", "apache-beam")
-    return {name: version(name) for name in names}
 
 
 def _as_metadata(values: Mapping[str, object]) -> str:

@@ -24,6 +24,7 @@ from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import REJECTED, ROWS, Manifest
 from pipeline.contract.plan import WorkItem
 from pipeline.contract.shards import Counts, ParquetFileWriter, ShardWriter, with_metadata
+from pipeline.contract.worker_environment import check_environment
 from pipeline.contract.worker_errors import MOST_ERRORS, num_worker_errors, write_worker_error
 from pipeline.reading.inputs import ReadOptions, RowBatch, read_item
 from pipeline.transforms.answered_rows import in_row_order
@@ -86,7 +87,7 @@ class ItemWorker:
             return None
         try:
             # Loaded here and not in `start`: a process without work then loads nothing.
-            self._holder = self._holder or acquire(self._job.task, self._job.task.load)
+            self._holder = self._holder or self._load()
             return self._write_patiently(item, self._holder.loaded)
         except Exception as error:  # noqa: BLE001 - raised by the driver, when the other items are done
             self._cannot_load = self._holder is None
@@ -95,6 +96,10 @@ class ItemWorker:
 
     def _num_errors(self) -> int:
         return num_worker_errors(self._job.layout, self._job.part_names)
+
+    def _load(self) -> Holder[object]:
+        check_environment(self._job.environment)
+        return acquire(self._job.task, self._job.task.load)
 
     def _write_patiently(self, item: WorkItem, loaded: object) -> Counts:
         for pause in RETRY_PAUSES:

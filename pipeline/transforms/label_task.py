@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from itertools import compress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from model.checkpoints.fingerprint import checkpoint_hash
-from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import label_names, load_classifier, load_tokenizer
 from model.checks import check_fraction
 from model.engine.execution import (
@@ -32,6 +30,7 @@ from pipeline.contract.defaults import default_calibration_fraction
 from pipeline.contract.job import LabelSettings
 from pipeline.contract.manifest import DISTINCT_TEXTS, NOT_FINITE, LabelManifest
 from pipeline.reading.inputs import Inputs, ReadOptions
+from pipeline.reading.remote_checkpoints import find_checkpoint, find_on_worker
 from pipeline.sampling.distinct_texts import DistinctTexts
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
 from pipeline.sampling.unit_hashes import unit_hashes
@@ -109,7 +108,7 @@ class LabelTask:
         The teacher is made ready where this machine has the device; else the holder is None.
 
         Args:
-            teacher: directory or hub name of any sequence classifier.
+            teacher: directory, URL or hub name of any sequence classifier.
             inputs: the files.
             max_length: tokens that a text is cut to; None for what the teacher takes, at most 512.
             calibration_fraction: share of the texts that training never sees; None for
@@ -127,7 +126,7 @@ class LabelTask:
         if calibration_fraction is None:
             calibration_fraction = default_calibration_fraction(inputs.plan().num_rows)
         check_fraction("calibration_fraction", calibration_fraction)
-        directory = resolve_checkpoint(teacher)
+        directory = find_checkpoint(teacher)
         model, tokenizer = load_classifier(directory), load_tokenizer(directory)
         execution = resolve_execution(precision, device=device)
         ready = Teacher.of(model, tokenizer, execution) if runs_here(execution) else None
@@ -180,17 +179,22 @@ class LabelTask:
         """Load the teacher onto the device, and what it was fine-tuned on.
 
         Raises:
-            EnvironmentMismatchError: if this machine has other texts or no such device, or would compute
-                differently.
+            CheckpointError: if this machine has no such teacher.
+            EnvironmentMismatchError: if this machine has another teacher, other texts or no such device, or
+                would compute differently.
         """
         take_worker_device(self.execution)
-        directory = Path(self.directory)
+        directory = find_on_worker(self.directory, self.teacher)
+        if checkpoint_hash(directory) != self.model_hash:
+            raise EnvironmentMismatchError(
+                f"{self.teacher!r} is another model on a worker than where the job was started"
+            )
         teacher = Teacher.of(load_classifier(directory), load_tokenizer(directory), self.execution)
         check_same_execution(teacher.execution, self.execution)
         texts = TeacherTexts.of(directory, self.training_inputs)
         if texts.digest != self.teacher_texts:
             raise EnvironmentMismatchError(
-                f"{self.directory!r} was fine-tuned on other texts on a worker than where the job was started"
+                f"{self.teacher!r} was fine-tuned on other texts on a worker than where the job was started"
             )
         return Labeller(teacher=teacher, texts=texts)
 

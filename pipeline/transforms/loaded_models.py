@@ -18,6 +18,9 @@ class Holder(Generic[Held]):
 
 
 _HOLDERS: WeakValueDictionary[Hashable, Holder[Any]] = WeakValueDictionary()
+# What was loaded here last: of a runner that makes a worker anew for every item, as Dask's, nobody else keeps
+# it from one item to the next.
+_LAST_LOADED: list[Holder[Any]] = []
 _LOCK = Lock()
 
 
@@ -32,4 +35,9 @@ def acquire(key: Hashable, load: Callable[[], Loaded]) -> Holder[Loaded]:
     """Return the holder under `key`; without one `load` is called, by one thread at a time."""
     with _LOCK:
         holder = _HOLDERS.get(key)
-        return holder if holder is not None else hold(key, load())
+        if holder is None:
+            # The old one goes first: there may be no memory for both.
+            _LAST_LOADED.clear()
+            holder = hold(key, load())
+            _LAST_LOADED.append(holder)
+        return holder

@@ -17,6 +17,7 @@ from model.engine.execution import Precision
 from model.exits.binding import execution_for
 from model.exits.policy import ExitPolicy, check_speed_or_policy
 from model.fastbert import FastBertForSequenceClassification
+from pipeline.reading.remote_checkpoints import find_checkpoint
 
 Text = str | tuple[str, str]
 
@@ -66,7 +67,7 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
         """Say which model answers.
 
         Args:
-            model: directory or hub name of a FastBERT.
+            model: directory, URL or hub name of a FastBERT.
             speed: a text leaves where its uncertainty is below this; 0 is full depth, as is neither.
             policy: thresholds per layer; excludes `speed`.
             precision: `auto`, `fp32`, `bf16` or `fp16`; of a calibrated policy, `auto` is its own.
@@ -83,7 +84,7 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
 
     def load_model(self) -> LoadedFastBert:
         """Load the model onto the device and make it ready."""
-        model = FastBertForSequenceClassification.from_pretrained(self._model)
+        model = FastBertForSequenceClassification.from_pretrained(find_checkpoint(self._model))
         return LoadedFastBert(model=model, engine=model.engine(execution_for(self._policy, self._precision)))
 
     def run_inference(

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from model.checkpoints.hub import resolve_checkpoint
 from model.checks import check_fraction
 from model.cost.flops import FlopsModel, fastbert_flops
 from model.engine.elsewhere import EngineElsewhere, execution_elsewhere
@@ -39,6 +38,7 @@ from pipeline.contract.job import ScoreSettings
 from pipeline.contract.manifest import DISTINCT_TEXTS, NOT_FINITE, ScoreManifest
 from pipeline.contract.shards import Counts
 from pipeline.reading.inputs import Inputs, ReadOptions
+from pipeline.reading.remote_checkpoints import find_checkpoint, find_on_worker
 from pipeline.sampling.distinct_texts import DistinctTexts
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
 from pipeline.sampling.unit_hashes import unit_hashes
@@ -164,7 +164,7 @@ class ScoreTask:
         The model is made ready where this machine has the device; else the holder is None.
 
         Args:
-            model: directory or hub name of the FastBERT.
+            model: directory, URL or hub name of the FastBERT.
             inputs: the files.
             policy: when a text leaves.
             speed: instead of `policy`, one threshold for all layers; 0 is full depth, as is neither.
@@ -185,7 +185,7 @@ class ScoreTask:
         calibrated = policy.unit if isinstance(policy, CalibratedPolicy) else None
         drawn_by = shadow_unit(calibrated, inputs.options.columns.group)
         check_speed_or_policy(speed, policy)  # before the model is loaded
-        directory = resolve_checkpoint(model)
+        directory = find_checkpoint(model)
         loaded = FastBertForSequenceClassification.from_pretrained(directory)
         policy = policy_of(speed, policy, num_layers=loaded.num_layers)
         execution = execution_for(policy, precision, device)
@@ -245,14 +245,16 @@ class ScoreTask:
         """Load the model and make it ready.
 
         Raises:
+            CheckpointError: if this machine has no such model.
             EnvironmentMismatchError: if this machine has another model or no such device, or would compute
                 differently.
         """
         take_worker_device(self.execution)
-        model = FastBertForSequenceClassification.from_pretrained(self.directory)
+        directory = find_on_worker(self.directory, self.model)
+        model = FastBertForSequenceClassification.from_pretrained(directory)
         if model.model_hash != self.model_hash:
             raise EnvironmentMismatchError(
-                f"{self.directory!r} holds another model on a worker than where the job was started"
+                f"{self.model!r} is another model on a worker than where the job was started"
             )
         engine = model.engine(self.execution)
         check_same_execution(engine.execution, self.execution)

@@ -8,6 +8,7 @@ runner that we tried.
 """
 
 from collections.abc import Iterator
+from threading import Lock
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -19,6 +20,9 @@ from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.item_worker import ItemWorker
 
 METRICS_NAMESPACE = "fastbert"
+
+# Of a process, whatever threads a runner has: an item uses all cores, and sums over threads must not change.
+_ONE_ITEM = Lock()
 
 
 class _WriteShard(beam.DoFn):
@@ -34,7 +38,8 @@ class _WriteShard(beam.DoFn):
         self._worker.stop()
 
     def process(self, item: WorkItem) -> Iterator[str]:
-        counts = self._worker.do(item)
+        with _ONE_ITEM:
+            counts = self._worker.do(item)
         if counts is None:
             return
         for name, count in counts.items():

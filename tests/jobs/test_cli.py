@@ -25,7 +25,7 @@ from tests.job_fixtures import CommandLine
 _BEAM_JOB = {
     "--input", "--text-column", "--text-pair-column", "--id-column", "--output", "--rows-per-shard",
     "--precision", "--format", "--max-rejected", "--overwrite", "--verify", "--runner", "--workers",
-    "--threads", "--plan-only", "--items", "--finish", "--device",
+    "--threads", "--plan-only", "--items", "--finish", "--device", "--dry-run",
 }  # fmt: skip
 _TRAINING = {"--output", "--epochs", "--learning-rate", "--batch-size", "--seed", "--overwrite"}
 # The interface. A change here is a change for every user: say so in the changelog.

@@ -1,9 +1,12 @@
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from jobs.terminal.unfailing_stdout import stdout_failure, unfailing_stdout
 
 PROGRAM = """
 import sys
@@ -52,3 +55,13 @@ def test_a_full_one_is_told_and_the_program_goes_on():
     with Path("/dev/full").open("w") as full:
         done = run_with(full.fileno())
     assert (done.returncode, done.stderr) == (0, "[Errno 28] No space left on device\n")
+
+
+def test_a_stream_that_was_closed_before_it_was_forgotten_lost_nothing(monkeypatch: pytest.MonkeyPatch):
+    given = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", given)
+    stream = unfailing_stdout()
+    stream.write("told")
+    given.close()
+    del stream
+    assert stdout_failure() is None

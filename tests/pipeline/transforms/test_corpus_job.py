@@ -9,6 +9,7 @@ import pytest
 from model.errors import CheckpointError, OutputError
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest, read_manifest
+from pipeline.contract.worker_environment import environment
 from pipeline.contract.worker_errors import write_worker_error
 from pipeline.transforms import corpus_job
 from pipeline.transforms.corpus_job import CorpusJob, library_versions
@@ -131,6 +132,10 @@ def test_the_model_stays_where_it_was_loaded(job: CorpusJob[ScoreManifest]):
     arrived: CorpusJob[ScoreManifest] = pickle.loads(pickle.dumps(job))
     assert arrived.holder is None
     assert arrived == job
+    # What is written there is what was told here.
+    assert arrived.metadata == job.metadata
+    assert dict(arrived.environment) == environment()
+    assert dict(pickle.loads(pickle.dumps(arrived)).environment) == environment()
     assert arrived.description.fingerprint == fingerprint
     assert len(pickle.dumps(job)) < 20_000
 

@@ -1,5 +1,6 @@
 import errno
 import gzip
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.filesystem import BeamIOError
 
-from model.errors import CheckpointError, FastBertJobsError, InputError, ItemError
+from model.errors import CheckpointError, EnvironmentMismatchError, FastBertJobsError, InputError, ItemError
 from pipeline.contract import schema
 from pipeline.contract.checksums import file_checksum
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import LabelManifest
 from pipeline.contract.shards import Counts, read_footer
+from pipeline.contract.worker_environment import environment
 from pipeline.contract.worker_errors import MOST_ERRORS
 from pipeline.reading.row_validation import RejectReason, rejected_table
 from pipeline.transforms import item_worker
@@ -229,6 +231,19 @@ def test_of_many_poisoned_items_it_is_the_job_that_fails(tmp_path: Path, monkeyp
     assert len(tried) == MOST_ERRORS
     with pytest.raises(ItemError, match=r"all of them' \(15 more shards failed\)"):
         job.commit()
+
+
+def test_a_worker_with_other_libraries_writes_nothing(
+    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+):
+    job = shard_job(tmp_path / "out", rows_per_shard=2)
+    # As it arrives in another process.
+    there = replace(pickle.loads(pickle.dumps(job)), environment={**environment(), "transformers": "4.0"})
+    worker = worker_of(there, monkeypatch)
+    assert [worker.do(item) for item in items_of(job)] == [None] * 4
+    with pytest.raises(EnvironmentMismatchError, match=r"rows 0 to 1: a worker has transformers .* 4\.0;"):
+        job.commit()
+    assert not list((tmp_path / "out").glob("*.parquet"))
 
 
 def test_a_model_that_cannot_be_loaded_is_tried_once(

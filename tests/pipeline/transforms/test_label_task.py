@@ -122,6 +122,16 @@ def test_what_the_teacher_learnt_from_calibrates_nothing(task: LabelTask, loaded
     assert table.drop(["split"]).equals(everything.drop(["split"]))
 
 
+def test_a_worker_with_another_teacher_is_refused(task: LabelTask):
+    with pytest.raises(EnvironmentMismatchError, match="is another model on a worker than where the job"):
+        replace(task, model_hash="0" * 64).load()
+
+
+def test_a_worker_without_the_drivers_directory_goes_by_the_teachers_name(task: LabelTask, tmp_path: Path):
+    elsewhere = replace(task, directory=str(tmp_path / "gone"), teacher=task.directory)
+    assert elsewhere.load().texts.digest == task.teacher_texts
+
+
 def test_a_worker_with_other_texts_of_the_teacher_is_refused(task: LabelTask):
     with pytest.raises(EnvironmentMismatchError, match="was fine-tuned on other texts on a worker"):
         replace(task, teacher_texts="0" * 64).load()
@@ -235,7 +245,8 @@ def test_a_row_whose_answer_is_no_number_is_rejected(
     task: LabelTask, loaded: Labeller, teacher: Path, tmp_path: Path
 ):
     lost = write_speechless(teacher, tmp_path / "broken", TEXTS)
-    spoilt = replace(task, directory=str(tmp_path / "broken"))
+    broken = tmp_path / "broken"
+    spoilt = replace(task, directory=str(broken), model_hash=checkpoint_hash(broken))
     done = spoilt.process(accepted_rows(TEXTS), "a.csv", spoilt.load())
     assert done.rejected.to_pylist() == [
         {"source": "a.csv", "row": 100 + row, "reason": "not_finite", "raw_value": TEXTS[row].encode()}

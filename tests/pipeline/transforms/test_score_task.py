@@ -13,7 +13,7 @@ import torch
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.cost.flops import fastbert_flops
 from model.engine.execution import Precision, resolve_execution
-from model.errors import ArtifactError, EnvironmentMismatchError, ParameterError
+from model.errors import ArtifactError, CheckpointError, EnvironmentMismatchError, ParameterError
 from model.exits.policy import CalibratedFor, ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.unit import Unit
@@ -203,8 +203,15 @@ def test_a_kept_column_with_a_name_of_the_shards_own_is_refused(fastbert: Path, 
 
 
 def test_a_worker_with_another_model_is_refused(task: ScoreTask):
-    with pytest.raises(EnvironmentMismatchError, match="holds another model on a worker than where the job"):
+    with pytest.raises(EnvironmentMismatchError, match="is another model on a worker than where the job"):
         replace(task, model_hash="0" * 64).load()
+
+
+def test_a_worker_without_the_drivers_directory_goes_by_the_models_name(task: ScoreTask, tmp_path: Path):
+    elsewhere = replace(task, directory=str(tmp_path / "gone"), model=task.directory)
+    assert elsewhere.load().engine.model_hash == task.model_hash
+    with pytest.raises(CheckpointError, match="a worker cannot find '/gone/too'"):
+        replace(elsewhere, model="/gone/too").load()
 
 
 def test_a_policy_that_is_calibrated_for_something_else_is_refused_before_anything_is_written(

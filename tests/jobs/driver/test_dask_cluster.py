@@ -1,0 +1,215 @@
+"""Jobs on a real Dask cluster: a scheduler and two workers, each a process, on loopback."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from jobs.configs.runner import RunnerConfig
+from jobs.driver.beam_driver import run_corpus_job
+from jobs.driver.dask_cluster import check_dask, dask_args
+from jobs.driver.runner import check_beam_args
+from model.errors import EnvironmentMismatchError, ItemError, ParameterError
+from tests.job_fixtures import CommandLine, make_texts, snapshot, write_tsv
+from tests.pipeline.transforms.shout_jobs import TEXTS, DeadlyTask, ShoutTask, shard_job
+from tests.sockets import listening_sockets
+
+distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+# Of Dask's own, on its way out.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+ROOT = Path(__file__).parents[3]
+ON_LOOPBACK = ("--host", "127.0.0.1", "--no-dashboard")
+
+
+@contextmanager
+def started(*words: str, said: str, **variables: str) -> Iterator[str]:
+    """Start a program of Dask's, and yield the first of its lines that has `said` in it."""
+    paths = {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONSAFEPATH": "1",
+        "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "60s",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words],
+        env={**os.environ, **paths, **variables},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    try:
+        yield next(line for line in process.stderr if said in line)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def cluster(num_workers: int = 2, **variables: str) -> Iterator[str]:
+    """Start a scheduler and workers, and yield the scheduler's address."""
+    with ExitStack() as programs:
+        scheduler = ("distributed.cli.dask_scheduler", *ON_LOOPBACK, "--port", "0")
+        line = programs.enter_context(started(*scheduler, said="Scheduler at:", **variables))
+        address = line.split()[-1]
+
+        # One beside the other: they import a lot.
+        def start_worker() -> None:
+            worker = ("distributed.cli.dask_worker", address, *ON_LOOPBACK, "--nthreads", "1", "--no-nanny")
+            programs.enter_context(started(*worker, said="Registered to:"))
+
+        threads = [threading.Thread(target=start_worker) for _ in range(num_workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        yield address
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with cluster() as found:
+        yield found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    output: str
+    runner: RunnerConfig
+
+
+@dataclass(frozen=True)
+class CountedTask(ShoutTask):
+    """Leaves a file for every time that it is loaded."""
+
+    loads: str = ""
+
+    def load(self) -> str:
+        (Path(self.loads) / f"{os.getpid()}-{uuid4().hex}").touch()
+        return super().load()
+
+
+def run(output: Path, task: ShoutTask, address: str) -> dict[str, bytes]:
+    """Do a job of seven items on the cluster, and return what it wrote."""
+    job = shard_job(output, task=task, rows_per_shard=1)
+    runner = RunnerConfig(runner="DaskRunner", beam_args=(f"--dask_client_address={address}",))
+    run_corpus_job(job, Config(output=str(output), runner=runner), {"a": "b"})
+    return snapshot(output)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    return write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+
+
+def done_here(output: Path, task: ShoutTask) -> dict[str, bytes]:
+    job = shard_job(output, task=task, rows_per_shard=1)
+    run_corpus_job(job, Config(output=str(output), runner=RunnerConfig()), {"a": "b"})
+    return snapshot(output)
+
+
+def test_a_model_scores_there_as_here(command: CommandLine, fastbert: Path, tmp_path: Path, address: str):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": [*make_texts(40), ""]})
+    words = (
+        "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
+        "--rows-per-shard", 9, "--threads", 1,
+    )  # fmt: skip
+    command(*words, "--output", tmp_path / "here")
+    there = ("--runner", "DaskRunner", "--dask_client_address", address)
+    out = command(*words, "--output", tmp_path / "there", *there)
+    assert snapshot(tmp_path / "there") == snapshot(tmp_path / "here")
+    assert "DaskRunner" in out
+    assert "40 rows, 1 rejected" in out
+
+
+def test_workers_load_once_and_the_driver_lets_go(tmp_path: Path, rows: Path, address: str):
+    (tmp_path / "loads").mkdir()
+    task = CountedTask(loads=str(tmp_path / "loads"))
+    threads = threading.active_count()
+    assert run(tmp_path / "there", task, address) == done_here(
+        tmp_path / "here", replace(task, loads=str(tmp_path))
+    )
+    loads = Counter(path.name.split("-")[0] for path in (tmp_path / "loads").iterdir())
+    assert set(loads.values()) == {1}
+    assert len(loads) == 2
+    assert str(os.getpid()) not in loads
+    assert listening_sockets(os.getpid()) == []
+    assert threading.active_count() <= threads + 2
+
+
+def test_an_item_whose_worker_is_killed_is_done_by_the_other(tmp_path: Path, rows: Path):
+    task = DeadlyTask(mercy=str(tmp_path / "mercy"))
+    with cluster() as address:
+        found = run(tmp_path / "there", task, address)
+    assert (tmp_path / "mercy").exists()
+    assert found == done_here(tmp_path / "here", task)
+
+
+def test_an_item_that_kills_worker_after_worker_is_one_line(tmp_path: Path, rows: Path):
+    with (
+        cluster(1, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as address,
+        pytest.raises(ItemError, match="workers of the Dask cluster died of an item"),
+    ):
+        run(tmp_path / "there", DeadlyTask(), address)
+
+
+def test_a_mistake_there_is_told_as_here(tmp_path: Path, rows: Path, address: str):
+    with pytest.raises(Exception, match=r"rows 2 to 2: 'three' is a mistake; cure it"):
+        run(tmp_path / "there", ShoutTask(mistake_at="three"), address)
+
+
+def refused(*args: str) -> str:
+    with pytest.raises(ParameterError) as error:
+        check_dask(RunnerConfig(runner="DaskRunner", beam_args=args))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_cluster_must_be_named_and_answer(tmp_path: Path):
+    assert refused().startswith(
+        "`runner` DaskRunner needs a cluster: give --dask_client_address tcp://HOST:PORT"
+    )
+    nobody = ("--dask_client_address=tcp://127.0.0.1:9", "--dask_connection_timeout=1")
+    assert refused(*nobody).startswith("there is no Dask scheduler at tcp://127.0.0.1:9: ")
+    assert "there is no Dask scheduler at what is this" in refused("--dask_client_address=what is this")
+    missing = tmp_path / "scheduler.json"
+    assert refused(f"--dask_scheduler_file={missing}") == f"there is no Dask scheduler file {str(missing)!r}"
+
+
+def test_a_cluster_without_workers_is_refused():
+    with cluster(0) as address:
+        assert refused(f"--dask_client_address={address}").startswith("the Dask cluster has no workers")
+
+
+def test_workers_of_another_version_or_none_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+):
+    runner = RunnerConfig(runner="DaskRunner", beam_args=(f"--dask_client_address={address}",))
+    check_dask(runner)
+    expected = {"python": "2.7"}
+    monkeypatch.setattr("jobs.driver.dask_cluster.environment", lambda: expected)
+    with pytest.raises(EnvironmentMismatchError, match=r"has python .*, and the job was started with 2.7"):
+        check_dask(runner)
+    # What cannot be unpacked there.
+    missing = tmp_path / "x"
+    monkeypatch.setattr("jobs.driver.dask_cluster.check_environment", lambda _: missing.read_text())
+    with pytest.raises(EnvironmentMismatchError, match=r"lack fastbert-jobs: .*install it there"):
+        check_dask(runner)
+
+
+def test_an_item_is_a_task_unless_the_user_says_otherwise():
+    assert dask_args([]) == (
+        "--runner=apache_beam.runners.dask.dask_runner.DaskRunner",
+        "--dask_partition_size=1",
+        "--dask_connection_timeout=10",
+    )
+    given = ["--dask_npartitions=4", "--dask_connection_timeout=3"]
+    assert dask_args(given)[1:] == tuple(given)
+    check_beam_args(["--dask_client_address=tcp://localhost:1", "--dask_partition_size=1"], [])
