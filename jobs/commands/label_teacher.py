@@ -1,11 +1,10 @@
 """`fastbert-jobs label-teacher`: a corpus to the teacher's soft labels."""
 
 from jobs.configs.label_teacher import LabelTeacherConfig
-from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
-from jobs.driver.dataflow import check_dataflow, template_location
-from jobs.driver.dry_run import show_dry_run
+from jobs.driver.beam_driver import JobOutcome, describe_input
+from jobs.driver.dataflow import check_dataflow
 from jobs.driver.runner import torch_threads
-from jobs.driver.template import write_template
+from jobs.driver.start import start
 from jobs.terminal.console import print_next_step, stdout_console
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import LabelSettings
@@ -63,14 +62,9 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
         f"{settings.calibration_fraction:.2%} of the {settings.unit.counted} for calibration",
         "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
     }
-    if config.dry_run:
-        show_dry_run(job, config.runner, banner)
-        return None
-    if template_location(config.runner):
-        write_template(job, config.runner, banner)
-        return None
-    outcome = run_corpus_job(job, config.runner, banner)
-    _summarise(config, outcome)
+    outcome = start(job, config.runner, banner, is_dry=config.dry_run)
+    if outcome is not None:
+        _summarise(config, outcome)
     return outcome
 
 

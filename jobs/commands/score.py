@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 from jobs.configs.score import ScoreConfig
-from jobs.driver.beam_driver import JobOutcome, describe_input, run_corpus_job
-from jobs.driver.dataflow import check_dataflow, template_location
-from jobs.driver.dry_run import show_dry_run
+from jobs.driver.beam_driver import JobOutcome, describe_input
+from jobs.driver.dataflow import check_dataflow
 from jobs.driver.runner import torch_threads
-from jobs.driver.template import write_template
+from jobs.driver.start import start
 from jobs.terminal.console import counting_progress, print_next_step, stdout_console, table
 from model.checks import DEFAULT_CONFIDENCE
 from model.cost.flops import checkpoint_flops
@@ -77,14 +76,9 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
         "policy": describe_policy(policy),
         "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
     }
-    if config.dry_run:
-        show_dry_run(job, config.runner, banner)
-        return None
-    if template_location(config.runner):
-        write_template(job, config.runner, banner)
-        return None
-    outcome = run_corpus_job(job, config.runner, banner)
-    _summarise(config, outcome)
+    outcome = start(job, config.runner, banner, is_dry=config.dry_run)
+    if outcome is not None:
+        _summarise(config, outcome)
     return outcome
 
 

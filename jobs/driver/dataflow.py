@@ -106,7 +106,8 @@ def _check_google_libraries() -> None:
         import_module("apache_beam.runners.dataflow.internal.apiclient")
     except ImportError as error:
         raise ParameterError(
-            "`runner` DataflowRunner needs Google's libraries: pip install 'fastbert-jobs[gcp]'"
+            "`runner` DataflowRunner needs Google's libraries: install this package with its extra gcp, "
+            "pip install -c constraints.txt '.[gcp]'"
         ) from error
 
 

@@ -280,9 +280,9 @@ def test_without_googles_libraries_it_is_one_line(monkeypatch: pytest.MonkeyPatc
     runner = RunnerConfig(runner="DataflowRunner", beam_args=tuple(GIVEN))
     with pytest.raises(ParameterError) as error:
         check_dataflow(runner, inputs={}, outputs={}, model="gs://b/m")
-    assert (
-        str(error.value)
-        == "`runner` DataflowRunner needs Google's libraries: pip install 'fastbert-jobs[gcp]'"
+    assert str(error.value) == (
+        "`runner` DataflowRunner needs Google's libraries: install this package with its extra gcp, "
+        "pip install -c constraints.txt '.[gcp]'"
     )
 
 

@@ -41,11 +41,8 @@ def test_a_checkpoint_is_uploaded_when_it_is_whole(store: dict[str, bytes], cach
 
 
 def test_its_configuration_comes_last(store: dict[str, bytes], monkeypatch: pytest.MonkeyPatch):
-    store |= {
-        f"{URL}/config.json": b"old",
-        f"{URL}/calibration.json": b"old",
-        f"{URL}/{METRICS_FILE}": METRICS,
-    }
+    old = {"config.json": b"old", "calibration.json": b"old", METRICS_FILE: METRICS}
+    store |= {f"{URL}/{name}": content for name, content in old.items()}
     seen: list[list[str]] = []
     write = storage.write_atomically
 
@@ -69,10 +66,10 @@ def test_what_cannot_be_uploaded_stays_and_goes_on(store: dict[str, bytes], monk
     def fail(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    with monkeypatch.context() as patch, pytest.raises(OutputError, match="cannot be uploaded to '.*denied"):
+    with monkeypatch.context() as patch, working.open():
         patch.setattr("jobs.driver.uploaded_directory.write_atomically", fail)
-        with working.open():
-            grow(working)
+        grow(working)
+        with pytest.raises(OutputError, match=r"cannot be uploaded to '.*denied"):
             working.finish()
     with pytest.raises(OutputError, match="is a killed run's; go on with `resume`, or `overwrite` it"):
         output_directory(URL, overwrite=False, resume=False)
