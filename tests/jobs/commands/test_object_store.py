@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.job_fixtures import CommandLine, make_texts
 from tests.jobs.driver.dataflow_service import Bucket, bucket
 
@@ -40,3 +42,34 @@ def test_what_is_not_in_the_bucket_is_one_line(bucket: Bucket, command: CommandL
     assert url in command.refused("score", "--input", f"{url}/rows.tsv", "--model", model, *line)
     assert "_JOB.json" not in bucket.files("out")
     assert f"{url!r}" in command.refused("audit", url)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"--output": "gs://no-such-bucket/out"}, "No such file or directory: 'gs://no-such-bucket/out"),
+        ({"--model": "gs://no-such-bucket/m"}, "the checkpoint 'gs://no-such-bucket/m' cannot be copied: "),
+        (
+            {"--input": "gs://no-such-bucket/in.tsv"},
+            "gs://no-such-bucket/in.tsv: cannot be read: No such",
+        ),
+        ({"--output": "gs://UPPER_/out"}, "Bucket names must start and end with a number or letter"),
+        ({"--output": "gs://"}, "'gs://' cannot be used: it names no bucket and no directory"),
+        ({"--model": "gs://"}, "'gs://' cannot be used: it names no bucket and no directory"),
+        ({"--input": "gs://"}, "no file matches 'gs://'"),
+    ],
+)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_place_that_is_not_there_is_one_line(
+    bucket: Bucket, command: CommandLine, fastbert: Path, changed: dict[str, str], message: str,
+    dry: list[str],
+):  # fmt: skip
+    place = {
+        "--input": bucket.write("in/rows.tsv", b"text\na\n"),
+        "--model": str(fastbert),
+        "--output": f"{bucket.url}/out",
+        **changed,
+    }
+    words = [word for pair in place.items() for word in pair]
+    assert message in command.refused("score", *words, "--text-column", "text", "--speed", "0.5", *dry)
+    assert bucket.names() == ["in/rows.tsv"]

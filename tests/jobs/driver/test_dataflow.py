@@ -257,8 +257,20 @@ def test_what_workers_cannot_see_is_refused(command: CommandLine, fastbert: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_in_the_image_is_seen(fastbert: Path, monkeypatch: pytest.MonkeyPatch):
-    pytest.importorskip("apitools", reason="apache-beam[gcp] is not installed")
+@pytest.mark.parametrize("name", ["temp_location", "staging_location"])
+def test_a_bucket_that_is_not_there_is_one_line(
+    bucket: Bucket, command: CommandLine, rows: str, model: str, name: str
+):
+    line = command.refused(
+        *score(rows, model), "--output", f"{bucket.url}/out", "--runner", "DataflowRunner", *GIVEN,
+        f"--{name}=gs://no-such-bucket/tmp",
+    )  # fmt: skip
+    assert line.startswith(f"--{name} 'gs://no-such-bucket/tmp' cannot be used: [Errno 2] No such file")
+    assert line.endswith("; is there such a bucket, and may you read it?")
+    assert bucket.files("out") == {}
+
+
+def test_a_model_in_the_image_is_seen(bucket: Bucket, fastbert: Path, monkeypatch: pytest.MonkeyPatch):
     runner = RunnerConfig(runner="DataflowRunner", beam_args=tuple(GIVEN))
     place: dict[str, Any] = {"inputs": {"input": ["gs://b/i"]}, "outputs": {"output": "gs://b/o"}}
     monkeypatch.setenv(IMAGE_MODELS, str(fastbert.parent))
