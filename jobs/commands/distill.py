@@ -7,6 +7,7 @@ from jobs.configs.distill import DistillConfig
 from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
 from jobs.driver.compatibility import check_labels_match_model
 from jobs.driver.distill_metrics import DistillationJob, DistillMetrics
+from jobs.driver.uploaded_directory import output_directory
 from jobs.terminal.console import (
     counting_progress,
     print_next_step,
@@ -53,7 +54,7 @@ def run(config: DistillConfig) -> DistillSummary:
     Raises:
         FastBertJobsError: a mistake that the user can cure.
     """
-    working = AtomicOutputDirectory(
+    working = output_directory(
         config.output,
         overwrite=config.overwrite,
         resume=config.resume,

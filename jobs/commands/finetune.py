@@ -6,6 +6,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jobs.configs.finetune import FinetuneConfig
 from jobs.driver.atomic_directory import METRICS_FILE, AtomicOutputDirectory
+from jobs.driver.uploaded_directory import output_directory
 from jobs.terminal.console import print_next_step, print_settings, stdout_console, training_progress
 from model.checkpoints.loading import load_for_finetuning, load_tokenizer, silence_transformers
 from model.engine.execution import Device, Execution, execution_here
@@ -72,7 +73,7 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
         weight_decay=config.weight_decay,
         warmup=config.warmup,
     )
-    working = AtomicOutputDirectory(config.output, overwrite=config.overwrite, sources=(config.model,))
+    working = output_directory(config.output, overwrite=config.overwrite, sources=(config.model,))
     rows = _read(config, config.input)
     eval_rows = _read(config, config.eval_input) if config.eval_input else None
     labels = sorted_labels(rows.labels)

@@ -21,7 +21,7 @@ from pipeline.contract.worker_environment import check_environment, environment
 _PATH = "apache_beam.runners.dask.dask_runner.DaskRunner"
 _NAME = "DaskRunner"
 _CONNECTION_SECONDS = 10
-_INSTALL = "pip install 'fastbert-jobs[dask]'"
+_INSTALL = "pip install -c constraints.txt '.[dask]'"
 
 
 def is_dask(runner: str) -> bool:

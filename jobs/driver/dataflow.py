@@ -20,7 +20,7 @@ from apache_beam.runners.runner import PipelineResult
 from jobs.configs.runner import RunnerConfig
 from model.errors import EnvironmentMismatchError, FastBertJobsError, ParameterError
 from model.messages import one_line
-from pipeline.contract.storage import is_local
+from pipeline.contract.storage import is_local, match_files
 from pipeline.contract.worker_environment import python_version
 
 # Set in our container image: models that lie there are seen by the workers under the same name.
@@ -81,6 +81,12 @@ def check_dataflow(
     options = PipelineOptions(list(runner.beam_args))
     _check_place(options)
     _check_package(options)
+    _check_reach(inputs, outputs, model)
+    _check_buckets(options)
+
+
+def _check_reach(inputs: Mapping[str, Iterable[str]], outputs: Mapping[str, str], model: str) -> None:
+    """Refuse what lies on this machine."""
     read = [(name, path) for name, paths in inputs.items() for path in paths]
     for name, path in (*read, *outputs.items()):
         if is_local(path):
@@ -95,6 +101,21 @@ def check_dataflow(
         )
 
 
+def _check_buckets(options: PipelineOptions) -> None:
+    """Refuse buckets that are not there: Beam would ask for them again and again, for many minutes."""
+    cloud = options.view_as(GoogleCloudOptions)
+    for name in ("temp_location", "staging_location"):
+        if value := getattr(cloud, name):
+            try:
+                # What hardly any name begins with: all that is asked is whether one may ask.
+                match_files(f"{value.rstrip('/')}/__*")
+            except OSError as error:
+                raise ParameterError(
+                    f"--{name} {value!r} cannot be used: {one_line(error)}; is there such a bucket, and may "
+                    "you read it?"
+                ) from error
+
+
 def _is_in_image(model: str) -> bool:
     directory = environ.get(IMAGE_MODELS)
     return bool(directory) and Path(model).resolve().is_relative_to(Path(str(directory)).resolve())
@@ -106,7 +127,8 @@ def _check_google_libraries() -> None:
         import_module("apache_beam.runners.dataflow.internal.apiclient")
     except ImportError as error:
         raise ParameterError(
-            "`runner` DataflowRunner needs Google's libraries: pip install 'fastbert-jobs[gcp]'"
+            "`runner` DataflowRunner needs Google's libraries: install this package with its extra gcp, "
+            "pip install -c constraints.txt '.[gcp]'"
         ) from error
 
 

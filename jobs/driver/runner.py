@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 import torch
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
@@ -54,6 +55,8 @@ def check_runner(config: RunnerConfig, own_options: Sequence[str]) -> None:
     """
     _check_runner_name(config.runner)
     check_beam_args(config.beam_args, own_options)
+    # Of an object store what is read first is the input, before there is a pipeline.
+    FileSystems.set_options(_make_options(config))
 
 
 def _check_runner_name(name: str) -> None:

@@ -36,6 +36,8 @@ def check_file_system(path: str, error_type: type[FastBertJobsError] = OutputErr
         FileSystems.get_filesystem(path)
     except (ValueError, OSError, ImportError) as error:
         raise error_type(f"{path!r} cannot be used: {one_line(error)}") from error
+    if not is_local(path) and not path.partition("://")[2].strip("/"):
+        raise error_type(f"{path!r} cannot be used: it names no bucket and no directory")
     if not is_local(path) and re.search(r"[*?\[]", path):
         raise error_type(f"{path!r} cannot be used: *, ? and [ stand for other names there; give another")
 

@@ -11,6 +11,7 @@ from model.messages import one_line
 
 # Clients that have errors of their own; Beam hands them on.
 _CLIENTS = ("google.", "apache_beam.io.aws.", "botocore.", "azure.", "hdfs.", "requests.", "urllib3.")
+_WORDS_OF_NAMES = ("path must be in the form", "Bucket names must")
 _MEANINGS = {404: errno.ENOENT, 401: errno.EACCES, 403: errno.EACCES}
 
 
@@ -29,13 +30,29 @@ def store_errors(path: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not f"{type(error).__module__}.".startswith(_CLIENTS):
+        cause = _first_cause(error)
+        if not f"{type(cause).__module__}.".startswith(_CLIENTS) and not _is_of_name(cause):
             raise
-        number = _MEANINGS.get(_code(error))
+        number = _MEANINGS.get(_code(cause))
         if number is None:
-            raise BeamIOError(f"{path}: {one_line(error)}") from error
+            raise BeamIOError(f"{path}: {one_line(cause)}") from error
         # Python chooses the class by the number.
         raise OSError(number, os.strerror(number), path) from error
+
+
+def _first_cause(error: Exception) -> Exception:
+    """Return the error that Beam tells inside its own of several files, and that inside another."""
+    while isinstance(error, BeamIOError) and error.exception_details:
+        inner = next(iter(error.exception_details.values()))
+        if not isinstance(inner, Exception):
+            break
+        error = inner
+    return error
+
+
+def _is_of_name(error: Exception) -> bool:
+    """Return whether a URL is none: Beam finds no bucket or no name in it, or Google no name of a bucket."""
+    return type(error) is ValueError and any(words in str(error) for words in _WORDS_OF_NAMES)
 
 
 def _code(error: Exception) -> int:

@@ -102,7 +102,7 @@ def _copy_once(url: str, files: Sequence[_StoredFile]) -> Path:
     digest = hashlib.sha256(url.rstrip("/").encode())
     for file in files:
         digest.update(f"\n{basename(file.path)}\0{file.size}\0{file.version}".encode())
-    cache = _cache()
+    cache = cache_directory()
     cache.mkdir(parents=True, exist_ok=True)
     copy = cache / digest.hexdigest()[:32]
     with _locked(copy.with_suffix(".lock")):
@@ -137,7 +137,8 @@ def _copy(file: _StoredFile, target: Path) -> None:
     sync(target)
 
 
-def _cache() -> Path:
+def cache_directory() -> Path:
+    """Return where copies are kept, and what is to be uploaded grows; it need not be there."""
     if given := os.environ.get(CACHE_VARIABLE):
         return Path(given)
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"

@@ -16,6 +16,7 @@ import pytest
 from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.runners.portability.stager import Stager
 
 from pipeline.reading.remote_checkpoints import CACHE_VARIABLE
 from pipeline.transforms import loaded_models
@@ -184,8 +185,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def dataflow(bucket: Bucket) -> Iterator[Dataflow]:
+def dataflow(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dataflow]:
     """A service with no jobs."""
+    # Beam sends what `pip freeze` says here, which takes its time, for the service's own use.
+    monkeypatch.setattr(Stager, "_create_stage_submission_env_dependencies", lambda *_: [])
     with ThreadingHTTPServer(("localhost", 0), _Handler) as server:
         _Handler.service = Dataflow(endpoint=f"http://localhost:{server.server_address[1]}")
         thread = threading.Thread(target=server.serve_forever)

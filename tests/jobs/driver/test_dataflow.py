@@ -107,10 +107,9 @@ def test_a_job_is_submitted_run_from_what_was_staged_and_equals_a_local_one(
     # One container an environment: a hint on one step would make a second one.
     (container,) = pool["sdkHarnessContainerImages"]
     assert container["containerImage"] == IMAGE
-    assert [package["name"] for package in pool["packages"]] == ["submission_environment_dependencies.txt"]
+    assert pool.get("packages", []) == []
     assert dataflow.options["save_main_session"] is False
-    staged = {name.rpartition("/")[2] for name in bucket.files("tmp")}
-    assert staged == {"pipeline.pb", "submission_environment_dependencies.txt"}
+    assert [name.rpartition("/")[2] for name in bucket.files("tmp")] == ["pipeline.pb"]
 
 
 def test_a_killed_job_goes_on_there(
@@ -257,8 +256,20 @@ def test_what_workers_cannot_see_is_refused(command: CommandLine, fastbert: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_in_the_image_is_seen(fastbert: Path, monkeypatch: pytest.MonkeyPatch):
-    pytest.importorskip("apitools", reason="apache-beam[gcp] is not installed")
+@pytest.mark.parametrize("name", ["temp_location", "staging_location"])
+def test_a_bucket_that_is_not_there_is_one_line(
+    bucket: Bucket, command: CommandLine, rows: str, model: str, name: str
+):
+    line = command.refused(
+        *score(rows, model), "--output", f"{bucket.url}/out", "--runner", "DataflowRunner", *GIVEN,
+        f"--{name}=gs://no-such-bucket/tmp",
+    )  # fmt: skip
+    assert line.startswith(f"--{name} 'gs://no-such-bucket/tmp' cannot be used: [Errno 2] No such file")
+    assert line.endswith("; is there such a bucket, and may you read it?")
+    assert bucket.files("out") == {}
+
+
+def test_a_model_in_the_image_is_seen(bucket: Bucket, fastbert: Path, monkeypatch: pytest.MonkeyPatch):
     runner = RunnerConfig(runner="DataflowRunner", beam_args=tuple(GIVEN))
     place: dict[str, Any] = {"inputs": {"input": ["gs://b/i"]}, "outputs": {"output": "gs://b/o"}}
     monkeypatch.setenv(IMAGE_MODELS, str(fastbert.parent))
@@ -280,9 +291,9 @@ def test_without_googles_libraries_it_is_one_line(monkeypatch: pytest.MonkeyPatc
     runner = RunnerConfig(runner="DataflowRunner", beam_args=tuple(GIVEN))
     with pytest.raises(ParameterError) as error:
         check_dataflow(runner, inputs={}, outputs={}, model="gs://b/m")
-    assert (
-        str(error.value)
-        == "`runner` DataflowRunner needs Google's libraries: pip install 'fastbert-jobs[gcp]'"
+    assert str(error.value) == (
+        "`runner` DataflowRunner needs Google's libraries: install this package with its extra gcp, "
+        "pip install -c constraints.txt '.[gcp]'"
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 import torch
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
@@ -112,6 +113,12 @@ def test_a_value_that_beam_does_not_allow_is_refused():
 def test_an_option_may_not_be_shortened():
     with pytest.raises(ParameterError, match="no option --direct_num_w"):
         check_beam_args(["--direct_num_w=2"], [])
+
+
+def test_file_systems_have_the_options_before_anything_is_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(FileSystems, "_pipeline_options", None)
+    check_runner(RunnerConfig(beam_args=("--s3_endpoint_url=http://localhost:1",)), [])
+    assert FileSystems._pipeline_options.get_all_options()["s3_endpoint_url"] == "http://localhost:1"
 
 
 @pytest.mark.parametrize("name", StandardOptions.KNOWN_RUNNER_NAMES)

@@ -43,3 +43,17 @@ def test_what_others_raise_is_left_alone(error: Exception):
     with pytest.raises(type(error)) as found, store_errors("gs://bucket/a"):
         raise error
     assert found.value is error
+
+
+def test_what_beam_wraps_is_told_by_its_cause():
+    inner = BeamIOError("List operation failed", {"gs://bucket/": ClientError("gone", 404)})
+    with pytest.raises(FileNotFoundError, match="gs://bucket/a"), store_errors("gs://bucket/a"):
+        raise BeamIOError("Match operation failed", {"gs://bucket/**": inner})
+    with pytest.raises(BeamIOError, match=r"^Delete failed"), store_errors("gs://bucket/a"):
+        raise BeamIOError("Delete failed", {"gs://bucket/a": "for some reason"})
+
+
+@pytest.mark.parametrize("words", ["GCS path must be in the form gs://", "Bucket names must be"])
+def test_a_url_that_is_none_is_an_error_of_storage(words: str):
+    with pytest.raises(OSError, match=r"^gs://: "), store_errors("gs://"):
+        raise ValueError(words)
