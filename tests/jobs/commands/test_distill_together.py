@@ -140,6 +140,32 @@ def test_what_two_began_one_ends(
     assert len(steps) == 4
 
 
+@pytest.mark.parametrize(("rank", "said"), [("0", "lead\n"), ("1", "")])
+def test_the_first_of_torchruns_processes_leads_and_the_others_are_silent(
+    config: Callable[..., DistillConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rank: str,
+    said: str,
+):
+    numbers = {"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"}
+    for name, value in {**numbers, "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+    def speak(name: str) -> Callable[..., int]:
+        def called(config: DistillConfig, launch: Launch) -> int:
+            sys.stdout.write(f"{name}\n")
+            sys.stderr.write(f"{name}\n")
+            return launch.rank
+
+        return called
+
+    monkeypatch.setattr(distill, "_lead", speak("lead"))
+    monkeypatch.setattr(distill, "_follow", speak("follow"))
+    assert distill.run(config("out")) == int(rank)
+    assert capsys.readouterr() == (said, said)
+
+
 # -- real processes -----------------------------------------------------------------------------------
 
 
