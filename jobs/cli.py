@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from jobs.terminal.launch import end_unless_first_to_fail
 from jobs.terminal.unfailing_stdout import stdout_failure
 
 if TYPE_CHECKING:
@@ -102,6 +103,15 @@ def _check_runner(runner: RunnerConfig, own_options: Sequence[str]) -> None:
     check_runner(runner, own_options)
 
 
+def _execute_and_fail_once(words: Sequence[str]) -> Any:
+    """Run the words; of several processes of torchrun that fail, one returns with its error."""
+    try:
+        return execute(words)
+    except Exception:
+        end_unless_first_to_fail()
+        raise
+
+
 def execute(words: Sequence[str]) -> Any:
     """Run the words of a command line, and return what the command's `run` returned."""
     command: Any = typer.main.get_command(make_app())
@@ -138,7 +148,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     is_verbose = _VERBOSE in given
     words = expand_repeated_options([word for word in given if word != _VERBOSE]) or ["--help"]
     try:
-        status = execute(words)
+        status = _execute_and_fail_once(words)
     except _UsageError as error:
         _fail(error.format_message())
     except (ValueError, OSError) as error:

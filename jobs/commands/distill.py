@@ -1,12 +1,16 @@
 """`fastbert-jobs distill`: soft labels to a FastBERT, branches around a frozen backbone."""
 
 import json
+import os
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from jobs.configs.distill import DistillConfig
 from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
-from jobs.driver.compatibility import check_labels_match_model
 from jobs.driver.distill_metrics import DistillationJob, DistillMetrics
+from jobs.driver.distill_setup import check_same_job, describe_job, load_fresh_fastbert
+from jobs.driver.process_group import describe_processes, process_group, take_device
 from jobs.driver.uploaded_directory import output_directory
 from jobs.terminal.console import (
     counting_progress,
@@ -16,18 +20,16 @@ from jobs.terminal.console import (
     table,
     training_progress,
 )
-from model.checkpoints.fingerprint import checkpoint_hash
-from model.checkpoints.loading import load_classifier, load_tokenizer
+from jobs.terminal.launch import Launch
 from model.engine.engine import Engine
 from model.engine.execution import Device, Execution, Precision, execution_here
 from model.errors import OutputError
 from model.fastbert import FastBertForSequenceClassification
-from model.network.branch_design import BranchDesign
 from model.training.branches import backbone_engine, train_branches
-from model.training.distillation_config import KlDirection
 from model.training.distillation_result import RoundQualities
 from model.training.lexical_branch import check_lexical_branch, train_lexical_branch
 from model.training.resume import TrainingState
+from model.training.soft_labelled_texts import SoftLabelledTexts
 from pipeline.contract.job import differences
 from pipeline.contract.typed_json import as_plain, read_typed, write_typed
 from pipeline.reading.remote_checkpoints import find_checkpoint
@@ -49,11 +51,40 @@ class DistillSummary:
 
 
 def run(config: DistillConfig) -> DistillSummary:
-    """Train the branches.
+    """Train the branches; under torchrun together with the other processes, of which the first does the rest.
 
     Raises:
         FastBertJobsError: a mistake that the user can cure.
     """
+    launch = Launch.of_environment()
+    take_device(launch, config.device)
+    if launch is None or launch.rank == 0:
+        return _lead(config, launch)
+    # What libraries warn of, the first says.
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        return _follow(config, launch)
+
+
+def _follow(config: DistillConfig, launch: Launch) -> DistillSummary:
+    """Train with the others, and write nothing."""
+    labels = SoftLabels.open(config.labels)
+    labels.check_trainable()
+    model = load_fresh_fastbert(config, labels)
+    engine = backbone_engine(model, execution_here(Precision(config.precision), Device(config.device)))
+    metrics = _new_metrics(
+        describe_job(config, labels, engine.execution), labels, held_out := labels.held_out()
+    )
+    with process_group(launch, engine.device) as ranks:
+        check_same_job(metrics.config, ranks)
+        result = train_branches(
+            model, labels, config.distillation, engine=engine, held_out=held_out, ranks=ranks
+        )
+    metrics = replace(metrics, rounds=tuple(result.rounds), epochs=result.epochs, branches=result.branches)
+    return DistillSummary(output=config.output, metrics=metrics)
+
+
+def _lead(config: DistillConfig, launch: Launch | None) -> DistillSummary:
+    """Train, and do all that is done once."""
     working = output_directory(
         config.output,
         overwrite=config.overwrite,
@@ -62,7 +93,7 @@ def run(config: DistillConfig) -> DistillSummary:
     )
     labels = SoftLabels.open(config.labels)
     labels.check_trainable()
-    model = _load(config, labels)
+    model = load_fresh_fastbert(config, labels)
     check_lexical_branch(
         megabytes=config.lexical_size, num_labels=len(model.labels), num_texts=labels.num_train_rows
     )
@@ -71,7 +102,7 @@ def run(config: DistillConfig) -> DistillSummary:
     execution = execution_here(Precision(config.precision), Device(config.device))
     with working.open():
         engine = backbone_engine(model, execution)
-        metrics = _train(config, model, engine, labels, working)
+        metrics = _train(config, model, engine, labels, working, launch)
         model.save_pretrained(working.partial)
         write_branch_texts(working.partial, labels.train_hashes())
         if teacher_texts is not None:
@@ -91,23 +122,12 @@ def run(config: DistillConfig) -> DistillSummary:
     return DistillSummary(output=config.output, metrics=metrics)
 
 
-def _load(config: DistillConfig, labels: SoftLabels) -> FastBertForSequenceClassification:
-    """Return the backbone with fresh branches, checked against the soft labels."""
-    directory = find_checkpoint(config.backbone)
-    backbone, tokenizer = load_classifier(directory), load_tokenizer(directory)
-    model = FastBertForSequenceClassification.from_backbone(
-        backbone,
-        tokenizer,
-        max_length=labels.max_length,
-        branch_design=BranchDesign(config.branch),
-        seed=config.seed,
-    )
-    check_labels_match_model(model, config.backbone, labels)
-    return model
-
-
 def _show(
-    config: DistillConfig, model: FastBertForSequenceClassification, labels: SoftLabels, execution: Execution
+    config: DistillConfig,
+    model: FastBertForSequenceClassification,
+    labels: SoftLabels,
+    execution: Execution,
+    launch: Launch | None,
 ) -> None:
     """Print what was decided."""
     lexical = (
@@ -119,7 +139,7 @@ def _show(
             "backbone": f"{config.backbone}, {model.num_layers} layers, frozen",
             "labels": f"{labels.num_train_rows:,} rows to train on, cut to {labels.max_length} tokens",
             "branches": f"{len(model.branches)}, {config.branch}, KL {config.kl_direction}; {lexical}",
-            "runs on": execution.summary(),
+            "runs on": execution.summary() + describe_processes(launch),
         },
     )
 
@@ -130,28 +150,29 @@ def _train(
     engine: Engine,
     labels: SoftLabels,
     working: AtomicOutputDirectory,
+    launch: Launch | None,
 ) -> DistillMetrics:
     """Train the branches of `model`, and return how they did."""
-    job = _describe(config, labels, engine.execution)
+    job = describe_job(config, labels, engine.execution)
     state = _resumable_state(working, job)
     path = str(working.partial / METRICS_FILE)
-    held_out = labels.held_out()
-    metrics = DistillMetrics(
-        config=job,
-        num_train_rows=labels.num_train_rows,
-        num_held_out_rows=0 if held_out is None else len(held_out),
-    )
+    metrics = _new_metrics(job, labels, held_out := labels.held_out())
     if working.partial.joinpath(METRICS_FILE).is_file():
         # Of the rounds that a killed run had finished, too.
         metrics = replace(metrics, rounds=read_typed(path, DistillMetrics, cure="`overwrite` it").rounds)
-    _show(config, model, labels, engine.execution)
+    _show(config, model, labels, engine.execution, launch)
 
     def on_round(qualities: RoundQualities) -> None:
         nonlocal metrics
         metrics = metrics.with_round(qualities)
         write_typed(path, metrics)
 
-    with training_progress("distill", is_length_known=config.distillation.epochs is not None) as on_step:
+    is_length_known = config.distillation.epochs is not None
+    with (
+        process_group(launch, engine.device) as ranks,
+        training_progress("distill", is_length_known=is_length_known) as on_step,
+    ):
+        check_same_job(job, ranks)
         result = train_branches(
             model,
             labels,
@@ -161,6 +182,7 @@ def _train(
             state=state,
             on_step=on_step,
             on_round=on_round,
+            ranks=ranks,
         )
     with counting_progress("lexical branch", unit="texts") as on_texts:
         lexical = train_lexical_branch(
@@ -170,6 +192,17 @@ def _train(
     metrics = replace(metrics, epochs=result.epochs, branches=branches)
     _show_branches(metrics)
     return metrics
+
+
+def _new_metrics(
+    job: DistillationJob, labels: SoftLabels, held_out: SoftLabelledTexts | None
+) -> DistillMetrics:
+    """Return what is known before training."""
+    return DistillMetrics(
+        config=job,
+        num_train_rows=labels.num_train_rows,
+        num_held_out_rows=0 if held_out is None else len(held_out),
+    )
 
 
 def _show_branches(metrics: DistillMetrics) -> None:
@@ -183,24 +216,6 @@ def _show_branches(metrics: DistillMetrics) -> None:
     title = f"after {metrics.epochs:.3g} epochs, {metrics.num_held_out_rows:,} held-out rows"
     columns = ("branch after layer", "KL to teacher", "on its own texts", "agreement")
     stdout_console().print(table(title, columns, rows))
-
-
-def _describe(config: DistillConfig, labels: SoftLabels, execution: Execution) -> DistillationJob:
-    """Return all that the weights depend on."""
-    return DistillationJob(
-        labels=labels.fingerprints,
-        backbone=checkpoint_hash(find_checkpoint(config.backbone)),
-        epochs=config.distillation.epochs,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-        branch=BranchDesign(config.branch),
-        seed=config.seed,
-        kl_direction=KlDirection(config.kl_direction),
-        hard_label_weight=config.hard_label_weight,
-        lexical_size=config.lexical_size,
-        precision=execution.precision,
-        backend=execution.backend,
-    )
 
 
 def _resumable_state(working: AtomicOutputDirectory, job: DistillationJob) -> TrainingState:

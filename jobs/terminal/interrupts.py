@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import active_children
 
+from jobs.terminal.launch import is_silent
+
 EXIT_INTERRUPTED = 130
 _RESUME_HINTS = {
     "label-teacher": "; run the same command again to go on",
@@ -39,7 +41,8 @@ def exit_on_interrupt(words: Sequence[str]) -> None:
         # A progress bar hides the cursor, and has left it in its line.
         start = _SHOW_CURSOR if os.isatty(2) else ""
         with suppress(OSError):
-            os.write(2, f"{start}fastbert-jobs: interrupted{hint}\n".encode())
+            if not is_silent():
+                os.write(2, f"{start}fastbert-jobs: interrupted{hint}\n".encode())
         os._exit(EXIT_INTERRUPTED)
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

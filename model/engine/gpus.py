@@ -44,6 +44,13 @@ def take_gpu() -> None:
         )
 
 
+def use_gpu(number: int) -> None:
+    """Make a GPU this process's, whoever else uses it: where a launcher shares them out."""
+    global _taken
+    _taken = number
+    torch.cuda.set_device(number)
+
+
 def has_variable_length_attention() -> bool:
     """Return whether this process's GPU is new enough for torch's attention over packed texts."""
     return torch.cuda.get_device_capability(own_gpu()) >= _AMPERE

@@ -12,6 +12,7 @@ from model.engine.engine import Engine
 from model.exits.exit_logits import LayerStates
 from model.fastbert import FastBertForSequenceClassification
 from model.tokens.tokenization import TokenizedTexts, tokenize
+from model.training.ranks import ONE_PROCESS, Ranks
 from model.training.soft_labelled_texts import (
     SoftLabelledTexts,
     SoftLabelSource,
@@ -26,15 +27,17 @@ _STATE_BYTES = 4 << 30
 
 @dataclass(frozen=True, kw_only=True)
 class BranchBatch:
-    """A batch of texts, and what branches see of them.
+    """This process's texts of a batch, all of them where it is the only one, and what branches see of them.
 
     Attributes:
         labels: the texts, and the teacher's answers.
+        share: of the whole batch.
         rows: where they stand among those whose states were computed at once.
         states: returns the states of all of these.
     """
 
     labels: SoftLabelledTexts
+    share: float
     rows: slice | npt.NDArray[np.int64]
     states: Callable[[], LayerStates]
 
@@ -50,6 +53,7 @@ class BranchBatches:
         *,
         batch_size: int,
         seed: int,
+        ranks: Ranks = ONE_PROCESS,
     ) -> None:
         """Read nothing yet.
 
@@ -57,9 +61,11 @@ class BranchBatches:
             model: whose tokenizer and maximum length are used.
             engine: of its backbone.
             source: the texts.
-            batch_size: texts per batch.
+            batch_size: texts per batch, those of all processes.
             seed: of the order.
+            ranks: the processes; each reads all texts, and runs its own of each batch.
         """
+        self._ranks = ranks
         self._model, self._engine, self._source = model, engine, source
         self._batch_size, self._seed = batch_size, seed
         token_bytes = engine.hidden_size * engine.execution.dtype.itemsize * (engine.num_layers - 1)
@@ -73,27 +79,33 @@ class BranchBatches:
             for labels in batches:
                 yield self._kept.batch(labels)
             return
+        # Of whole batches, so that they are the same however many processes there are.
         windows = mark_last(token_windows(batches, self._window_tokens))
         for index, (window, is_last) in enumerate(windows):
             if index == 0 and is_last:
-                self._kept = _KeptStates(window, self._states)
+                self._kept = _KeptStates(window, self._states, self._ranks)
                 yield from map(self._kept.batch, window)
                 return
             # Not before they are asked for: a resumed run skips what was done.
-            states = cache(partial(self._states, concatenate(window)))
-            ends = accumulate(map(len, window))
-            for labels, end in zip(window, ends, strict=True):
-                yield BranchBatch(labels=labels, rows=slice(end - len(labels), end), states=states)
+            own = [labels.take(self._ranks.rows_of(len(labels)).tolist()) for labels in window]
+            states = cache(partial(self._states, concatenate(own)))
+            ends = accumulate(map(len, own))
+            for whole, labels, end in zip(window, own, ends, strict=True):
+                rows = slice(end - len(labels), end)
+                yield BranchBatch(labels=labels, share=len(labels) / len(whole), rows=rows, states=states)
 
     def _states(self, labels: SoftLabelledTexts) -> LayerStates:
         return LayerStates(self._engine, tokenize_labelled(self._model, labels))
 
 
 class _KeptStates:
-    """The states of all texts of a small corpus, for every epoch."""
+    """The states of all texts of a small corpus, for every epoch; each process has those of its own."""
 
     def __init__(
-        self, window: list[SoftLabelledTexts], states: Callable[[SoftLabelledTexts], LayerStates]
+        self,
+        window: list[SoftLabelledTexts],
+        states: Callable[[SoftLabelledTexts], LayerStates],
+        ranks: Ranks,
     ) -> None:
         """Compute nothing before it is asked for."""
         texts = concatenate(window)
@@ -101,13 +113,18 @@ class _KeptStates:
         # rounding, and a resumed run is to end with the bits of one that was not killed.
         keys = _keys(texts)
         order = sorted(range(len(texts)), key=keys.__getitem__)
-        self._places = {keys[row]: place for place, row in enumerate(order)}
-        self._states = cache(partial(states, texts.take(order)))
+        own = [order[row] for row in ranks.rows_of(len(order))]
+        # Of equal texts the last stands for all, whoever has the others.
+        owner = {keys[row]: place % ranks.size for place, row in enumerate(order)}
+        self._places = {keys[row]: place for place, row in enumerate(own) if owner[keys[row]] == ranks.rank}
+        self._states = cache(partial(states, texts.take(own)))
 
     def batch(self, labels: SoftLabelledTexts) -> BranchBatch:
-        """Return a batch of texts that are among them."""
-        rows = np.array([self._places[key] for key in _keys(labels)], dtype=np.int64)
-        return BranchBatch(labels=labels, rows=rows, states=self._states)
+        """Return what of a batch is among them."""
+        places = [self._places.get(key) for key in _keys(labels)]
+        own = labels.take([row for row, place in enumerate(places) if place is not None])
+        rows = np.array([place for place in places if place is not None], dtype=np.int64)
+        return BranchBatch(labels=own, share=len(own) / len(labels), rows=rows, states=self._states)
 
 
 def _keys(labels: SoftLabelledTexts) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """The training of a FastBERT's branches around its frozen backbone."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -28,6 +28,7 @@ from model.training.loop import (
     ignore,
     training_steps,
 )
+from model.training.ranks import ONE_PROCESS, Ranks, sum_gradients
 from model.training.resume import TrainingState
 from model.training.self_distillation import BranchQuality, branch_gradients, branch_qualities
 from model.training.soft_labelled_texts import SoftLabelledTexts, SoftLabelSource, concatenate
@@ -54,6 +55,7 @@ def train_branches(
     state: TrainingState | None = None,
     on_step: Callable[[StepReport], None] = ignore,
     on_round: Callable[[RoundQualities], None] = ignore,
+    ranks: Ranks = ONE_PROCESS,
 ) -> DistillationResult:
     """Train all branches on a teacher's answers, in one pass per epoch over the frozen backbone.
 
@@ -70,16 +72,19 @@ def train_branches(
         engine: from `backbone_engine`; None makes one of what this machine computes fastest with.
         held_out: texts that the branches are judged by after each round, of an epoch or some thousand steps;
             None for no judgement.
-        state: where to save and resume; None for neither.
+        state: where to save and resume; None for neither. Of several processes the first's counts for all.
         on_step: told of every step.
         on_round: told how the branches do after every round, where texts are held out; after a kill, of the
             last one again.
+        ranks: the processes that train together, each with the same arguments but these. A step is the same
+            but for rounding however many they are.
 
     Raises:
         InputError: if there is nothing to train on, or the soft labels are of other labels.
         ParameterError: if the branches are not in float32.
         TrainingError: if a branch's loss or gradient is not finite; the step is then not taken.
         ArtifactError: if `state` is another training's.
+        ItemError: if another process has ended.
     """
     engine = engine or backbone_engine(model, resolve_execution())
     steps_per_epoch = source.steps_per_epoch(config.batch_size)
@@ -88,17 +93,21 @@ def train_branches(
     # Before what is counted beside them, which is asked for at every step and stays with the host.
     model.branches.to(engine.device)
     learners = BranchLearners(model.branches, rest_when_converged=config.epochs is None)
-    judge = None if held_out is None else _judge(model, engine, held_out)
+    judge_by = partial(_judge, model, engine, ranks)
+    judge = None if held_out is None else judge_by(held_out)
     training = _training_config(config, max_epochs(steps_per_epoch) if judge else _UNJUDGED_EPOCHS)
     steps = training_steps(
         learners,
         training,
-        batches=BranchBatches(model, engine, source, batch_size=config.batch_size, seed=config.seed),
+        batches=BranchBatches(
+            model, engine, source, batch_size=config.batch_size, seed=config.seed, ranks=ranks
+        ),
         steps_per_epoch=steps_per_epoch,
-        backward=partial(_backward, learners, engine, config),
+        backward=partial(_backward, learners, engine, config, ranks),
         schedule=constant_after_warmup,
         parts={f"branch after layer {layer}": branch for layer, branch in enumerate(model.branches, start=1)},
         state=state,
+        ranks=ranks,
     )
     rounds: list[RoundQualities] = []
     try:
@@ -108,7 +117,9 @@ def train_branches(
                 rounds.append(qualities)
                 on_round(qualities)
         learners.finish()
-        trained = () if judge is None else _trained_branches(model, engine, source, learners, judge, config)
+        trained = (
+            _trained_branches(learners, judge, judge_by(_texts_to_compare(source, config))) if judge else ()
+        )
     finally:
         model.branches.to(home)
     return DistillationResult(
@@ -147,10 +158,14 @@ def _training_config(config: DistillationConfig, most_epochs: int) -> TrainingCo
     )
 
 
-def _judge(model: FastBertForSequenceClassification, engine: Engine, labels: SoftLabelledTexts) -> Judge:
+def _judge(
+    model: FastBertForSequenceClassification, engine: Engine, ranks: Ranks, labels: SoftLabelledTexts
+) -> Judge:
     """Return what compares branches with the teacher on some texts, which are tokenised once."""
     texts = tokenize_labelled(model, labels)
-    return lambda branches: tuple(branch_qualities(engine.with_branches(branches), texts, labels.logits))
+    return lambda branches: tuple(
+        branch_qualities(engine.with_branches(branches), texts, labels.logits, ranks=ranks)
+    )
 
 
 def _check(model: FastBertForSequenceClassification, steps_per_epoch: int) -> None:
@@ -163,38 +178,55 @@ def _check(model: FastBertForSequenceClassification, steps_per_epoch: int) -> No
 
 
 def _backward(
-    learners: BranchLearners, engine: Engine, config: DistillationConfig, batch: BranchBatch
+    learners: BranchLearners, engine: Engine, config: DistillationConfig, ranks: Ranks, batch: BranchBatch
 ) -> Tensor:
-    """Add the gradients of a batch to the branches', and return the loss of each, (branches,) float32."""
+    """Give the branches the gradients of a batch, and return the loss of each, (branches,) float32."""
+    is_left_out = learners.is_resting.tolist()
+    losses = _own_losses(learners, engine, config, batch, is_left_out)
+    learning = (branch for branch, rests in zip(learners.branches, is_left_out, strict=True) if not rests)
+    return sum_gradients(ranks, learning, losses)
+
+
+def _own_losses(
+    learners: BranchLearners,
+    engine: Engine,
+    config: DistillationConfig,
+    batch: BranchBatch,
+    is_left_out: Sequence[bool],
+) -> Tensor:
+    """Add the gradients of this process's rows to the branches', and return what they add to the losses."""
     logits, num_labels = batch.labels.logits, len(engine.labels)
     if logits.shape[1] != num_labels:
         raise InputError(
             f"the soft labels have {logits.shape[1]} logits, and the model has {num_labels} labels"
         )
+    if not len(batch.labels):
+        # Of a last batch that is smaller than there are processes.
+        return torch.zeros(len(learners.branches), device=engine.device)
     return branch_gradients(
         learners.branches,
         engine,
         batch.states(),
         batch.rows,
         torch.from_numpy(logits).to(engine.device),
-        is_left_out=learners.is_resting.tolist(),
+        is_left_out=is_left_out,
         direction=config.kl_direction,
         hard_label_weight=config.hard_label_weight,
+        share=batch.share,
     )
 
 
+def _texts_to_compare(source: SoftLabelSource, config: DistillationConfig) -> SoftLabelledTexts:
+    """Return some of the texts that branches learnt from."""
+    batches = source.batches(0, batch_size=config.batch_size, seed=config.seed)
+    return concatenate(list(islice(batches, -(-_ROWS_TO_COMPARE // config.batch_size))))
+
+
 def _trained_branches(
-    model: FastBertForSequenceClassification,
-    engine: Engine,
-    source: SoftLabelSource,
-    learners: BranchLearners,
-    judge: Judge,
-    config: DistillationConfig,
+    learners: BranchLearners, judge: Judge, judge_by_seen: Judge
 ) -> tuple[TrainedBranch, ...]:
     """Return how every branch ended."""
-    batches = source.batches(0, batch_size=config.batch_size, seed=config.seed)
-    texts = concatenate(list(islice(batches, -(-_ROWS_TO_COMPARE // config.batch_size))))
-    seen, unseen = _judge(model, engine, texts)(learners.branches), judge(learners.branches)
+    seen, unseen = judge_by_seen(learners.branches), judge(learners.branches)
     return tuple(
         TrainedBranch.of(
             held_out,

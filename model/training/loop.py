@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from model.checks import check_at_least, check_positive, check_seed
 from model.errors import ParameterError, TrainingError
 from model.training.batching import step_seed
+from model.training.ranks import ONE_PROCESS, Ranks
 from model.training.resume import TrainingState
 
 Batch = TypeVar("Batch")
@@ -141,6 +142,7 @@ def training_steps(
     schedule: Schedule = linear_warmup_decay,
     parts: Mapping[str, nn.Module] | None = None,
     state: TrainingState | None = None,
+    ranks: Ranks = ONE_PROCESS,
 ) -> Generator[StepReport]:
     """Train what is trainable in `module`, a step whenever the next report is asked for.
 
@@ -159,7 +161,8 @@ def training_steps(
         parts: what `module` is made of, by name, where each part is a model of its own that is trained beside
             the others: its gradients are clipped by their own norm, so that its steps depend on no other
             part. None for one part.
-        state: where to save and resume; None for neither.
+        state: where to save and resume; None for neither. Of several processes the first's counts for all.
+        ranks: the processes that train together; `backward` adds up their gradients.
 
     Raises:
         TrainingError: if a loss or a gradient is not finite, naming the part; the step is then not taken.
@@ -167,7 +170,10 @@ def training_steps(
     """
     optimizer = make_optimizer(module, config)
     total_steps = config.epochs * steps_per_epoch
-    step = state.load(module, optimizer) if state else 0
+    saved = ranks.from_first(state.read() if state else None)
+    if saved:
+        saved.restore(module, optimizer)
+    step = saved.step if saved else 0
     try:
         while step < total_steps:
             epoch, steps_done = divmod(step, steps_per_epoch)

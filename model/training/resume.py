@@ -12,6 +12,27 @@ from model.errors import ArtifactError
 
 
 @dataclass(frozen=True, kw_only=True)
+class SavedTraining:
+    """What a killed training had come to.
+
+    Attributes:
+        weights: by name, on the host, as all tensors here.
+        moments: what the optimizer knows of each parameter, by its number.
+        step: steps done.
+    """
+
+    weights: dict[str, Tensor]
+    moments: dict[int, dict[str, Tensor]]
+    step: int
+
+    def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Give both what they had."""
+        module.load_state_dict(self.weights)
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": self.moments, "param_groups": groups})
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingState:
     """A file from which a killed training goes on, and what it belongs to.
 
@@ -38,27 +59,26 @@ class TrainingState:
         )
         partial.replace(self.path)
 
-    def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-        """Restore what `save` wrote, and return the number of steps done; 0 where nothing was saved.
+    def read(self) -> SavedTraining | None:
+        """Return what `save` wrote; None where nothing was saved.
 
         Raises:
             ArtifactError: if another job wrote it.
         """
         if not self.path.is_file():
-            return 0
+            return None
         with safe_open(self.path, framework="pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         if metadata["job"] != self.job:
             raise ArtifactError(f"{str(self.path)!r} is the state of another training; remove it")
-        module.load_state_dict(_strip_prefix(tensors, "weight."))
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _strip_prefix(tensors, "optimizer.").items():
             index, key = name.split(".", 1)
             moments.setdefault(int(index), {})[key] = value
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        return int(metadata["step"])
+        return SavedTraining(
+            weights=_strip_prefix(tensors, "weight."), moments=moments, step=int(metadata["step"])
+        )
 
     def saved_job(self) -> str | None:
         """Return the job whose state is in the file, None where there is no file."""

@@ -13,6 +13,7 @@ from model.engine.engine import Engine
 from model.exits.exit_logits import LayerStates, all_exit_logits
 from model.tokens.tokenization import TokenizedTexts
 from model.training.distillation_config import KlDirection
+from model.training.ranks import ONE_PROCESS, Ranks
 
 
 def self_distillation_loss(
@@ -53,6 +54,7 @@ def branch_gradients(
     is_left_out: Sequence[bool],
     direction: KlDirection,
     hard_label_weight: float,
+    share: float = 1.0,
 ) -> Tensor:
     """Return the loss of every branch on one batch, and add its gradients to the branch's own.
 
@@ -65,6 +67,7 @@ def branch_gradients(
         is_left_out: (branches,) which of them learn nothing.
         direction: see `KlDirection`.
         hard_label_weight: see `self_distillation_loss`.
+        share: of a batch, that these rows are; losses and gradients are such a share of their own.
 
     Returns:
         (num_layers - 1,) float32, 0 of a branch that is left out; their sum is what is minimised.
@@ -74,7 +77,7 @@ def branch_gradients(
     def backward(layer: int, branch: nn.Module) -> Tensor:
         if is_left_out[layer - 1]:
             return torch.zeros((), device=teacher_logits.device)
-        loss = self_distillation_loss(
+        loss = share * self_distillation_loss(
             branch(states.hidden_states(layer, indices).float(), attention_mask),
             teacher_logits,
             direction=direction,
@@ -117,7 +120,11 @@ class BranchQuality:
 
 
 def branch_qualities(
-    engine: Engine, texts: TokenizedTexts, teacher_logits: npt.NDArray[np.float32]
+    engine: Engine,
+    texts: TokenizedTexts,
+    teacher_logits: npt.NDArray[np.float32],
+    *,
+    ranks: Ranks = ONE_PROCESS,
 ) -> list[BranchQuality]:
     """Compare every branch with the teacher.
 
@@ -125,9 +132,16 @@ def branch_qualities(
         engine: the FastBERT made ready, with the branches as they now are.
         texts: at least one.
         teacher_logits: (rows, num_labels), in the order of `texts`.
+        ranks: the processes; each runs some of the texts, and all return what the first one finds.
     """
-    exits = torch.from_numpy(all_exit_logits(engine, texts))
+    own = ranks.rows_of(len(texts))
+    found = torch.from_numpy(all_exit_logits(engine, texts.take(own)))
+    exits = found.new_zeros(len(texts), *found.shape[1:])
+    exits[own] = found
+    # Exact, and so in any order: all summands but one are 0.
+    ranks.sum_(exits)
     teacher = torch.from_numpy(teacher_logits)
-    return [
+    qualities = [
         BranchQuality.of(layer, exits[:, place], teacher) for place, layer in enumerate(engine.exits[:-1])
     ]
+    return ranks.from_first(qualities)

@@ -67,6 +67,16 @@ def test_who_interrupts_is_told_how_to_go_on(command: str, cure: str):
     assert interrupted("plain", command) == f"fastbert-jobs: interrupted; {cure}\n"
 
 
+@pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
+def test_of_the_processes_of_torchrun_the_first_says_it(
+    monkeypatch: pytest.MonkeyPatch, rank: str, lines: int
+):
+    numbers = {"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"}
+    for name, value in {**numbers, "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert len(interrupted("plain", "distill").splitlines()) == lines
+
+
 def test_who_was_told_to_ignore_it_does(tmp_path: Path):
     program = (
         "import os, signal\n"
