@@ -1,10 +1,8 @@
 """How a corpus job is driven, the same for `label-teacher` and `score`: claim, run, watch, verify."""
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -15,23 +13,20 @@ from apache_beam.runners.runner import PipelineResult
 from jobs.driver.directory_lock import lock_directory
 from jobs.driver.planned_job import CorpusConfig, PlannedJob, write_plan
 from jobs.driver.runner import make_pipeline
+from jobs.driver.shard_progress import shard_progress
 from jobs.driver.worker_processes import run_in_processes
-from jobs.terminal.console import print_settings, progress_bar, stdout_console
+from jobs.terminal.console import print_settings, stdout_console
 from model.errors import FastBertJobsError, ItemError
 from model.guarantee.finite_corpus import CorpusSize
 from model.messages import one_line
-from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import NOT_FINITE, REJECTED, ROWS, Manifest
-from pipeline.contract.plan import WorkItem, num_rows_of
-from pipeline.contract.storage import check_output_directory, is_local
+from pipeline.contract.plan import WorkItem
+from pipeline.contract.storage import check_output_directory
 from pipeline.reading.inputs import Inputs
 from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.item_worker import BUSY_MILLISECONDS
 from pipeline.transforms.write_shards import WriteShards
 
-_POLL_SECONDS = 0.5
-# Listing an object store costs a request, and takes its time.
-_REMOTE_POLL_SECONDS = 5.0
 _LOGGER = logging.getLogger(__name__)
 
 ManifestType = TypeVar("ManifestType", bound=Manifest)
@@ -127,7 +122,7 @@ def run_corpus_job(
         if runner.items is not None:
             job.forget_errors()
         started = time.monotonic()
-        with _progress(job.layout, job.items, finished, description=job.task.settings.command):
+        with shard_progress(job.layout, job.items, finished, description=job.task.settings.command):
             busy_seconds = _run(pipeline, job, job.pending(finished), num_workers=runner.workers)
         seconds = time.monotonic() - started
         if runner.items is not None:
@@ -203,51 +198,3 @@ def _busy_seconds(result: PipelineResult) -> float:
     except Exception as error:  # noqa: BLE001 - the job is finished, and worth more than how long it took
         _LOGGER.warning("the runner does not tell how long workers took: %s", error)
         return 0.0
-
-
-@contextmanager
-def _progress(
-    layout: OutputLayout, items: Sequence[WorkItem], finished: set[str], *, description: str
-) -> Iterator[None]:
-    """Show progress while the job runs, by the shards that have appeared: so it works on any runner."""
-    rows = {item.shard_name: max(item.rows.num_rows, 0) for item in items}
-    started_with = sum(rows[name] for name in finished if name in rows)
-    with progress_bar(rate="rate") as progress:
-        # The size of compressed files is known only when they are read: then no total, and no ETA.
-        total = num_rows_of(items)
-        bar = progress.add_task(description, total=total, completed=started_with, rate="")
-        started = time.monotonic()
-
-        def update() -> None:
-            done = sum(rows.get(name, 0) for name in layout.finished_shards())
-            rate = (done - started_with) / max(time.monotonic() - started, 1e-3)
-            text = f"{rate:,.0f} rows/s" if done > started_with else ""
-            progress.update(bar, completed=done, rate=text)
-
-        with _every(_POLL_SECONDS if is_local(layout.directory) else _REMOTE_POLL_SECONDS, update):
-            yield
-
-
-@contextmanager
-def _every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
-    """Do something every so many seconds, and once more at the end; that it fails is logged and no more."""
-    stop = threading.Event()
-
-    def attempt() -> None:
-        try:
-            action()
-        except Exception as error:  # noqa: BLE001 - the job is worth more than its progress bar
-            _LOGGER.warning("progress is unknown: %s", error)
-
-    def repeat() -> None:
-        while not stop.wait(seconds):
-            attempt()
-
-    thread = threading.Thread(target=repeat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        attempt()
