@@ -22,7 +22,6 @@ from model.messages import one_line
 from pipeline.contract.manifest import NOT_FINITE, REJECTED, ROWS, Manifest
 from pipeline.contract.plan import WorkItem
 from pipeline.contract.storage import check_output_directory
-from pipeline.reading.inputs import Inputs
 from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.item_worker import BUSY_MILLISECONDS
 from pipeline.transforms.write_shards import WriteShards
@@ -72,13 +71,13 @@ class JobOutcome(Generic[ManifestType]):
         return text
 
 
-def describe_input(inputs: Inputs) -> str:
-    """Return one line about the input files, for the user.
+def describe_input(job: CorpusJob[Manifest]) -> str:
+    """Return one line about the input files of a job, for the user.
 
     Example: 2 files, 7 shards, 67,349 rows
     """
-    plan = inputs.plan()
-    files = f"{len(inputs.sources):,} file{'s' if len(inputs.sources) > 1 else ''}"
+    plan, num_files = job.plan, len(job.inputs.sources)
+    files = f"{num_files:,} file{'s' if num_files > 1 else ''}"
     shards = f"{len(plan.items):,} shard{'s' if len(plan.items) > 1 else ''}"
     rows = "" if plan.num_rows is None else f", {plan.num_rows:,} rows"
     return f"{files}, {shards}{rows}"
