@@ -59,8 +59,10 @@ class CorpusJob(Generic[ManifestType]):
     holder: Holder[object] | None = field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave the model behind: a worker in another process loads its own."""
-        return {**vars(self), "holder": None}
+        """Leave behind the model, and what is found again from the input: a Beam graph has its limits."""
+        found_again = {"plan", "items", "part_names", "description"}
+        kept = {name: value for name, value in vars(self).items() if name not in found_again}
+        return {**kept, "holder": None}
 
     @property
     def layout(self) -> OutputLayout:

@@ -12,6 +12,7 @@ from pipeline.contract.manifest import ScoreManifest, read_manifest
 from pipeline.contract.worker_errors import write_worker_error
 from pipeline.transforms import corpus_job
 from pipeline.transforms.corpus_job import CorpusJob, library_versions
+from pipeline.transforms.item_job import ItemJob
 from pipeline.transforms.item_worker import write_shard
 from pipeline.transforms.score_task import Scorer
 from pipeline.transforms.scoring import score_job
@@ -36,7 +37,7 @@ def run(job: CorpusJob[ScoreManifest]) -> list[str]:
     scorer: Scorer = job.holder.loaded
     items = job.pending(job.claim())
     for item in items:
-        write_shard(job, item, scorer)
+        write_shard(ItemJob.of(job), item, scorer)
     return [item.shard_name for item in items]
 
 
