@@ -43,6 +43,9 @@ class _UnfailingStream(TextIOBase):
     def flush(self) -> None:
         self._attempt("")
 
+    def close(self) -> None:
+        """Do nothing: Python closes a stream that is forgotten, and would write to what others closed."""
+
     def _attempt(self, text: str) -> None:
         if self._stream is None:
             return

@@ -1,9 +1,14 @@
+import gc
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from jobs.terminal import unfailing_stdout
+from jobs.terminal.unfailing_stdout import stdout_failure
 
 PROGRAM = """
 import sys
@@ -52,3 +57,16 @@ def test_a_full_one_is_told_and_the_program_goes_on():
     with Path("/dev/full").open("w") as full:
         done = run_with(full.fileno())
     assert (done.returncode, done.stderr) == (0, "[Errno 28] No space left on device\n")
+
+
+def test_a_stream_that_is_forgotten_when_standard_output_is_closed_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(unfailing_stdout, "_failures", [])
+    monkeypatch.setattr(unfailing_stdout, "_discard_what_follows", lambda: None)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    stream = unfailing_stdout.unfailing_stdout()
+    sys.stdout.close()
+    del stream
+    gc.collect()
+    assert stdout_failure() is None
