@@ -27,6 +27,7 @@ DRILLS: dict[str, Callable[[Home, Path], Report]] = {
     "names": names.drill_names,
     "rows": scale.drill_many_rows,
     "files": scale.drill_many_files,
+    "plan": scale.drill_many_items,
 }
 
 

@@ -20,6 +20,7 @@ from benchmarks.rivals import report as rivals
 from benchmarks.speed import report as speed
 from benchmarks.speed.measurements import medians
 from benchmarks.speed.plot import plot
+from tools import scale
 from tools.finite_corpus import CORPUS_ROWS, TARGET_CORPUS_ROWS, TEST_ROWS, chance_above, stricter_share
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +73,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "job rates": jobs.rates,
     "wall clock": jobs.wall_clock,
     "peak memory": jobs.peak_memory,
+    "scale work": scale.work,
+    "scale jobs": scale.jobs,
+    "scale driver": scale.driver,
+    "scale storage": scale.storage,
     "finite corpus": _chances,
     "finite corpus stricter": _stricter_shares,
 }

@@ -65,7 +65,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
         {
             "teacher": f"{config.teacher}, {len(job.task.labels)} labels",
             "learnt from": _describe_teacher_texts(job.task.num_teacher_texts),
-            "input": describe_input(job.inputs),
+            "input": describe_input(job),
             "texts": f"cut to {settings.max_length} tokens, "
             f"{settings.calibration_fraction:.2%} of the {settings.unit.counted} for calibration",
             "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",

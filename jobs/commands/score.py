@@ -81,7 +81,7 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
         config,
         {
             "model": f"{config.model}, {job.task.policy.num_layers} layers, {len(job.task.labels)} labels",
-            "input": describe_input(job.inputs),
+            "input": describe_input(job),
             "policy": describe_policy(job.task.policy),
             "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
         },

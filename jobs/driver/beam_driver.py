@@ -1,6 +1,5 @@
 """How a corpus job is driven, the same for `label-teacher` and `score`: claim, run, watch, verify."""
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 
@@ -12,9 +11,9 @@ from jobs.driver.dataflow import template_location
 from jobs.driver.directory_lock import lock_directory
 from jobs.driver.dry_run import show_dry_run
 from jobs.driver.job_outcome import JobOutcome, ManifestType
-from jobs.driver.job_progress import job_progress
 from jobs.driver.planned_job import CorpusConfig, write_plan
 from jobs.driver.runner import make_pipeline
+from jobs.driver.shard_progress import shard_progress
 from jobs.driver.template import write_template
 from jobs.driver.worker_processes import run_in_processes
 from jobs.terminal.console import print_settings, stdout_console
@@ -23,8 +22,6 @@ from pipeline.contract.manifest import REJECTED, Manifest
 from pipeline.contract.plan import WorkItem
 from pipeline.contract.storage import check_output_directory
 from pipeline.transforms.corpus_job import CorpusJob
-
-_LOGGER = logging.getLogger(__name__)
 
 
 def run_corpus_job(
@@ -72,7 +69,7 @@ def run_corpus_job(
         if runner.items is not None:
             job.forget_errors()
         started = time.monotonic()
-        with job_progress(job.layout, job.items, finished, description=job.task.settings.command):
+        with shard_progress(job.layout, job.items, finished, description=job.task.settings.command):
             busy_seconds = _run(pipeline, job, job.pending(finished), num_workers=runner.workers)
         seconds = time.monotonic() - started
         if runner.items is not None:

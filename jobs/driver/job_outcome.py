@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from pipeline.contract.manifest import NOT_FINITE, REJECTED, ROWS, Manifest
-from pipeline.reading.inputs import Inputs
+from pipeline.transforms.corpus_job import CorpusJob
 
 ManifestType = TypeVar("ManifestType", bound=Manifest)
 
@@ -49,13 +49,13 @@ class JobOutcome(Generic[ManifestType]):
         return text
 
 
-def describe_input(inputs: Inputs) -> str:
-    """Return one line about the input files, for the user.
+def describe_input(job: CorpusJob[Manifest]) -> str:
+    """Return one line about the input files of a job, for the user.
 
     Example: 2 files, 7 shards, 67,349 rows
     """
-    plan = inputs.plan()
-    files = f"{len(inputs.sources):,} file{'s' if len(inputs.sources) > 1 else ''}"
+    plan, num_files = job.plan, len(job.inputs.sources)
+    files = f"{num_files:,} file{'s' if num_files > 1 else ''}"
     shards = f"{len(plan.items):,} shard{'s' if len(plan.items) > 1 else ''}"
     rows = "" if plan.num_rows is None else f", {plan.num_rows:,} rows"
     return f"{files}, {shards}{rows}"

@@ -23,6 +23,7 @@ from pipeline.contract.manifest import Manifest
 from pipeline.contract.plan import WorkItem
 from pipeline.contract.worker_errors import MOST_ERRORS, num_worker_errors, write_worker_error
 from pipeline.transforms.corpus_job import CorpusJob
+from pipeline.transforms.item_job import ItemJob
 from pipeline.transforms.item_worker import BUSY_MILLISECONDS, ItemWorker
 
 # How often an item may take a worker down: the first time another item's memory may have been to blame.
@@ -127,7 +128,7 @@ def _try_again(job: CorpusJob[Manifest], item: WorkItem, worker: _Worker, num_de
 def _start(job: CorpusJob[Manifest]) -> _Worker:
     spawn = get_context("spawn")
     ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=_work, args=(theirs, job), daemon=True)
+    process = spawn.Process(target=_work, args=(theirs, ItemJob.of(job)), daemon=True)
     with _without_interrupts():
         process.start()
     # The worker's end is open in the worker alone: when it dies, ours is at its end.
@@ -147,7 +148,7 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(pipe: Connection, job: CorpusJob[Manifest]) -> None:
+def _work(pipe: Connection, job: ItemJob) -> None:
     """Do items until there are no more, or the driver is gone."""
     threading.Thread(target=_end_with_driver, daemon=True).start()
     silence_beam()

@@ -44,7 +44,7 @@ class _UnfailingStream(TextIOBase):
         self._attempt("")
 
     def close(self) -> None:
-        """Leave the stream to its owner, who may have closed it; nothing is kept back that would be lost."""
+        """Do nothing: Python closes a stream that is forgotten, and would write to what others closed."""
 
     def _attempt(self, text: str) -> None:
         if self._stream is None:

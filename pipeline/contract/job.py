@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from model.guarantee.unit import Unit
@@ -130,9 +131,9 @@ class JobDescription:
         as_read: dict[str, object] = json.loads(json.dumps(content))
         return as_read
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the description, 64 hexadecimal digits."""
+        """SHA-256 of the description, 64 hexadecimal digits; computed once, for every shard is held to it."""
         canonical = json.dumps(self.as_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -3,11 +3,11 @@
 A rerun of the same job goes on where the last one stopped; another job on the same directory is refused.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from model.errors import OutputError
 from model.version import NUMERICS_VERSION
+from pipeline.contract.finished_shards import side_by_side, sound_shards
 from pipeline.contract.job import JobDescription, differences
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import (
@@ -19,8 +19,8 @@ from pipeline.contract.manifest import (
     listed_shards,
     sum_counts,
 )
-from pipeline.contract.plan import Plan
-from pipeline.contract.shards import Counts, ShardFooter, is_intact, read_footer
+from pipeline.contract.plan import Plan, WorkItem
+from pipeline.contract.shards import Counts, read_footer
 from pipeline.contract.storage import (
     check_output_directory,
     delete_directory,
@@ -32,9 +32,6 @@ from pipeline.contract.storage import (
 )
 from pipeline.contract.typed_json import write_typed
 from pipeline.contract.worker_errors import forget_worker_errors
-
-# Files read at once: on an object store, most of it is waiting.
-_READERS = 16
 
 
 def claim_output(
@@ -64,7 +61,9 @@ def claim_output(
     try:
         make_directory(layout.directory)
         forget_worker_errors(layout)
-        write_json(layout.job, job.as_json())
+        # What is there already is this job's.
+        if not exists(layout.job):
+            write_json(layout.job, job.as_json())
     except OSError as error:
         raise OutputError(f"{layout.directory!r} cannot be written: {error}") from error
     listed = listed_shards(layout)
@@ -153,34 +152,24 @@ def _stored_job(layout: OutputLayout) -> dict[str, object]:
 def _finished_shards(
     layout: OutputLayout,
     job: JobDescription,
-    names: Iterable[str],
+    names: Sequence[str],
     versions: str,
     listed: Mapping[str, str],
     *,
     verify: bool,
 ) -> set[str]:
     """Return which of these shards are finished; what else there is of this job is removed."""
-    rejected = set(layout.rejected_shards())
-
-    def is_sound(footer: ShardFooter) -> bool:
-        return (
-            footer.versions == versions
-            and listed.get(footer.name, footer.checksum) == footer.checksum
-            and (footer.rejected is None or footer.name in rejected)
-            and (not verify or is_intact(layout, footer))
-        )
-
-    footers = _read_footers(layout, names)
-    of_job = [footer for footer in footers if footer and footer.fingerprint == job.fingerprint]
-    with ThreadPoolExecutor(_READERS) as pool:
-        sound = dict(zip((footer.name for footer in of_job), pool.map(is_sound, of_job), strict=True))
-    layout.discard_shards([name for name, is_kept in sound.items() if not is_kept])
-    return {name for name, is_kept in sound.items() if is_kept}
-
-
-def _read_footers(layout: OutputLayout, names: Iterable[str]) -> list[ShardFooter | None]:
-    with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(lambda name: read_footer(layout, name), names))
+    finished, others = sound_shards(
+        layout,
+        job,
+        names,
+        versions=versions,
+        listed=listed,
+        rejected=set(layout.rejected_shards()),
+        verify=verify,
+    )
+    layout.discard_shards(others)
+    return finished
 
 
 def commit(
@@ -208,11 +197,7 @@ def commit(
         OutputError: if a shard is missing, is another job's, or has not the planned number of rows, or if
             more rows were rejected than may be.
     """
-    footers = _read_footers(layout, (item.shard_name for item in plan.items))
-    shards = tuple(
-        _verified(layout, job, item.shard_name, item.rows.num_rows, footer)
-        for item, footer in zip(plan.items, footers, strict=True)
-    )
+    shards = tuple(side_by_side(lambda item: _verified(layout, job, item), plan.items))
     counts = sum_counts(shards)
     _check_rejected(layout, counts, max_rejected)
     manifest = build(
@@ -246,9 +231,9 @@ def _check_rejected(layout: OutputLayout, counts: Counts, max_rejected: float) -
         )
 
 
-def _verified(
-    layout: OutputLayout, job: JobDescription, name: str, planned_rows: int, footer: ShardFooter | None
-) -> ShardEntry:
+def _verified(layout: OutputLayout, job: JobDescription, item: WorkItem) -> ShardEntry:
+    name, planned_rows = item.shard_name, item.rows.num_rows
+    footer = read_footer(layout, name)
     if footer is None:
         if not exists(layout.shard(name)):
             raise OutputError(

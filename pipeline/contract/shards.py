@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
+from sys import intern
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
@@ -153,7 +154,8 @@ def read_footer(layout: OutputLayout, name: str) -> ShardFooter | None:
             for key, value in (footer.metadata or {}).items()
             if key.startswith(prefix)
         }
-        counts: Counts = json.loads(metadata.pop(_COUNTS))
+        # The same few names in every shard, of which there may be a million.
+        counts: Counts = {intern(name): num for name, num in json.loads(metadata.pop(_COUNTS)).items()}
         pages, rejected = json.loads(metadata.pop(_PAGES)), json.loads(metadata.pop(_REJECTED))
         return ShardFooter(
             name=name,
@@ -165,7 +167,7 @@ def read_footer(layout: OutputLayout, name: str) -> ShardFooter | None:
             checksum=checksum,
         )
     # Arrow raises any of the first three, and a damaged footer may hold anything.
-    except (OSError, ValueError, pa.ArrowException, KeyError, TypeError):
+    except (OSError, ValueError, pa.ArrowException, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -20,6 +21,9 @@ from apache_beam.io.filesystems import FileSystems
 from model.errors import FastBertJobsError, OutputError
 from model.messages import one_line
 from pipeline.contract.store_errors import store_errors
+
+# Of JSON, written at once: names, numbers and commas.
+_PIECES = 1 << 16
 
 
 def check_file_system(path: str, error_type: type[FastBertJobsError] = OutputError) -> None:
@@ -180,9 +184,18 @@ def read_json(path: str) -> dict[str, object]:
 
 
 def write_json(path: str, content: Mapping[str, object]) -> None:
-    """Write a JSON object whole or not at all, keys sorted, so that equal content is equal bytes."""
-    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()), mime_type="application/json")
+    """Write a JSON object whole or not at all, keys sorted, so that equal content is equal bytes.
+
+    A manifest may be a gigabyte long, so that it is never in memory as a whole.
+    """
+
+    def write(file: BinaryIO) -> None:
+        pieces = json.JSONEncoder(indent=1, sort_keys=True, ensure_ascii=False).iterencode(content)
+        while some := list(islice(pieces, _PIECES)):
+            file.write("".join(some).encode())
+        file.write(b"\n")
+
+    write_atomically(path, write, mime_type="application/json")
 
 
 def partial_path(path: str) -> str:

@@ -91,8 +91,14 @@ class Inputs:
             for file in self.sources
         )
 
+    @property
+    def num_rows(self) -> int | None:
+        """How many rows the files hold, None where a compressed file hides it."""
+        counts = [rows.num_rows for source in self.sources for rows in source.ranges]
+        return None if any(count < 0 for count in counts) else sum(counts)
+
     def plan(self) -> Plan:
-        """Return the work items, in the order of the files and their rows.
+        """Return the work items, in the order of the files and their rows; made anew each time.
 
         Without any rows there is one item all the same, so that the output has a shard to be read.
         """

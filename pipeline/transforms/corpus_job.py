@@ -21,7 +21,7 @@ from pipeline.contract.plan import Plan, WorkItem
 from pipeline.contract.schema import SCHEMA_VERSION
 from pipeline.contract.shards import FINGERPRINT, VERSIONS
 from pipeline.contract.typed_json import as_plain
-from pipeline.contract.worker_environment import environment, library_versions
+from pipeline.contract.worker_environment import library_versions
 from pipeline.contract.worker_errors import forget_worker_errors, num_worker_errors, raise_worker_error
 from pipeline.reading.inputs import Inputs, inspect_inputs
 from pipeline.transforms.loaded_models import Holder
@@ -61,7 +61,6 @@ class CorpusJob(Generic[ManifestType]):
         part: what is done here of a job that was planned, while others may do other parts; None for a whole
             job, which has its directory to itself.
         holder: the model as the driver has loaded it, for workers in the same process; it stays there.
-        environment: what a worker in another process must have, as `worker_environment` tells it.
     """
 
     task: RowTask[Any, ManifestType]
@@ -73,12 +72,15 @@ class CorpusJob(Generic[ManifestType]):
     torch_threads: int | None = None
     part: JobPart | None = None
     holder: Holder[object] | None = field(default=None, repr=False, compare=False)
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave the model behind: a worker in another process loads its own. It writes what is told here."""
-        told = {"metadata": self.metadata, "environment": self.environment or environment()}
-        return {**vars(self), "holder": None, **told}
+        """Leave behind the model, and what is found again from the input: a Beam graph has its limits.
+
+        The versions are those of the machine that started the job.
+        """
+        found_again = {"plan", "items", "part_names", "description"}
+        kept = {name: value for name, value in vars(self).items() if name not in found_again}
+        return {**kept, "holder": None, "versions": self.versions}
 
     @property
     def layout(self) -> OutputLayout:
@@ -104,7 +106,7 @@ class CorpusJob(Generic[ManifestType]):
         """The names of the part's shards; None for a whole job."""
         return None if self.part is None else frozenset(item.shard_name for item in self.items)
 
-    @property
+    @cached_property
     def versions(self) -> Mapping[str, str]:
         """The libraries' versions that shards and manifest tell; those of the plan, where there was one."""
         return library_versions() if self.part is None else self.part.versions

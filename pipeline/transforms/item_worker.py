@@ -9,7 +9,7 @@ import logging
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -21,14 +21,14 @@ from model.errors import FastBertJobsError
 from model.messages import one_line
 from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.manifest import REJECTED, ROWS, Manifest
+from pipeline.contract.manifest import REJECTED, ROWS
 from pipeline.contract.plan import WorkItem
 from pipeline.contract.shards import Counts, ParquetFileWriter, ShardWriter, with_metadata
 from pipeline.contract.worker_environment import check_environment
 from pipeline.contract.worker_errors import MOST_ERRORS, num_worker_errors, write_worker_error
 from pipeline.reading.inputs import ReadOptions, RowBatch, read_item
 from pipeline.transforms.answered_rows import in_row_order
-from pipeline.transforms.corpus_job import CorpusJob
+from pipeline.transforms.item_job import ItemJob
 from pipeline.transforms.loaded_models import Holder, acquire
 from pipeline.transforms.row_task import ProcessedRows
 
@@ -54,7 +54,7 @@ _LOGGER = logging.getLogger(__name__)
 class ItemWorker:
     """Does work items, and leaves what went wrong with one for the driver to raise."""
 
-    def __init__(self, job: CorpusJob[Manifest]) -> None:
+    def __init__(self, job: ItemJob) -> None:
         """Say what is done with the rows of each item, and where the shards go."""
         self._job = job
         self._holder: Holder[object] | None = None
@@ -134,7 +134,7 @@ def _is_of_storage(error: Exception) -> bool:
     return cause.errno not in _LASTING if cause.errno else type(cause) is not OSError
 
 
-def write_shard(job: CorpusJob[Manifest], item: WorkItem, loaded: object) -> Counts:
+def write_shard(job: ItemJob, item: WorkItem, loaded: object) -> Counts:
     """Do one work item: read its rows, process them, write shard and rejected rows.
 
     The shard is renamed into place last, so where it is, the rejected rows are too.
@@ -164,7 +164,7 @@ def write_shard(job: CorpusJob[Manifest], item: WorkItem, loaded: object) -> Cou
     return dict(counts)
 
 
-def _process(job: CorpusJob[Manifest], item: WorkItem, window: RowBatch, loaded: object) -> ProcessedRows:
+def _process(job: ItemJob, item: WorkItem, window: RowBatch, loaded: object) -> ProcessedRows:
     """Process a window's accepted rows; those that have no answer join the rejected ones."""
     if not len(window.accepted):
         nothing = job.task.schema.empty_table()
@@ -179,6 +179,6 @@ def _windows(reading: ReadOptions, item: WorkItem) -> Iterator[RowBatch]:
     yield from read_item(item, reading, max_rows=WINDOW_ROWS, max_bytes=WINDOW_BYTES)
 
 
-def _rejected_writer(layout: OutputLayout, item: WorkItem, metadata: dict[str, str]) -> ParquetFileWriter:
+def _rejected_writer(layout: OutputLayout, item: WorkItem, metadata: Mapping[str, str]) -> ParquetFileWriter:
     rejected_schema = with_metadata(schema.rejected_schema(), metadata)
     return ParquetFileWriter(layout, layout.rejected(item.shard_name), rejected_schema)

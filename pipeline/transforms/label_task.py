@@ -124,7 +124,7 @@ class LabelTask:
             ParameterError: if `max_length` is more than the teacher takes.
         """
         if calibration_fraction is None:
-            calibration_fraction = default_calibration_fraction(inputs.plan().num_rows)
+            calibration_fraction = default_calibration_fraction(inputs.num_rows)
         check_fraction("calibration_fraction", calibration_fraction)
         directory = find_checkpoint(teacher)
         model, tokenizer = load_classifier(directory), load_tokenizer(directory)

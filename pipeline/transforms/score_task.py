@@ -65,7 +65,7 @@ def _shadow_fraction(fraction: float | None, num_rows: int | None, inputs: Input
         raise ParameterError("give one of `shadow_fraction` and `shadow_rows`")
     if num_rows < 0:
         raise ParameterError(f"`shadow_rows` {num_rows}: must be at least 0")
-    total = inputs.plan().num_rows
+    total = inputs.num_rows
     if total is None:
         raise ParameterError(
             f"`shadow_rows` {num_rows}: how many rows compressed input holds is not known; give a "

@@ -17,6 +17,7 @@ from apache_beam.pvalue import PBegin
 from pipeline.contract.manifest import Manifest
 from pipeline.contract.plan import WorkItem
 from pipeline.transforms.corpus_job import CorpusJob
+from pipeline.transforms.item_job import ItemJob
 from pipeline.transforms.item_worker import ItemWorker
 
 METRICS_NAMESPACE = "fastbert"
@@ -28,7 +29,7 @@ _ONE_ITEM = Lock()
 class _WriteShard(beam.DoFn):
     """One work item in, one shard written, its name out; none where it failed."""
 
-    def __init__(self, job: CorpusJob[Manifest]) -> None:
+    def __init__(self, job: ItemJob) -> None:
         self._worker = ItemWorker(job)
 
     def setup(self) -> None:
@@ -65,7 +66,7 @@ class WriteShards(beam.PTransform):
         return (
             items
             | "SpreadItems" >> beam.Reshuffle()
-            | "WriteShard" >> beam.ParDo(_WriteShard(self._job)).with_output_types(str)
+            | "WriteShard" >> beam.ParDo(_WriteShard(ItemJob.of(self._job))).with_output_types(str)
         )
 
 

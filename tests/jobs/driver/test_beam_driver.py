@@ -12,7 +12,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import RunnerResult
 from jobs.commands.score import run
 from jobs.configs.runner import RunnerConfig
 from jobs.configs.score import ScoreConfig
-from jobs.driver import beam_driver, job_progress
+from jobs.driver import beam_driver, shard_progress
 from jobs.driver.directory_lock import lock_directory
 from jobs.driver.job_outcome import JobOutcome
 from model.errors import InputError, OutputError
@@ -102,7 +102,7 @@ def test_progress_goes_by_the_shards_that_appear(
         def update(self, _: int, **fields: Any) -> None:
             updates.append(fields)
 
-    monkeypatch.setattr(job_progress, "progress_bar", lambda *, rate: Bar())
+    monkeypatch.setattr(shard_progress, "progress_bar", lambda *, rate: Bar())
     path = WRITERS[name](tmp_path / name, {"text": TEXTS})
     score(fastbert, path, tmp_path / "out")
     is_counted = not name.endswith(".gz")
@@ -274,7 +274,7 @@ def test_a_progress_bar_that_fails_does_not_fail_the_job(
         return sorted(file.name for file in Path(layout.directory).glob("part-*"))
 
     monkeypatch.setattr(OutputLayout, "finished_shards", finished_shards)
-    with caplog.at_level(logging.WARNING, logger=job_progress.__name__):
+    with caplog.at_level(logging.WARNING, logger=shard_progress.__name__):
         assert score(fastbert, path, tmp_path / "out").num_rows == 60
     assert "progress is unknown: no network" in caplog.text
 

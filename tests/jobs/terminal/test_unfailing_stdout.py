@@ -1,3 +1,4 @@
+import gc
 import io
 import os
 import subprocess
@@ -6,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.terminal.unfailing_stdout import stdout_failure, unfailing_stdout
+from jobs.terminal import unfailing_stdout
+from jobs.terminal.unfailing_stdout import stdout_failure
 
 PROGRAM = """
 import sys
@@ -57,11 +59,14 @@ def test_a_full_one_is_told_and_the_program_goes_on():
     assert (done.returncode, done.stderr) == (0, "[Errno 28] No space left on device\n")
 
 
-def test_a_stream_that_was_closed_before_it_was_forgotten_lost_nothing(monkeypatch: pytest.MonkeyPatch):
-    given = io.StringIO()
-    monkeypatch.setattr(sys, "stdout", given)
-    stream = unfailing_stdout()
-    stream.write("told")
-    given.close()
+def test_a_stream_that_is_forgotten_when_standard_output_is_closed_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(unfailing_stdout, "_failures", [])
+    monkeypatch.setattr(unfailing_stdout, "_discard_what_follows", lambda: None)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    stream = unfailing_stdout.unfailing_stdout()
+    sys.stdout.close()
     del stream
+    gc.collect()
     assert stdout_failure() is None

@@ -29,6 +29,13 @@ __all__ = ["store"]
 NAMES = ["scores*", "scores?", "scores[1]", "[!a]", "**", "a b", "~", "%20", "\x1b[31m", "[bold]x[/bold]"]
 
 
+def test_json_that_is_written_piece_by_piece_is_what_it_would_be_as_a_whole(tmp_path: Path):
+    content = {"shards": [{"name": f"é{number}", "rows": number, "none": []} for number in range(20_000)]}
+    write_json(str(tmp_path / "a"), content)
+    whole = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    assert (tmp_path / "a").read_text(encoding="utf-8") == whole
+
+
 def test_making_a_directory_twice_is_fine(tmp_path: Path):
     make_directory(str(tmp_path / "a" / "b"))
     make_directory(str(tmp_path / "a" / "b"))

@@ -113,7 +113,7 @@ def test_every_row_comes_back_once(
     assert all(str(row["row"]) == row["id"] for row in accepted(batches))
     assert all(0 < b.accepted.num_rows + b.rejected.num_rows <= max_rows for b in batches)
     if not name.endswith(".gz"):
-        assert inputs.plan().num_rows == len(rows)
+        assert inputs.plan().num_rows == inputs.num_rows == len(rows)
         assert all(item.rows.num_rows <= rows_per_shard for item in inputs.plan().items)
 
 
@@ -131,7 +131,7 @@ def test_a_file_of_the_job_is_described(tmp_path: Path):
     assert inputs.options.id_type == pa.string()
     assert inputs.options.kept == (pa.field("k", pa.string()),)
     assert inputs == inspect_inputs([str(tmp_path / "*")], columns, rows_per_shard=2)
-    assert inputs.plan().num_rows is None
+    assert inputs.plan().num_rows is inputs.num_rows is None
     assert [row[schema.INPUT_TEXT] for row in accepted(read(inputs))] == ["a", "b", "c"] * 6
 
 

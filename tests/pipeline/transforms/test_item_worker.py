@@ -22,6 +22,7 @@ from pipeline.contract.worker_errors import MOST_ERRORS
 from pipeline.reading.row_validation import RejectReason, rejected_table
 from pipeline.transforms import item_worker
 from pipeline.transforms.corpus_job import CorpusJob
+from pipeline.transforms.item_job import ItemJob
 from pipeline.transforms.item_worker import ItemWorker, write_shard
 from pipeline.transforms.row_task import ProcessedRows
 from tests.job_fixtures import read_rejected, snapshot, write_tsv
@@ -33,7 +34,7 @@ ONLY_SHARD = "part-00000-of-00001.parquet"
 def done(job: CorpusJob[LabelManifest], loaded: str = "!") -> Counts:
     """Do the only item of a job."""
     (item,) = job.plan.items
-    return write_shard(job, item, loaded)
+    return write_shard(ItemJob.of(job), item, loaded)
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def worker_of(job: CorpusJob[LabelManifest], monkeypatch: pytest.MonkeyPatch) ->
     """A worker that waits for nothing."""
     monkeypatch.setattr(item_worker, "RETRY_PAUSES", (0.0, 0.0))
     job.claim()
-    return ItemWorker(job)
+    return ItemWorker(ItemJob.of(job))
 
 
 @pytest.mark.parametrize(
@@ -238,8 +239,8 @@ def test_a_worker_with_other_libraries_writes_nothing(
 ):
     job = shard_job(tmp_path / "out", rows_per_shard=2)
     # As it arrives in another process.
-    there = replace(pickle.loads(pickle.dumps(job)), environment={**environment(), "transformers": "4.0"})
-    worker = worker_of(there, monkeypatch)
+    there = replace(ItemJob.of(job), environment={**environment(), "transformers": "4.0"})
+    worker = ItemWorker(pickle.loads(pickle.dumps(there)))
     assert [worker.do(item) for item in items_of(job)] == [None] * 4
     with pytest.raises(EnvironmentMismatchError, match=r"rows 0 to 1: a worker has transformers .* 4\.0;"):
         job.commit()

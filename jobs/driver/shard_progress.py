@@ -1,4 +1,4 @@
-"""How far a corpus job is."""
+"""Progress of a job by the shards that have appeared: so it works on any runner."""
 
 import logging
 import threading
@@ -12,21 +12,23 @@ from pipeline.contract.plan import WorkItem, num_rows_of
 from pipeline.contract.storage import is_local
 
 _POLL_SECONDS = 0.5
-# Listing an object store costs a request, and takes its time.
+# Listing an object store costs a request for every thousand names, and takes its time.
 _REMOTE_POLL_SECONDS = 5.0
+# Between two looks, as often as long as the last one took.
+_REST = 20
 _LOGGER = logging.getLogger(__name__)
 
 
 @contextmanager
-def job_progress(
+def shard_progress(
     layout: OutputLayout, items: Sequence[WorkItem], finished: set[str], *, description: str
 ) -> Iterator[None]:
-    """Show progress while a job runs, by the shards that have appeared: so it works on any runner.
+    """Show progress while a job runs; that it is unknown is logged and no more.
 
     Args:
         layout: the output directory.
-        items: that are to be done.
-        finished: the names of the shards that were there before.
+        items: that are done in it.
+        finished: the names of the shards that are there already.
         description: of what is done.
     """
     rows = {item.shard_name: max(item.rows.num_rows, 0) for item in items}
@@ -43,24 +45,36 @@ def job_progress(
             text = f"{rate:,.0f} rows/s" if done > started_with else ""
             progress.update(bar, completed=done, rate=text)
 
-        with _every(_POLL_SECONDS if is_local(layout.directory) else _REMOTE_POLL_SECONDS, update):
+        with _repeated(_POLL_SECONDS if is_local(layout.directory) else _REMOTE_POLL_SECONDS, update):
             yield
 
 
+def pause_after(took: float, *, least: float) -> float:
+    """Return the seconds between two looks, so that of many shards looking takes no more than 5 % of a core.
+
+    >>> pause_after(0.002, least=0.5), pause_after(1.5, least=0.5)
+    (0.5, 30.0)
+    """
+    return max(least, _REST * took)
+
+
 @contextmanager
-def _every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
-    """Do something every so many seconds, and once more at the end; that it fails is logged and no more."""
+def _repeated(least_pause: float, action: Callable[[], None]) -> Iterator[None]:
+    """Do something again and again, and once more at the end; that it fails is logged and no more."""
     stop = threading.Event()
 
-    def attempt() -> None:
+    def attempt() -> float:
+        started = time.monotonic()
         try:
             action()
         except Exception as error:  # noqa: BLE001 - the job is worth more than its progress bar
             _LOGGER.warning("progress is unknown: %s", error)
+        return time.monotonic() - started
 
     def repeat() -> None:
-        while not stop.wait(seconds):
-            attempt()
+        pause = least_pause
+        while not stop.wait(pause):
+            pause = pause_after(attempt(), least=least_pause)
 
     thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
