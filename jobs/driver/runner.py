@@ -3,6 +3,7 @@
 import argparse
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 
 import apache_beam as beam
 import torch
@@ -124,6 +125,7 @@ def make_pipeline(config: RunnerConfig) -> beam.Pipeline:
     if config.runner in IN_PROCESS_RUNNERS:
         _check_listens_nowhere(options)
         return beam.Pipeline(runner=fn_runner.FnApiRunner(), options=options)
+    _check_job_server(options)
     try:
         return beam.Pipeline(options=options)
     # A runner may be of anybody's making, and raise what it likes.
@@ -143,6 +145,15 @@ def runner_args(config: RunnerConfig) -> list[str]:
 def _make_options(config: RunnerConfig) -> PipelineOptions:
     # The first one, so that the user's wins.
     return PipelineOptions(["--no_save_main_session", *runner_args(config)])
+
+
+def _check_job_server(options: PipelineOptions) -> None:
+    """Refuse a job server of Flink or Spark that is not there: Beam looks for it when all is claimed."""
+    given = options.get_all_options()
+    for name in ("flink_job_server_jar", "spark_job_server_jar"):
+        jar = given.get(name)
+        if jar is not None and "://" not in jar and not Path(jar).is_file():
+            raise ParameterError(f"--{name}: there is no file {jar!r}")
 
 
 def _check_listens_nowhere(options: PipelineOptions) -> None:

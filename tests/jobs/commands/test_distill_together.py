@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from jobs.commands import distill
@@ -71,7 +72,7 @@ def run_together(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     groups: dict[Launch | None, Any] = {None: ONE_PROCESS}
 
     @contextmanager
-    def group(launch: Launch) -> Any:
+    def group(launch: Launch, _: torch.device) -> Any:
         yield groups[launch]
 
     monkeypatch.setattr(distill, "load_fresh_fastbert", load_alone)

@@ -1,12 +1,9 @@
 """Jobs on a real Dask cluster: a scheduler and two workers, each a process, on loopback."""
 
 import os
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -18,6 +15,7 @@ from jobs.driver.beam_driver import run_corpus_job
 from jobs.driver.dask_cluster import check_dask, dask_args
 from jobs.driver.runner import check_beam_args
 from model.errors import EnvironmentMismatchError, ItemError, ParameterError
+from tests.clusters import dask_cluster
 from tests.job_fixtures import CommandLine, make_texts, snapshot, write_tsv
 from tests.pipeline.transforms.shout_jobs import TEXTS, DeadlyTask, ShoutTask, shard_job
 from tests.sockets import listening_sockets
@@ -26,56 +24,10 @@ distributed = pytest.importorskip("distributed", reason="Dask is not installed")
 # Of Dask's own, on its way out.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
-ROOT = Path(__file__).parents[3]
-ON_LOOPBACK = ("--host", "127.0.0.1", "--no-dashboard")
-
-
-@contextmanager
-def started(*words: str, said: str, **variables: str) -> Iterator[str]:
-    """Start a program of Dask's, and yield the first of its lines that has `said` in it."""
-    paths = {
-        "PYTHONPATH": str(ROOT),
-        "PYTHONSAFEPATH": "1",
-        "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "60s",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", *words],
-        env={**os.environ, **paths, **variables},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr
-    try:
-        yield next(line for line in process.stderr if said in line)
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@contextmanager
-def cluster(num_workers: int = 2, **variables: str) -> Iterator[str]:
-    """Start a scheduler and workers, and yield the scheduler's address."""
-    with ExitStack() as programs:
-        scheduler = ("distributed.cli.dask_scheduler", *ON_LOOPBACK, "--port", "0")
-        line = programs.enter_context(started(*scheduler, said="Scheduler at:", **variables))
-        address = line.split()[-1]
-
-        # One beside the other: they import a lot.
-        def start_worker() -> None:
-            worker = ("distributed.cli.dask_worker", address, *ON_LOOPBACK, "--nthreads", "1", "--no-nanny")
-            programs.enter_context(started(*worker, said="Registered to:"))
-
-        threads = [threading.Thread(target=start_worker) for _ in range(num_workers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        yield address
-
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with cluster() as found:
+    with dask_cluster() as found:
         yield found
 
 
@@ -146,7 +98,7 @@ def test_workers_load_once_and_the_driver_lets_go(tmp_path: Path, rows: Path, ad
 
 def test_an_item_whose_worker_is_killed_is_done_by_the_other(tmp_path: Path, rows: Path):
     task = DeadlyTask(mercy=str(tmp_path / "mercy"))
-    with cluster() as address:
+    with dask_cluster() as address:
         found = run(tmp_path / "there", task, address)
     assert (tmp_path / "mercy").exists()
     assert found == done_here(tmp_path / "here", task)
@@ -154,7 +106,7 @@ def test_an_item_whose_worker_is_killed_is_done_by_the_other(tmp_path: Path, row
 
 def test_an_item_that_kills_worker_after_worker_is_one_line(tmp_path: Path, rows: Path):
     with (
-        cluster(1, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as address,
+        dask_cluster(1, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as address,
         pytest.raises(ItemError, match="workers of the Dask cluster died of an item"),
     ):
         run(tmp_path / "there", DeadlyTask(), address)
@@ -184,7 +136,7 @@ def test_a_cluster_must_be_named_and_answer(tmp_path: Path):
 
 
 def test_a_cluster_without_workers_is_refused():
-    with cluster(0) as address:
+    with dask_cluster(0) as address:
         assert refused(f"--dask_client_address={address}").startswith("the Dask cluster has no workers")
 
 

@@ -1,0 +1,32 @@
+"""Jobs through Beam's own job service, as Flink's and Spark's are sent, with a worker in another process."""
+
+from pathlib import Path
+
+import pytest
+
+from jobs.configs.runner import RunnerConfig
+from jobs.driver.runner import make_pipeline
+from model.errors import ParameterError
+from tests.clusters import worker_pool
+from tests.job_fixtures import CommandLine, make_texts, snapshot, write_tsv
+
+
+def test_a_model_scores_there_as_here(command: CommandLine, fastbert: Path, tmp_path: Path):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": [*make_texts(40), ""]})
+    words = (
+        "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
+        "--rows-per-shard", 9, "--threads", 1,
+    )  # fmt: skip
+    command(*words, "--output", tmp_path / "here")
+    with worker_pool() as address:
+        there = ("--runner", "PortableRunner", "--job_endpoint", "embed", "--environment_type", "EXTERNAL")
+        command(*words, "--output", tmp_path / "there", *there, "--environment_config", address)
+    assert snapshot(tmp_path / "there") == snapshot(tmp_path / "here")
+
+
+@pytest.mark.parametrize(("runner", "option"), [("FlinkRunner", "flink"), ("SparkRunner", "spark")])
+def test_a_job_server_that_is_not_there_is_one_line(tmp_path: Path, runner: str, option: str):
+    jar = tmp_path / "missing.jar"
+    with pytest.raises(ParameterError) as error:
+        make_pipeline(RunnerConfig(runner=runner, beam_args=(f"--{option}_job_server_jar={jar}",)))
+    assert str(error.value) == f"--{option}_job_server_jar: there is no file {str(jar)!r}"
