@@ -163,8 +163,7 @@ def driver() -> str:
 
 def storage() -> str:
     """Return the table of what outputs take on disk, and what a worker takes to start."""
-    rows, found = read_results("scale")
-    measured = dict(zip(rows["what"], rows["value"], strict=True))
+    measured, (_, found) = _measured(), read_results("scale")
     header = ("", "a row", *(f"{_power(rows)} rows" for rows in ROWS))
     cells = [
         (name, f"{measured[key]:.0f} B", *(size(measured[key] * rows) for rows in ROWS))

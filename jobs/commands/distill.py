@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobs.configs.distill import DistillConfig
-from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
+from jobs.driver.atomic_directory import STATE_FILE, AtomicOutputDirectory
 from jobs.driver.distill_metrics import DistillationJob, DistillMetrics
 from jobs.driver.distill_setup import check_same_job, describe_job, load_fresh_fastbert
 from jobs.driver.process_group import describe_processes, process_group, take_device
@@ -21,6 +21,7 @@ from jobs.terminal.console import (
     training_progress,
 )
 from jobs.terminal.launch import Launch
+from model.checkpoints.hub import METRICS_FILE
 from model.engine.engine import Engine
 from model.engine.execution import Device, Execution, Precision, execution_here
 from model.errors import OutputError

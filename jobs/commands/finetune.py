@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jobs.configs.finetune import FinetuneConfig
-from jobs.driver.atomic_directory import METRICS_FILE, AtomicOutputDirectory
+from jobs.driver.atomic_directory import AtomicOutputDirectory
 from jobs.driver.uploaded_directory import output_directory
 from jobs.terminal.console import print_next_step, print_settings, stdout_console, training_progress
+from model.checkpoints.hub import METRICS_FILE
 from model.checkpoints.loading import load_for_finetuning, load_tokenizer, silence_transformers
 from model.engine.execution import Device, Execution, execution_here
 from model.errors import InputError

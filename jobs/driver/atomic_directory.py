@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from apache_beam.io.filesystems import FileSystems
 from safetensors import SafetensorError
 
 from jobs.driver.directory_lock import lock_directory
-from model.checkpoints.hub import METRICS_FILE as METRICS_FILE
+from model.checkpoints.hub import METRICS_FILE
 from model.errors import OutputError
-from pipeline.contract.storage import sync
+from pipeline.contract.storage import read_json, sync
 
 STATE_FILE = "training_state.safetensors"
 
@@ -52,24 +52,17 @@ class AtomicOutputDirectory:
         for source in sources:
             read = Path(source).resolve()
             if read.is_dir() and any(_overlap(read, written) for written in (self.final, self.partial)):
-                raise OutputError(
-                    f"{output!r} and {source!r}, which is read, overlap; choose another `output`"
-                )
+                raise overlap_error(output, source)
 
     def _check_final(self, output: str) -> None:
         if self.final.is_file():
             raise OutputError(f"{output!r} is a file; choose another `output`")
         if not self.final.exists() or not any(self.final.iterdir()):
             return
-        if not _is_ours(self.final):
-            raise OutputError(
-                f"{output!r} is not empty and holds no checkpoint that fastbert-jobs wrote; "
-                "choose another `output`"
-            )
-        # Of a run that was killed as it finished.
-        (self.final / STATE_FILE).unlink(missing_ok=True)
-        if not self._overwrite:
-            raise OutputError(f"{output!r} exists already; choose another `output`, or `overwrite` it")
+        if is_ours := is_checkpoint_of_ours(str(self.final)):
+            # Of a run that was killed as it finished.
+            (self.final / STATE_FILE).unlink(missing_ok=True)
+        check_replaceable(output, is_ours=is_ours, overwrite=self._overwrite)
 
     def _check_partial(self, resume: bool | None) -> None:
         if self.partial.exists() and not (resume or self._overwrite):
@@ -139,10 +132,29 @@ def _overlap(one: Path, two: Path) -> bool:
     return one.is_relative_to(two) or two.is_relative_to(one)
 
 
-def _is_ours(directory: Path) -> bool:
-    """Return whether a command of ours wrote `directory`, told by its metrics."""
+def overlap_error(output: str, source: str) -> OutputError:
+    """Return that an output lies in what is read, or around it."""
+    return OutputError(f"{output!r} and {source!r}, which is read, overlap; choose another `output`")
+
+
+def is_checkpoint_of_ours(directory: str) -> bool:
+    """Return whether a command of ours wrote a directory, here or in a store, told by its metrics."""
     try:
-        metrics = json.loads((directory / METRICS_FILE).read_text(encoding="utf-8"))
+        return "config" in read_json(str(FileSystems.join(directory, METRICS_FILE)))
     except (OSError, ValueError):
         return False
-    return isinstance(metrics, dict) and "config" in metrics
+
+
+def check_replaceable(output: str, *, is_ours: bool, overwrite: bool) -> None:
+    """Refuse to write where something is, unless it is a checkpoint of ours that may go.
+
+    Raises:
+        OutputError: saying which of the two it is not.
+    """
+    if not is_ours:
+        raise OutputError(
+            f"{output!r} is not empty and holds no checkpoint that fastbert-jobs wrote; "
+            "choose another `output`"
+        )
+    if not overwrite:
+        raise OutputError(f"{output!r} exists already; choose another `output`, or `overwrite` it")

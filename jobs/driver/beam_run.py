@@ -16,7 +16,7 @@ from pipeline.contract.manifest import Manifest
 from pipeline.contract.plan import WorkItem
 from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.item_worker import BUSY_MILLISECONDS
-from pipeline.transforms.write_shards import WriteShards
+from pipeline.transforms.write_shards import write_items
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def run_on_beam(pipeline: beam.Pipeline, job: CorpusJob[Manifest], items: Sequen
         FastBertJobsError: if the runner fails, or a worker that cannot even write what went wrong.
         KeyboardInterrupt: if the user interrupted it, of which Beam makes another error.
     """
-    _ = pipeline | "WorkItems" >> beam.Create(items) | WriteShards(job)
+    write_items(pipeline, job, items)
     try:
         return _wait(pipeline.run())
     except Exception as error:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jobs.driver.atomic_directory import METRICS_FILE
+from model.checkpoints.hub import METRICS_FILE
 from model.engine.execution import Backend, Precision
 from model.errors import ArtifactError
 from model.network.branch_design import BranchDesign

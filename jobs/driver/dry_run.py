@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from shlex import join
 
-import apache_beam as beam
-
 from jobs.configs.runner import RunnerConfig
 from jobs.driver.dataflow import is_dataflow
 from jobs.driver.runner import make_pipeline, runner_args
@@ -16,7 +14,7 @@ from pipeline.contract.manifest import Manifest
 from pipeline.contract.output import check_claim
 from pipeline.contract.storage import check_output_directory
 from pipeline.transforms.corpus_job import CorpusJob
-from pipeline.transforms.write_shards import WriteShards
+from pipeline.transforms.write_shards import write_items
 
 
 def show_dry_run(job: CorpusJob[Manifest], runner: RunnerConfig, banner: Mapping[str, object]) -> None:
@@ -52,7 +50,7 @@ def _validate(job: CorpusJob[Manifest], runner: RunnerConfig) -> None:
         ParameterError: if it finds an option wrong.
     """
     pipeline = make_pipeline(replace(runner, beam_args=(*runner.beam_args, "--dry_run=True")))
-    _ = pipeline | "WorkItems" >> beam.Create(job.plan.items) | WriteShards(job)
+    write_items(pipeline, job, job.plan.items)
     try:
         pipeline.run()
     except Exception as error:  # of whatever kind Beam likes

@@ -14,7 +14,8 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner
 from jobs.configs.runner import IN_PROCESS_RUNNERS, RunnerConfig
 from jobs.driver.dask_cluster import dask_args, is_dask
 from jobs.driver.dataflow import dataflow_args, is_dataflow
-from model.engine.execution import Device, Precision, execution_here
+from model.engine import execution
+from model.engine.execution import Device
 from model.errors import ParameterError
 from model.messages import one_line
 
@@ -41,7 +42,7 @@ def take_device(config: RunnerConfig, device: str) -> None:
         ParameterError: if a GPU is asked for that there is not.
     """
     if config.is_in_process and not (config.dry_run or config.plan_only or config.finish):
-        _ = execution_here(Precision.FP32, Device(device))
+        execution.take_device(Device(device))
 
 
 def check_runner(config: RunnerConfig, own_options: Sequence[str]) -> None:

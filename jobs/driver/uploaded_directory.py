@@ -7,8 +7,15 @@ from functools import partial
 
 from apache_beam.io.filesystems import FileSystems
 
-from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
+from jobs.driver.atomic_directory import (
+    STATE_FILE,
+    AtomicOutputDirectory,
+    check_replaceable,
+    is_checkpoint_of_ours,
+    overlap_error,
+)
 from model.checkpoints.fingerprint import CONFIGURATION_FILES
+from model.checkpoints.hub import METRICS_FILE
 from model.errors import OutputError
 from model.messages import one_line
 from pipeline.contract.storage import (
@@ -16,7 +23,6 @@ from pipeline.contract.storage import (
     delete_files,
     is_local,
     list_names,
-    read_json,
     write_atomically,
 )
 from pipeline.reading.remote_checkpoints import cache_directory
@@ -44,29 +50,13 @@ class _UploadedDirectory(AtomicOutputDirectory):
         self._url = output.rstrip("/")
         for source in sources:
             if f"{source}/".startswith(f"{self._url}/") or f"{self._url}/".startswith(f"{source}/"):
-                raise OutputError(
-                    f"{output!r} and {source!r}, which is read, overlap; choose another `output`"
-                )
-        self._check_there(overwrite=overwrite)
+                raise overlap_error(output, source)
+        if names := list_names(self._url):
+            is_ours = METRICS_FILE in names and is_checkpoint_of_ours(self._url)
+            check_replaceable(self._url, is_ours=is_ours, overwrite=overwrite)
         name = hashlib.sha256(self._url.encode()).hexdigest()[:32]
         local = cache_directory() / "outputs" / name
         super().__init__(str(local), overwrite=overwrite, resume=resume)
-
-    def _check_there(self, *, overwrite: bool) -> None:
-        names = list_names(self._url)
-        if names and not (METRICS_FILE in names and "config" in self._metrics()):
-            raise OutputError(
-                f"{self._url!r} is not empty and holds no checkpoint that fastbert-jobs wrote; "
-                "choose another `output`"
-            )
-        if names and not overwrite:
-            raise OutputError(f"{self._url!r} exists already; choose another `output`, or `overwrite` it")
-
-    def _metrics(self) -> dict[str, object]:
-        try:
-            return read_json(str(FileSystems.join(self._url, METRICS_FILE)))
-        except (OSError, ValueError):
-            return {}
 
     def finish(self) -> None:
         """Upload the checkpoint, its configuration last: without it there is none. Then delete it here.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,28 +13,32 @@ from model.engine.gpus import take_gpu
 from model.errors import CheckpointError, EnvironmentMismatchError, ParameterError
 
 
-class Precision(StrEnum):
+class _Choice(StrEnum):
+    """What a user chooses by its name; the parameter is called as the class is."""
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """Return the choice of that name.
+
+        Raises:
+            ParameterError: naming those that there are.
+
+        >>> Precision.parse("bf16"), Device.parse("cuda")
+        (<Precision.BF16: 'bf16'>, <Device.CUDA: 'cuda'>)
+        """
+        try:
+            return cls(name)
+        except ValueError:
+            raise ParameterError(f"`{cls.__name__.lower()}` {name!r} is none of {', '.join(cls)}") from None
+
+
+class Precision(_Choice):
     """Number format of the weights and hidden states; answers are always computed in float32."""
 
     AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
     FP16 = "fp16"
-
-    @classmethod
-    def parse(cls, name: str) -> "Precision":
-        """Return the precision of that name.
-
-        Raises:
-            ParameterError: naming those that there are.
-
-        >>> Precision.parse("bf16")
-        <Precision.BF16: 'bf16'>
-        """
-        try:
-            return cls(name)
-        except ValueError:
-            raise ParameterError(f"`precision` {name!r} is none of {', '.join(cls)}") from None
 
     @classmethod
     def of(cls, dtype: torch.dtype) -> "Precision":
@@ -45,27 +50,12 @@ class Precision(StrEnum):
         return next(precision for precision, other in _DTYPES.items() if other is dtype)
 
 
-class Device(StrEnum):
+class Device(_Choice):
     """Where a model runs; which GPU of several is each process's own matter."""
 
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
-
-    @classmethod
-    def parse(cls, name: str) -> "Device":
-        """Return the device of that name.
-
-        Raises:
-            ParameterError: naming those that there are.
-
-        >>> Device.parse("cuda")
-        <Device.CUDA: 'cuda'>
-        """
-        try:
-            return cls(name)
-        except ValueError:
-            raise ParameterError(f"`device` {name!r} is none of {', '.join(cls)}") from None
 
 
 class Backend(StrEnum):
@@ -183,20 +173,30 @@ def runs_here(execution: Execution) -> bool:
     return execution.device == Device.CPU or torch.cuda.is_available()
 
 
-def execution_here(precision: Precision = Precision.AUTO, device: Device = Device.AUTO) -> Execution:
-    """Return what this process is to run on, see `resolve_execution`, and take its share of the GPUs.
+def take_device(device: Device) -> None:
+    """Have this process take its share of the GPUs, where it is to run on any.
 
-    For commands and worker processes: a library's caller chooses its GPU itself.
+    For commands: a library's caller chooses its GPU itself.
 
     Raises:
         ParameterError: if a GPU is asked for that there is not.
     """
-    if device is Device.CUDA and not torch.cuda.is_available():
-        raise ParameterError("`device` cuda: torch finds no GPU on this machine")
-    execution = resolve_execution(precision, device=device)
-    if execution.device == Device.CUDA:
+    if device is Device.CPU:
+        return
+    if torch.cuda.is_available():
         take_gpu()
-    return execution
+    elif device is Device.CUDA:
+        raise ParameterError("`device` cuda: torch finds no GPU on this machine")
+
+
+def execution_here(precision: Precision = Precision.AUTO, device: Device = Device.AUTO) -> Execution:
+    """Return what a command is to run on, see `resolve_execution`, with its share of the GPUs.
+
+    Raises:
+        ParameterError: if a GPU is asked for that there is not.
+    """
+    take_device(device)
+    return resolve_execution(precision, device=device)
 
 
 def resolve_execution(precision: Precision = Precision.AUTO, *, device: str = Device.AUTO) -> Execution:

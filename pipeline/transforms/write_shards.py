@@ -7,7 +7,7 @@ a retried or doubled item replaces its own shard by the same bytes, and the grap
 runner that we tried.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Lock
 
 import apache_beam as beam
@@ -70,6 +70,13 @@ class WriteShards(beam.PTransform):
         )
 
 
+def write_items(
+    begin: beam.Pipeline | PBegin, job: CorpusJob[Manifest], items: Sequence[WorkItem]
+) -> beam.PCollection[str]:
+    """Return the names of the shards of some work items, written at the root of a pipeline."""
+    return begin | "WorkItems" >> beam.Create(items) | "WriteShards" >> WriteShards(job)
+
+
 class RunCorpusJob(beam.PTransform):
     """A whole corpus job at the root of a pipeline; returns a PCollection of its one manifest."""
 
@@ -82,9 +89,7 @@ class RunCorpusJob(beam.PTransform):
         """Claim the output directory, write what is not finished, and commit."""
         job = self._job
         return (
-            begin
-            | "WorkItems" >> beam.Create(job.pending(job.claim()))
-            | "WriteShards" >> WriteShards(job)
+            write_items(begin, job, job.pending(job.claim()))
             | "Gather" >> beam.combiners.ToList()
             | "WriteManifest" >> beam.Map(lambda _: job.commit()).with_output_types(self._kind)
         )

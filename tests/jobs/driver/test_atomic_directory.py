@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from safetensors import SafetensorError
 
-from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
+from jobs.driver.atomic_directory import STATE_FILE, AtomicOutputDirectory
+from model.checkpoints.hub import METRICS_FILE
 from model.errors import OutputError
 from tests.job_fixtures import snapshot
 

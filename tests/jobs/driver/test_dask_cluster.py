@@ -11,12 +11,12 @@ from uuid import uuid4
 import pytest
 
 from jobs.configs.runner import RunnerConfig
-from jobs.driver.beam_driver import run_corpus_job
 from jobs.driver.dask_cluster import check_dask, dask_args
 from jobs.driver.runner import check_beam_args
 from model.errors import EnvironmentMismatchError, ItemError, ParameterError
 from tests.clusters import dask_cluster
-from tests.job_fixtures import CommandLine, make_texts, snapshot, write_tsv
+from tests.job_fixtures import CommandLine, write_tsv
+from tests.jobs.driver.elsewhere import assert_scores_as_here, written_by
 from tests.pipeline.transforms.shout_jobs import TEXTS, DeadlyTask, ShoutTask, shard_job
 from tests.sockets import listening_sockets
 
@@ -29,12 +29,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 def address() -> Iterator[str]:
     with dask_cluster() as found:
         yield found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    output: str
-    runner: RunnerConfig
 
 
 @dataclass(frozen=True)
@@ -50,10 +44,8 @@ class CountedTask(ShoutTask):
 
 def run(output: Path, task: ShoutTask, address: str) -> dict[str, bytes]:
     """Do a job of seven items on the cluster, and return what it wrote."""
-    job = shard_job(output, task=task, rows_per_shard=1)
     runner = RunnerConfig(runner="DaskRunner", beam_args=(f"--dask_client_address={address}",))
-    run_corpus_job(job, Config(output=str(output), runner=runner), {"a": "b"})
-    return snapshot(output)
+    return written_by(shard_job(output, task=task, rows_per_shard=1), runner)
 
 
 @pytest.fixture
@@ -62,21 +54,12 @@ def rows(tmp_path: Path) -> Path:
 
 
 def done_here(output: Path, task: ShoutTask) -> dict[str, bytes]:
-    job = shard_job(output, task=task, rows_per_shard=1)
-    run_corpus_job(job, Config(output=str(output), runner=RunnerConfig()), {"a": "b"})
-    return snapshot(output)
+    return written_by(shard_job(output, task=task, rows_per_shard=1))
 
 
 def test_a_model_scores_there_as_here(command: CommandLine, fastbert: Path, tmp_path: Path, address: str):
-    path = write_tsv(tmp_path / "rows.tsv", {"text": [*make_texts(40), ""]})
-    words = (
-        "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
-        "--rows-per-shard", 9, "--threads", 1,
-    )  # fmt: skip
-    command(*words, "--output", tmp_path / "here")
     there = ("--runner", "DaskRunner", "--dask_client_address", address)
-    out = command(*words, "--output", tmp_path / "there", *there)
-    assert snapshot(tmp_path / "there") == snapshot(tmp_path / "here")
+    out = assert_scores_as_here(command, fastbert, tmp_path, *there)
     assert "DaskRunner" in out
     assert "40 rows, 1 rejected" in out
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.driver.atomic_directory import METRICS_FILE
 from jobs.driver.distill_metrics import DistillationJob, DistillMetrics, labels_learnt_from
+from model.checkpoints.hub import METRICS_FILE
 from model.engine.execution import Backend, Precision
 from model.network.branch_design import BranchDesign
 from model.training.distillation_config import KlDirection

@@ -8,20 +8,14 @@ from jobs.configs.runner import RunnerConfig
 from jobs.driver.runner import make_pipeline
 from model.errors import ParameterError
 from tests.clusters import worker_pool
-from tests.job_fixtures import CommandLine, make_texts, snapshot, write_tsv
+from tests.job_fixtures import CommandLine
+from tests.jobs.driver.elsewhere import assert_scores_as_here
 
 
 def test_a_model_scores_there_as_here(command: CommandLine, fastbert: Path, tmp_path: Path):
-    path = write_tsv(tmp_path / "rows.tsv", {"text": [*make_texts(40), ""]})
-    words = (
-        "score", "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,
-        "--rows-per-shard", 9, "--threads", 1,
-    )  # fmt: skip
-    command(*words, "--output", tmp_path / "here")
     with worker_pool() as address:
         there = ("--runner", "PortableRunner", "--job_endpoint", "embed", "--environment_type", "EXTERNAL")
-        command(*words, "--output", tmp_path / "there", *there, "--environment_config", address)
-    assert snapshot(tmp_path / "there") == snapshot(tmp_path / "here")
+        assert_scores_as_here(command, fastbert, tmp_path, *there, "--environment_config", address)
 
 
 @pytest.mark.parametrize(("runner", "option"), [("FlinkRunner", "flink"), ("SparkRunner", "spark")])

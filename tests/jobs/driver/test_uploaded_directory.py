@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.driver.atomic_directory import METRICS_FILE, STATE_FILE, AtomicOutputDirectory
+from jobs.driver.atomic_directory import STATE_FILE, AtomicOutputDirectory
 from jobs.driver.uploaded_directory import output_directory
+from model.checkpoints.hub import METRICS_FILE
 from model.errors import OutputError
 from pipeline.contract import storage
 from pipeline.reading.remote_checkpoints import CACHE_VARIABLE

@@ -4,25 +4,18 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from jobs.configs.runner import RunnerConfig
-from jobs.driver.beam_driver import run_corpus_job
 from jobs.driver.worker_processes import run_in_processes
 from model.errors import ItemError
 from pipeline.contract.manifest import LabelManifest
 from pipeline.transforms.corpus_job import CorpusJob
 from tests.job_fixtures import snapshot, write_tsv
+from tests.jobs.driver.elsewhere import written_by
 from tests.pipeline.transforms.shout_jobs import TEXTS, DeadlyTask, WatchfulTask, items_of, shard_job
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    output: str
-    runner: RunnerConfig = field(default_factory=RunnerConfig)
 
 
 @pytest.fixture
@@ -39,9 +32,7 @@ def run(job: CorpusJob[LabelManifest], *, workers: int) -> None:
 
 def done_here(job: CorpusJob[LabelManifest], output: Path) -> dict[str, bytes]:
     """What a job writes that is run in this process."""
-    here = replace(job, output=str(output))
-    run_corpus_job(here, Config(output=str(output)), {"a": "b"})
-    return snapshot(output)
+    return written_by(replace(job, output=str(output)))
 
 
 def test_processes_write_what_one_process_writes_and_nobody_listens(tmp_path: Path, rows: Path):
