@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from model.answers.rule import answer_rule
+from model.answers.task import Task
 from model.checkpoints.completeness import check_complete, check_nothing_unexpected
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.foreign import foreign
@@ -25,11 +28,12 @@ from model.checkpoints.loading import (
     load_tokenizer,
     loading_refusal,
     silence_transformers,
+    task_of,
 )
 from model.engine.engine import Engine
 from model.engine.execution import Execution, check_finite
 from model.engine.lexical import LexicalReader
-from model.errors import CheckpointError
+from model.errors import CheckpointError, ParameterError
 from model.exits.binding import own_execution
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy, policy_of
@@ -220,6 +224,11 @@ class FastBertForSequenceClassification(PreTrainedModel):
         """Label names in the order of the logits."""
         return label_names(self.config)
 
+    @property
+    def task(self) -> Task:
+        """What the logits mean."""
+        return task_of(self.config, self.name_or_path or "the model")
+
     def forward(self, **inputs: Tensor) -> SequenceClassifierOutput:
         """Run the backbone at full depth; arguments and result are those of the Hugging Face model."""
         output: SequenceClassifierOutput = self.backbone(**inputs)
@@ -232,6 +241,8 @@ class FastBertForSequenceClassification(PreTrainedModel):
         *,
         speed: float | None = None,
         policy: ExitPolicy | None = None,
+        decide: Sequence[str] = (),
+        tolerance: float | None = None,
         engine: Engine | None = None,
     ) -> Predictions:
         """Classify texts, each leaving at the first layer that is sure enough.
@@ -242,6 +253,8 @@ class FastBertForSequenceClassification(PreTrainedModel):
             speed: a text leaves where its uncertainty is below this; 0, as neither of both, is full depth,
                 the Hugging Face model's answers.
             policy: thresholds per layer; excludes `speed`.
+            decide: cuts that answers are told by, as `spam>=0.9`, or `>=3` of a score; a policy has its own.
+            tolerance: by which two scores may differ, in place of cuts.
             engine: this model made ready before, for frequent calls. None makes an engine: for a calibrated
                 policy the one that it is calibrated for; else one in the model's own dtype, packed for a
                 long list of texts, and of the layers as they are for a short one.
@@ -250,14 +263,14 @@ class FastBertForSequenceClassification(PreTrainedModel):
             Answers in the order of `texts`.
 
         Raises:
-            ParameterError: if `speed` is outside [0, 1] or given beside a policy, or the policy is of another
-                depth.
+            ParameterError: if `speed` is outside [0, 1] or given beside a policy, the policy is of another
+                depth, or of a cut or a tolerance one does not fit the model or is given beside a policy.
             ArtifactError: if `policy` is calibrated for another model, or for what cannot run here.
             CheckpointError: if an answer is not finite.
         """
         if isinstance(texts, str):
             raise TypeError("texts is a sequence of strings, not one string")
-        policy = policy_of(speed, policy, num_layers=self.num_layers)
+        policy = self.policy_of(speed, policy, decide=decide, tolerance=tolerance)
         tokenized = tokenize(self.tokenizer, texts, text_pairs, max_length=self.config.max_length)
         if engine is None:
             num_tokens = len(tokenized.input_ids)
@@ -265,6 +278,34 @@ class FastBertForSequenceClassification(PreTrainedModel):
         answers = predict_tokenized(engine, tokenized, policy)
         check_finite(answers.logits)
         return answers
+
+    def policy_of(
+        self,
+        speed: float | None,
+        policy: ExitPolicy | None,
+        *,
+        decide: Sequence[str] = (),
+        tolerance: float | None = None,
+    ) -> ExitPolicy:
+        """Return the policy of a caller who gives a speed, a policy, or neither for full depth.
+
+        Args:
+            speed: see `predict`, as for all that follow.
+            policy: likewise.
+            decide: likewise.
+            tolerance: likewise.
+
+        Returns:
+            One that says which answers are the same.
+
+        Raises:
+            ParameterError: as `predict` does.
+        """
+        if policy is not None and (decide or tolerance is not None):
+            raise ParameterError("`policy` says what is decided: leave `decide` and `tolerance` out")
+        rule = answer_rule(self.task, self.labels, decide=decide, tolerance=tolerance)
+        policy = policy_of(speed, policy, num_layers=self.num_layers, answer=rule)
+        return policy if policy.answer else replace(policy, answer=rule)
 
     def engine(self, execution: Execution, *, num_cores: int | None = None) -> Engine:
         """Return a copy of this model made ready; the model itself keeps its device, dtype and mode.

@@ -26,11 +26,11 @@ from jobs.configs.audit import AuditConfig
 from jobs.configs.distill import DistillConfig
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.configs.score import ScoreConfig
+from model.answers.uncertainty import normalised_entropy
 from model.checkpoints.loading import load_classifier, load_tokenizer
 from model.engine.execution import Precision, resolve_execution
 from model.exits.exit_logits import all_exit_logits
 from model.fastbert import FastBertForSequenceClassification
-from model.network.uncertainty import normalised_entropy
 from model.tokens.tokenization import tokenize
 
 SPEEDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)

@@ -24,13 +24,14 @@ from benchmarks.results import RESULTS, machine, write_rows
 from jobs.commands.calibrate import run
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.configs.options import PrecisionName
+from model.answers.uncertainty import normalised_entropy
 from model.guarantee.binomial import p_value
-from model.guarantee.exit_calibration import ExitCalibration, search_rows
+from model.guarantee.calibration_split import search_rows
+from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
 from model.guarantee.risk_control import RiskConstraint, certify
 from model.guarantee.target_speedup import SpeedupPath, highest_saved_compute
 from model.guarantee.threshold_search import candidate_path
-from model.network.uncertainty import normalised_entropy
 from pipeline.results.calibration_report import SPEEDUPS
 
 SHARES = (0.002, 0.005, 0.01, 0.02, 0.05)

@@ -32,7 +32,8 @@ from model.engine.execution import Precision, resolve_execution
 from model.exits.teacher import Teacher
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.calibrate import calibrate, exit_uncertainty
-from model.guarantee.exit_calibration import ExitCalibration, search_rows
+from model.guarantee.calibration_split import search_rows
+from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.risk_control import RiskConstraint, certify
 from model.guarantee.temperature_scaling import fit_temperature
 from model.tokens.tokenization import tokenize

@@ -15,7 +15,8 @@ from model.cost.flops import flops_model
 from model.cost.latency import RunCost
 from model.exits.policy import CalibratedFor
 from model.guarantee.calibrate import exit_uncertainty
-from model.guarantee.exit_calibration import ExitCalibration, search_rows
+from model.guarantee.calibration_split import search_rows
+from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.temperature_scaling import fit_temperature
 from model.network.branches.branch import BranchFlops
 from model.version import NUMERICS_VERSION

@@ -24,13 +24,13 @@ from benchmarks.promise.cases import CASES, SIX_PROMISES, Case
 from benchmarks.promise.populations import Texts
 from benchmarks.results import RESULTS, machine, replace_dataset
 from benchmarks.terminal import say
+from model.answers.uncertainty import normalised_entropy
 from model.exits.policy import length_scales
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.exit_calibration import LENGTH_EXPONENT, ExitCalibration
 from model.guarantee.exit_outcomes import ExitOutcomes
 from model.guarantee.finite_corpus import CorpusSize
 from model.guarantee.threshold_search import SearchEffort
-from model.network.uncertainty import normalised_entropy
 from pipeline.results.calibration_report import DISAGREEMENTS
 
 CORPORA = (500, 1_000, 5_000)

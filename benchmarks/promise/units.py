@@ -18,7 +18,7 @@ from benchmarks.results import RESULTS, machine, write_rows
 from benchmarks.terminal import say
 from jobs.commands.audit import CONTRADICTION_P
 from model.guarantee.binomial import p_value
-from model.guarantee.exit_calibration import search_rows
+from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_outcomes import ExitOutcomes
 from model.guarantee.risk_control import RiskConstraint, certify
 from model.guarantee.threshold_search import SearchEffort

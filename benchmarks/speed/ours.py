@@ -13,6 +13,7 @@ from benchmarks.terminal import silently
 from jobs.commands.score import run as score
 from jobs.configs.options import PrecisionName
 from jobs.configs.score import ScoreConfig
+from model.answers.uncertainty import normalised_entropy
 from model.checkpoints.loading import load_classifier, load_tokenizer
 from model.cost.flops import fastbert_flops
 from model.engine.execution import Precision, resolve_execution
@@ -21,7 +22,6 @@ from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.network.config import load_fastbert_config
-from model.network.uncertainty import normalised_entropy
 from pipeline.transforms.score_task import PROCESSED_TOKENS, REAL_TOKENS
 
 BARE = "bare: texts are tokenised"

@@ -10,9 +10,11 @@ from apache_beam.io.filesystems import FileSystems
 from jobs.configs.audit import AuditConfig
 from jobs.terminal.console import stdout_console, table
 from jobs.terminal.speedup_plot import speedup_plot
+from model.answers.task import Task
 from model.checks import DEFAULT_CONFIDENCE
 from model.errors import InputError, OutputError, ParameterError
 from model.guarantee.binomial import interval, p_value
+from model.guarantee.risk_control import Kind
 from model.guarantee.unit import Unit
 from model.messages import format_ratio, one_line
 from pipeline.contract.certificate import Certificate
@@ -59,6 +61,10 @@ def run(config: AuditConfig) -> ExitStats:
 def _true_labels(config: AuditConfig, manifest: ScoreManifest) -> TrueLabels | None:
     if not config.labels_input:
         return None
+    if (task := manifest.settings.answer.task) is not Task.ONE_LABEL:
+        raise ParameterError(
+            f"`labels_input` is of models that answer with one label, and this is for {task}"
+        )
     if config.id_column is not None and manifest.settings.columns.id is None:
         raise ParameterError(
             f"`id_column` {config.id_column}: {config.scores!r} was scored without an id; "
@@ -107,7 +113,7 @@ def show(stats: ExitStats, manifest: ScoreManifest) -> None:
     rows = [
         _cells(exit_layer, here, stats, total_flops) for exit_layer, here in stats.exits.items() if here.rows
     ]
-    columns = ["exit layer", "rows", "share", "FLOPs", "uncertainty", "median", "p95", "most predicted"]
+    columns = ["exit layer", "rows", "share", "FLOPs", "uncertainty", "median", "p95", "most called"]
     title = f"{stats.rows:,} rows, {manifest.settings.policy}"
     console.print(table(title, columns + (["accuracy"] if stats.num_labelled else []), rows))
     console.print(
@@ -123,7 +129,6 @@ def show(stats: ExitStats, manifest: ScoreManifest) -> None:
 
 def _cells(exit_layer: int, here: ExitLayerStats, stats: ExitStats, total_flops: int) -> list[object]:
     """Return a row of the table: what left at one exit."""
-    most = int(here.predictions.argmax())
     cells: list[object] = [
         exit_layer,
         f"{here.rows:,}",
@@ -132,11 +137,19 @@ def _cells(exit_layer: int, here: ExitLayerStats, stats: ExitStats, total_flops:
         f"{here.uncertainty_sum / here.rows:.3f}",
         f"{here.quantile(0.5):.3f}",
         f"{here.quantile(0.95):.3f}",
-        f"{stats.labels[most]} {here.predictions[most] / here.rows:.0%}",
+        _most_called(here, stats.names),
     ]
     if stats.num_labelled:
         cells.append(f"{here.correct / here.labelled:.2%}" if here.labelled else "-")
     return cells
+
+
+def _most_called(here: ExitLayerStats, names: tuple[str, ...]) -> str:
+    """Return what most rows are called, and their share."""
+    if not names:
+        return "-"
+    most = int(here.called.argmax())
+    return f"{names[most]} {here.called[most] / here.rows:.0%}"
 
 
 def _show_certificate(certificate: Certificate, stats: ExitStats, unit: Unit) -> None:
@@ -174,10 +187,13 @@ def _warn_if_contradicted(max_disagreement: float, certificate: Certificate, sta
     """Say so if the shadow sample disagrees more often than a kept certificate would let it."""
     texts = stats.shadow_texts
     parts = [("", texts.num_disagreements, texts.num_texts, max_disagreement)]
-    for name, promise in certificate.per_label.items():
-        place = stats.labels.index(name)
-        found = int(texts.disagreements[place]), int(texts.by_label[place])
-        parts.append((f" that full depth calls {name}", *found, promise.max_missed))
+    for promise in certificate.per_name:
+        place = stats.names.index(promise.name)
+        if promise.kind is Kind.MISSED:
+            who, wrong, of_all = "full depth calls", texts.missed, texts.by_teacher
+        else:
+            who, wrong, of_all = "the job calls", texts.false, texts.called
+        parts.append((f" that {who} {promise.name}", int(wrong[place]), int(of_all[place]), promise.share))
     level = CONTRADICTION_P / len(parts)
     for which, disagreements, num_texts, allowed in parts:
         if disagreements and 1 - p_value(disagreements - 1, num_texts, allowed) < level:

@@ -12,6 +12,7 @@ from jobs.configs.calibrate import CalibrateConfig
 from jobs.driver.compatibility import check_labels_match_model
 from jobs.driver.distill_metrics import describe_training, labels_learnt_from
 from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
+from model.answers.rule import AnswerRule, answer_rule, check_decidable
 from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE
 from model.checks import MIN_CALIBRATION_ROWS
 from model.cost.latency import RunCost
@@ -21,7 +22,8 @@ from model.exits.policy import CalibratedFor
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.binomial import rows_needed
 from model.guarantee.calibrate import calibrate
-from model.guarantee.exit_calibration import ExitCalibration, search_rows
+from model.guarantee.calibration_split import search_rows
+from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.unit import Unit
 from model.messages import format_ratio
 from pipeline.contract import schema
@@ -52,6 +54,8 @@ def run(config: CalibrateConfig) -> Calibration:
     labels = SoftLabels.open(config.labels)
     model = FastBertForSequenceClassification.from_pretrained(directory)
     _check_labels(config, model, labels)
+    rule = answer_rule(model.task, model.labels, decide=config.decide, tolerance=config.tolerance)
+    check_decidable(rule)
     texts = calibration_texts(labels, config.rows)
     training = _check_rows(config, directory, labels, texts)
     with stdout_console().status("looking for near copies"):
@@ -63,6 +67,7 @@ def run(config: CalibrateConfig) -> Calibration:
         stdout_console(),
         {
             "model": f"{config.model}, {model.num_layers} layers, {len(model.labels)} labels",
+            "compares": str(rule),
             "labels": _describe_labels(labels, texts),
             "rows": _describe_rows(texts.is_held_out, labels.unit),
             "training": training,
@@ -72,7 +77,7 @@ def run(config: CalibrateConfig) -> Calibration:
     )
     output = config.output or config.model
     earlier_cost = cache(partial(known_cost, output))
-    exits = _calibrate(model, texts, labels.unit, execution, earlier_cost)
+    exits = _calibrate(model, texts, rule, labels.unit, execution, earlier_cost)
     is_cost_known = earlier_cost(exits.calibrated_for) is not None
     calibration = Calibration.of(
         exits,
@@ -117,6 +122,7 @@ def _describe_rows(is_held_out: npt.NDArray[np.bool_], unit: Unit) -> str:
 def _calibrate(
     model: FastBertForSequenceClassification,
     texts: CalibrationTexts,
+    rule: AnswerRule,
     unit: Unit,
     execution: Execution,
     cost: Callable[[CalibratedFor], RunCost | None],
@@ -132,6 +138,7 @@ def _calibrate(
             _teacher_logits(rows),
             text_pairs=rows[schema.TEXT_PAIR].to_pylist() if has_pairs else None,
             is_held_out=texts.is_held_out.tolist(),
+            rule=rule,
             unit=unit,
             execution=execution,
             known_cost=cost,

@@ -7,13 +7,16 @@ from jobs.driver.job_outcome import JobOutcome, describe_input
 from jobs.driver.planned_job import PlannedJob, open_plan
 from jobs.driver.runner import take_device, torch_threads
 from jobs.terminal.console import counting_progress, print_next_step, stdout_console, table
+from model.answers.rule import answer_rule
+from model.checkpoints.loading import label_names, task_of
 from model.checks import DEFAULT_CONFIDENCE
 from model.cost.flops import checkpoint_flops
 from model.errors import ParameterError
-from model.exits.policy import ExitPolicy
+from model.exits.policy import ExitPolicy, policy_of
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.unit import Unit
 from model.messages import format_ratio
+from model.network.config import load_fastbert_config
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.reading.inputs import Inputs
@@ -120,8 +123,17 @@ def choose_policy(config: ScoreConfig) -> ExitPolicy | CorpusPromise:
     """
     directory = find_checkpoint(config.model)
     flops = checkpoint_flops(directory)
+    network = load_fastbert_config(directory)
+    rule = answer_rule(
+        task_of(network, config.model),
+        label_names(network),
+        decide=config.decide,
+        tolerance=config.tolerance,
+    )
     if config.is_calibrated:
         calibration = Calibration.load(config.calibration or str(directory))
+        if config.decide or config.tolerance is not None:
+            calibration = calibration.deciding(rule)
         # Whether they go together.
         shadow_unit(calibration.exits.unit, config.group_column)
         confidence = DEFAULT_CONFIDENCE if config.confidence is None else config.confidence
@@ -134,9 +146,9 @@ def choose_policy(config: ScoreConfig) -> ExitPolicy | CorpusPromise:
                 f"`fixed_exit_layer` 0 is the lexical branch, and {config.model!r} has none; "
                 "`fastbert-jobs distill` makes one"
             )
-        return ExitPolicy.from_exit_layer(config.fixed_exit_layer, num_layers=flops.num_layers)
+        return ExitPolicy.from_exit_layer(config.fixed_exit_layer, num_layers=flops.num_layers, answer=rule)
     assert config.speed is not None
-    return ExitPolicy.from_speed(config.speed, num_layers=flops.num_layers)
+    return policy_of(config.speed, None, num_layers=flops.num_layers, answer=rule)
 
 
 def _promised(
@@ -144,12 +156,14 @@ def _promised(
 ) -> CalibratedPolicy | CorpusPromise:
     """Return the policy of all texts like the calibration's, or the promise of this corpus."""
     assert config.max_disagreement is not None
-    # Of groups there is no promise of one corpus: who asks for it is told so.
-    default = "population" if calibration.exits.unit is Unit.GROUPS else "corpus"
+    # Of groups and of what is called so falsely there is no promise of one corpus: who asks for it is told.
+    is_of_all = calibration.exits.unit is Unit.GROUPS or bool(config.max_false)
+    default = "population" if is_of_all else "corpus"
     if (config.promise or default) == "population":
         return calibration.policy(
             max_disagreement=config.max_disagreement,
             max_missed=config.max_missed_shares,
+            max_false=config.max_false_shares,
             confidence=confidence,
         )
     promise = CorpusPromise(

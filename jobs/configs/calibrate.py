@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.configs.decide import Decide, Tolerance
 from jobs.configs.options import Device, FastBert, Precision, SoftLabelDirectories
 from model.checks import DEFAULT_CONFIDENCE, MIN_CALIBRATION_ROWS, check_at_least, check_confidence
 
@@ -16,6 +17,8 @@ class CalibrateConfig:
     model: FastBert
     labels: SoftLabelDirectories
     confidence: Annotated[float, typer.Option(help="Of the table of targets.")] = DEFAULT_CONFIDENCE
+    decide: Decide = ()
+    tolerance: Tolerance = None
     output: Annotated[str | None, typer.Option(help="Directory to write; by default the model's.")] = None
     rows: Annotated[int, typer.Option(help="Most rows of the calibration split.")] = 20_000
     precision: Precision = "auto"

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from jobs.configs.decide import Decide, Tolerance
 from jobs.configs.options import (
     FastBert,
     IdColumn,
@@ -41,6 +42,16 @@ class ScoreConfig:
         tuple[str, ...],
         typer.Option(metavar="LABEL=SHARE", help="The same of the rows that full depth calls LABEL."),
     ] = ()
+    max_false: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            metavar="LABEL=SHARE",
+            help="Of the rows that this job calls LABEL, the share that full depth may not call so; of all "
+            "texts like the calibration's.",
+        ),
+    ] = ()
+    decide: Decide = ()
+    tolerance: Tolerance = None
     promise: Annotated[
         PromiseName | None,
         typer.Option(
@@ -110,10 +121,13 @@ class ScoreConfig:
         }
         if sum(value is not None for value in policies.values()) != 1:
             raise ParameterError(f"give exactly one of {', '.join(f'`{name}`' for name in policies)}")
-        if self.max_missed and self.max_disagreement is None:
-            raise ParameterError("`max_missed` goes with `max_disagreement`")
-        if self.promise is not None and self.max_disagreement is None:
-            raise ParameterError("`promise` goes with `max_disagreement`")
+        for name in ("max_missed", "max_false", "promise"):
+            if getattr(self, name) and self.max_disagreement is None:
+                raise ParameterError(f"`{name}` goes with `max_disagreement`")
+        if self.max_false and self.promise == "corpus":
+            raise ParameterError(
+                "`max_false` is promised of all texts like the calibration's: say `promise` population"
+            )
         if not self.is_calibrated and (self.confidence is not None or self.calibration is not None):
             name = "calibration" if self.confidence is None else "confidence"
             raise ParameterError(f"`{name}` goes with `max_disagreement` or `target_speedup`")
@@ -135,27 +149,37 @@ class ScoreConfig:
         Raises:
             ParameterError: if one of them is not LABEL=SHARE, or a label has two.
         """
-        shares: dict[str, float] = {}
-        for label, share in map(parse_max_missed, self.max_missed):
-            if label in shares:
-                raise ParameterError(f"`max_missed` names {label!r} twice; give one share per label")
-            shares[label] = share
-        return shares
+        return _shares("max_missed", self.max_missed)
+
+    @property
+    def max_false_shares(self) -> dict[str, float]:
+        """The shares of `max_false` by label; raises as `max_missed_shares`."""
+        return _shares("max_false", self.max_false)
 
 
-def parse_max_missed(text: str) -> tuple[str, float]:
-    """Return the label and the share of a --max-missed.
+def _shares(option: str, texts: tuple[str, ...]) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for label, share in (parse_share(option, text) for text in texts):
+        if label in shares:
+            raise ParameterError(f"`{option}` names {label!r} twice; give one share per label")
+        shares[label] = share
+    return shares
+
+
+def parse_share(option: str, text: str) -> tuple[str, float]:
+    """Return the label, or the cut, and the share of a --max-missed or a --max-false.
 
     Raises:
         ParameterError: if it is not LABEL=SHARE.
 
-    >>> parse_max_missed("spam=0.01")
-    ('spam', 0.01)
+    >>> parse_share("max_missed", "spam=0.01"), parse_share("max_false", ">=3=0.02")
+    (('spam', 0.01), ('>=3', 0.02))
     """
     label, equals, share = text.rpartition("=")
     try:
-        if not (label and equals):
+        # A cut without a share ends in a number too.
+        if not (label and equals) or label.endswith(">"):
             raise ValueError
         return label, float(share)
     except ValueError:
-        raise ParameterError(f"`max_missed` {text!r} is not LABEL=SHARE, as spam=0.01") from None
+        raise ParameterError(f"`{option}` {text!r} is not LABEL=SHARE, as spam=0.01") from None

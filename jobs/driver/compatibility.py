@@ -26,6 +26,8 @@ def check_labels_match_model(model: FastBertForSequenceClassification, name: str
             f"{name!r} has {same} than {labels.name!r}: "
             f"{format_labels(model.labels)} against {format_labels(labels.labels)}"
         )
+    if model.task is not labels.task:
+        raise CheckpointError(f"{name!r} is for {model.task}, and {labels.name!r} for {labels.task}")
     limit = position_limit(model.backbone, model.tokenizer)
     if labels.max_length > limit:
         raise CheckpointError(

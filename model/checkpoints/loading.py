@@ -21,6 +21,7 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
+from model.answers.task import Task
 from model.checkpoints.completeness import LoadingReport, check_complete, check_encoder, check_network
 from model.checkpoints.fingerprint import has_only_pickles
 from model.checkpoints.foreign import foreign
@@ -99,10 +100,10 @@ def load_classifier(directory: Path) -> PreTrainedModel:
 
     Raises:
         CheckpointError: if tensors are missing, the network has more of them than config.json says, or it
-            does not choose between two labels or more.
+            answers with neither labels nor a score.
     """
     config = load_config(directory)
-    check_single_label(config, str(directory))
+    task_of(config, str(directory))
     model, report = _load(directory, config)
     check_complete(report, str(directory))
     check_network(report, model, str(directory))
@@ -156,23 +157,35 @@ def loading_refusal(directory: Path, name: str) -> str:
     return f"{name!r} cannot be loaded{kind}"
 
 
-def check_single_label(config: PretrainedConfig, name: str) -> None:
-    """Refuse a model that does not choose one of several labels.
+def task_of(config: PretrainedConfig, name: str) -> Task:
+    """Return what a model's logits mean, as Hugging Face reads its configuration.
+
+    Where `problem_type` is not said, a single logit is a score.
+
+    Args:
+        config: of the model.
+        name: what the user calls it.
 
     Raises:
-        CheckpointError: with one label (a regression), or where several may hold at once.
+        CheckpointError: if they mean nothing that is known, or its labels are not numbered, or two are alike.
     """
-    if config.num_labels < 2:
-        raise CheckpointError(f"{name!r} has one label only; a classifier of two labels or more is needed")
-    if config.problem_type not in (None, "single_label_classification"):
+    num_labels = config.num_labels
+    problem_type = config.problem_type or (Task.SCORE if num_labels == 1 else Task.ONE_LABEL)
+    if problem_type not in list(Task):
+        raise CheckpointError(f"{name!r} is for {problem_type}; known are {', '.join(Task)}")
+    task = Task(problem_type)
+    if task is Task.ONE_LABEL and num_labels < 2:
         raise CheckpointError(
-            f"{name!r} is for {config.problem_type}; only single_label_classification can exit early"
+            f"{name!r} chooses one of {num_labels} labels; a classifier of two labels or more is needed"
         )
-    if set(config.id2label) != set(range(config.num_labels)):
+    if task is Task.SCORE and num_labels != 1:
+        raise CheckpointError(f"{name!r} has {num_labels} scores; a regression of one is needed")
+    if set(config.id2label) != set(range(num_labels)):
         raise CheckpointError(f"{name!r} does not number its labels from 0 on in its config.json")
     names = label_names(config)
     if len(set(names)) != len(names):
         raise CheckpointError(f"{name!r} names two labels alike in its config.json: {', '.join(names)}")
+    return task
 
 
 # What is set is the process's own, and threads that load at once overlap in any order: one at a time sets it.

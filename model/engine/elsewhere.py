@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from transformers import PreTrainedModel
 
+from model.answers.task import Task
 from model.engine.execution import Execution
 from model.engine.layer_runner import expected_backend
 from model.network.backbones.registry import adapter_for
@@ -18,12 +19,14 @@ class EngineElsewhere:
         model_hash: what calibrated policies are bound to.
         num_layers: of the backbone.
         exits: where a text may leave.
+        task: what its logits mean.
     """
 
     execution: Execution
     model_hash: str
     num_layers: int
     exits: range
+    task: Task
 
 
 def execution_elsewhere(model: PreTrainedModel, execution: Execution) -> Execution:

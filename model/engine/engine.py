@@ -16,10 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import PreTrainedModel
 
+from model.answers.answer import EXACT_LOG_VARIANCE
+from model.answers.task import Task
 from model.checkpoints.identity import new_identity
-from model.checkpoints.loading import label_names
+from model.checkpoints.loading import label_names, task_of
 from model.engine.core_pool import CorePool
 from model.engine.embedding import embed
 from model.engine.execution import Execution
@@ -166,6 +169,16 @@ class Engine:
         """Label names in the order of the logits."""
         return label_names(self.adapter.model.config)
 
+    @property
+    def task(self) -> Task:
+        """What the logits mean."""
+        return task_of(self.adapter.model.config, self.adapter.model.name_or_path or "the model")
+
+    @property
+    def num_outputs(self) -> int:
+        """Numbers that an exit answers with: a logit per label; of a score its value and spread."""
+        return self.task.num_outputs(len(self.labels))
+
     def micro_batches(self, lengths: Lengths) -> list[MicroBatch]:
         """Cut texts, longest first, into micro-batches."""
         return self.memory_budget.micro_batches(lengths)
@@ -227,7 +240,7 @@ class Engine:
         return self._cores.map(function, items)
 
     def lexical_logits(self, texts: TokenizedTexts) -> Tensor:
-        """Return the lexical branch's logits, (rows, num_labels) float32, on the engine's device.
+        """Return the lexical branch's logits, (rows, num_outputs) float32, on the engine's device.
 
         Args:
             texts: at least one, in any order, for a model that has a lexical branch.
@@ -266,18 +279,24 @@ class Engine:
         return self._branches[layer - 1].attend(states, batch)
 
     def branch_logits(self, layer: int, features: Tensor) -> Tensor:
-        """Return a branch's logits, (rows, num_labels) float32, from its `branch_features` of any texts."""
+        """Return a branch's logits, (rows, num_outputs) float32, from its `branch_features` of any texts."""
         return self._branches[layer - 1].classify(features)
 
     def map_branch_logits(self, layer: int, parts: Iterable[Tensor]) -> Tensor:
-        """Return `branch_logits` of all `parts`, (rows, num_labels), side by side where there are cores."""
+        """Return `branch_logits` of all `parts`, (rows, num_outputs), side by side where there are cores."""
         branch_rows = _BRANCH_ROWS if self.device.type == "cpu" else None
         groups = _groups(parts, min_rows=branch_rows)
         return torch.cat(self.parallel_map(lambda group: self.branch_logits(layer, torch.cat(group)), groups))
 
     def classify(self, first: Tensor) -> Tensor:
-        """Return the teacher classifier's logits, (rows, num_labels) float32, from `run_last_layer`."""
-        return self.adapter.classify(first[:, None]).float()
+        """Return the teacher classifier's logits, (rows, num_outputs) float32, from `run_last_layer`.
+
+        A score comes with the spread of what is exact.
+        """
+        logits = self.adapter.classify(first[:, None]).float()
+        if self.task is Task.SCORE:
+            return functional.pad(logits, (0, 1), value=EXACT_LOG_VARIANCE)
+        return logits
 
 
 def _groups(parts: Iterable[Tensor], *, min_rows: int | None) -> list[list[Tensor]]:

@@ -111,7 +111,7 @@ class Execution:
 
 
 def are_finite(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Return which rows of (rows, num_labels) logits are numbers, neither NaN nor infinite."""
+    """Return which rows of (rows, num_outputs) logits are numbers, neither NaN nor infinite."""
     finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
     return finite
 
@@ -120,7 +120,7 @@ def check_finite(logits: npt.NDArray[np.float32]) -> None:
     """Refuse answers that are no numbers.
 
     Args:
-        logits: (rows, num_labels).
+        logits: (rows, num_outputs).
 
     Raises:
         CheckpointError: saying how many texts have such an answer.

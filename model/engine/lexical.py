@@ -51,7 +51,7 @@ class LexicalReader:
         self._table, self._sep_token_id = branch.table, sep_token_id
 
     def logits(self, texts: TokenizedTexts, parallel_map: Mapper) -> Tensor:
-        """Return (texts, num_labels) float32, on the host.
+        """Return (texts, num_outputs) float32, on the host.
 
         Args:
             texts: at least one, in any order.

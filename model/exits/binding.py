@@ -5,6 +5,7 @@ from typing import Protocol
 
 import torch
 
+from model.answers.task import Task
 from model.engine.execution import (
     Backend,
     Device,
@@ -37,6 +38,10 @@ class Runnable(Protocol):
     def exits(self) -> range:
         """Where a text may leave."""
 
+    @property
+    def task(self) -> Task:
+        """What its logits mean."""
+
 
 def running_as(engine: Runnable, max_length: int) -> CalibratedFor:
     """Return what a calibrated policy must have been calibrated for to be used here.
@@ -61,7 +66,7 @@ def check_policy(policy: ExitPolicy, engine: Runnable, max_length: int) -> None:
 
     Raises:
         ParameterError: if the policy has thresholds for another number of layers, or for a lexical branch
-            that the model has not.
+            that the model has not, or compares other answers than the model gives.
         ArtifactError: naming what differs.
     """
     if policy.num_layers != engine.num_layers:
@@ -70,6 +75,10 @@ def check_policy(policy: ExitPolicy, engine: Runnable, max_length: int) -> None:
         )
     if policy.calibrated_for is not None:
         policy.calibrated_for.check(running_as(engine, max_length))
+    if policy.answer is not None and policy.answer.task is not engine.task:
+        raise ParameterError(
+            f"`policy` compares answers of {policy.answer.task}, and this model is for {engine.task}"
+        )
     if policy.lexical_threshold > 0 and 0 not in engine.exits:
         raise ParameterError(
             "`policy` lets texts leave at exit 0, the lexical branch, and this model has none; "

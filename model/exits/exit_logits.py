@@ -59,7 +59,7 @@ def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.flo
         texts: in any order.
 
     Returns:
-        (rows, len(engine.exits), num_labels) float32 logits, in the order of `texts`; the last layer's are
+        (rows, len(engine.exits), num_outputs) float32 logits, in the order of `texts`; the last layer's are
         the teacher classifier's.
     """
     order = argsort_by_length(texts.lengths)
@@ -79,7 +79,7 @@ def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.flo
             return of_layers
         return torch.cat([engine.lexical_logits(ordered)[:, None], of_layers], dim=1)
 
-    logits = np.empty((len(texts), len(engine.exits), len(engine.labels)), dtype=np.float32)
+    logits = np.empty((len(texts), len(engine.exits), engine.num_outputs), dtype=np.float32)
     if len(texts):
         logits[order] = engine.run_on_driver_thread(run_all).cpu().numpy()
     return logits

@@ -19,11 +19,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.answers.answer import Answer, answer_of
+from model.answers.rule import AnswerRule
 from model.engine.engine import Engine
 from model.exits.binding import check_policy
 from model.exits.policy import ExitPolicy, length_scales
 from model.exits.predictions import Predictions
-from model.network.uncertainty import normalised_entropy
 from model.tokens.packing import Lengths, MicroBatch, argsort_by_length, chunks
 from model.tokens.tokenization import TokenizedTexts
 
@@ -43,8 +44,8 @@ class _ChunkResult:
     full_depth_logits: Tensor
 
     @classmethod
-    def empty(cls, num_rows: int, num_labels: int, device: torch.device) -> _ChunkResult:
-        unknown = torch.full((num_rows, num_labels), torch.nan, device=device)
+    def empty(cls, num_rows: int, num_outputs: int, device: torch.device) -> _ChunkResult:
+        unknown = torch.full((num_rows, num_outputs), torch.nan, device=device)
         return cls(
             logits=unknown,
             uncertainty=torch.full((num_rows,), torch.nan, device=device),
@@ -93,12 +94,14 @@ class LayerSweep:
     Attributes:
         engine: the model made ready.
         policy: when a text leaves.
+        answer: what that is about.
         num_processed_tokens: token-layers run so far, padding included.
         num_real_tokens: the same without padding.
     """
 
     engine: Engine
     policy: ExitPolicy
+    answer: Answer
     num_processed_tokens: int = field(default=0, init=False)
     num_real_tokens: int = field(default=0, init=False)
 
@@ -118,7 +121,7 @@ class LayerSweep:
                 again.
         """
         device, num_layers = self.engine.device, self.engine.num_layers
-        answers = _ChunkResult.empty(len(chunk), len(self.engine.labels), device)
+        answers = _ChunkResult.empty(len(chunk), self.engine.num_outputs, device)
         full_depth = torch.from_numpy(full_depth_mask).to(device)
         scales = torch.from_numpy(length_scales(chunk.lengths, self.policy.length_exponent)).to(device)
         survivors = _Survivors(
@@ -133,7 +136,7 @@ class LayerSweep:
             if not features:
                 continue
             logits = self.engine.map_branch_logits(layer, features)
-            uncertainty = normalised_entropy(logits / self.policy.temperature(layer))
+            uncertainty = self.answer.uncertainty(logits, self.policy.temperature(layer))
             exits_here = (uncertainty / scales[survivors.rows] < threshold) & ~survivors.answered
             answers.record(survivors.rows[exits_here], logits[exits_here], uncertainty[exits_here], layer)
             survivors.answered |= exits_here
@@ -142,9 +145,8 @@ class LayerSweep:
                 return answers
         logits = self._run_last_layer(survivors)
         unanswered = ~survivors.answered
-        answers.record(
-            survivors.rows[unanswered], logits[unanswered], normalised_entropy(logits[unanswered]), num_layers
-        )
+        uncertainty = self.answer.uncertainty(logits[unanswered])
+        answers.record(survivors.rows[unanswered], logits[unanswered], uncertainty, num_layers)
         answers.full_depth_logits[survivors.rows] = logits
         return answers
 
@@ -172,7 +174,7 @@ class LayerSweep:
         return [part for part in self._map_survivors(run, survivors) if part is not None]
 
     def _run_last_layer(self, survivors: _Survivors) -> Tensor:
-        """Return the teacher classifier's logits, (rows, num_labels) float32."""
+        """Return the teacher classifier's logits, (rows, num_outputs) float32."""
         engine = self.engine
 
         def run(batch: MicroBatch) -> Tensor:
@@ -197,8 +199,8 @@ class _Answers:
     full_depth_logits: npt.NDArray[np.float32]
 
     @classmethod
-    def empty(cls, num_rows: int, num_labels: int) -> _Answers:
-        unknown = np.full((num_rows, num_labels), np.nan, dtype=np.float32)
+    def empty(cls, num_rows: int, num_outputs: int) -> _Answers:
+        unknown = np.full((num_rows, num_outputs), np.nan, dtype=np.float32)
         return cls(
             logits=unknown,
             uncertainty=np.full(num_rows, np.nan, dtype=np.float32),
@@ -217,11 +219,11 @@ class _Answers:
 
 @torch.inference_mode()
 def _leave_before_first_layer(
-    engine: Engine, texts: TokenizedTexts, policy: ExitPolicy, answers: _Answers
+    engine: Engine, texts: TokenizedTexts, policy: ExitPolicy, answer: Answer, answers: _Answers
 ) -> None:
     """Answer the texts that the lexical branch is sure of."""
     logits = engine.run_on_driver_thread(partial(engine.lexical_logits, texts))
-    uncertainty = normalised_entropy(logits / policy.lexical_temperature)
+    uncertainty = answer.uncertainty(logits, policy.lexical_temperature)
     scales = torch.from_numpy(length_scales(texts.lengths, policy.length_exponent)).to(engine.device)
     leaves = (uncertainty / scales < policy.lexical_threshold).cpu().numpy()
     answers.logits[leaves] = logits.cpu().numpy()[leaves]
@@ -254,19 +256,22 @@ def predict_tokenized(
     check_policy(policy, engine, texts.max_length)
     if full_depth_mask is None:
         full_depth_mask = np.zeros(len(texts), dtype=np.bool_)
-    answers = _Answers.empty(len(texts), len(engine.labels))
+    rule = policy.answer or AnswerRule(task=engine.task)
+    answer = answer_of(rule, engine.labels)
+    answers = _Answers.empty(len(texts), engine.num_outputs)
     if policy.lexical_threshold > 0 and len(texts):
-        _leave_before_first_layer(engine, texts, policy, answers)
+        _leave_before_first_layer(engine, texts, policy, answer, answers)
     has_left = answers.exit_layer != _IN_THE_NETWORK
     going_on = np.flatnonzero(~has_left | full_depth_mask)
     order = going_on[argsort_by_length(texts.lengths[going_on])]
-    sweep = LayerSweep(engine=engine, policy=policy)
+    sweep = LayerSweep(engine=engine, policy=policy, answer=answer)
     for part in chunks(texts.lengths[order], engine.chunk_tokens):
         rows = order[part]
         run = partial(sweep.run, texts.take(rows), full_depth_mask[rows], has_left[rows])
         answers.record_chunk(rows, engine.run_on_driver_thread(run))
     return Predictions(
         labels=engine.labels,
+        rule=rule,
         **vars(answers),
         num_tokens=texts.lengths,
         truncated=texts.truncated,

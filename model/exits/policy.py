@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from model.answers.rule import AnswerRule
 from model.errors import ArtifactError, ParameterError
 from model.tokens.packing import Lengths
 
@@ -84,6 +85,8 @@ class ExitPolicy:
         lexical_temperature: likewise.
         length_exponent: thresholds are held against the uncertainty over the text's tokens to the power of
             this: the higher, the more may a long text leave that is unsure. 0 as in the paper.
+        answer: what the uncertainty is the uncertainty of; None for what the model's task answers with: a
+            label, a set of labels, or a score, of which no exit is sure before a cut or a tolerance is given.
         calibrated_for: what the thresholds hold for, checked by whatever answers; None for thresholds that
             nothing is promised of.
     """
@@ -94,6 +97,7 @@ class ExitPolicy:
     lexical_threshold: float = 0.0
     lexical_temperature: float = 1.0
     length_exponent: float = 0.0
+    answer: AnswerRule | None = None
     calibrated_for: CalibratedFor | None = None
 
     def __post_init__(self) -> None:
@@ -111,8 +115,13 @@ class ExitPolicy:
             )
 
     @classmethod
-    def from_speed(cls, speed: float, *, num_layers: int) -> "ExitPolicy":
+    def from_speed(cls, speed: float, *, num_layers: int, answer: AnswerRule | None = None) -> "ExitPolicy":
         """Return the paper's policy: one threshold for all layers, and no lexical branch.
+
+        Args:
+            speed: the threshold.
+            num_layers: of the model.
+            answer: see the attributes.
 
         Raises:
             ParameterError: if `speed` is outside [0, 1].
@@ -121,15 +130,18 @@ class ExitPolicy:
         (0.5, 0.5)
         """
         check_speed(speed)
-        return cls(thresholds=(float(speed),) * (num_layers - 1), name=f"speed {speed:g}")
+        return cls(thresholds=(float(speed),) * (num_layers - 1), name=f"speed {speed:g}", answer=answer)
 
     @classmethod
-    def from_exit_layer(cls, exit_layer: int, *, num_layers: int) -> "ExitPolicy":
+    def from_exit_layer(
+        cls, exit_layer: int, *, num_layers: int, answer: AnswerRule | None = None
+    ) -> "ExitPolicy":
         """Return the policy by which every text leaves at `exit_layer`, the paper's ablation.
 
         Args:
             exit_layer: a layer, from 1, or 0 for the lexical branch.
             num_layers: of the model.
+            answer: see the attributes.
 
         Raises:
             ParameterError: if there is no such layer.
@@ -143,7 +155,12 @@ class ExitPolicy:
                 "lexical branch"
             )
         lexical, *layers = (ALWAYS_EXIT if layer == exit_layer else 0.0 for layer in range(num_layers))
-        return cls(thresholds=tuple(layers), lexical_threshold=lexical, name=f"fixed exit layer {exit_layer}")
+        return cls(
+            thresholds=tuple(layers),
+            lexical_threshold=lexical,
+            name=f"fixed exit layer {exit_layer}",
+            answer=answer,
+        )
 
     @property
     def num_layers(self) -> int:
@@ -187,11 +204,25 @@ def check_speed_or_policy(speed: float | None, policy: ExitPolicy | None) -> Non
     check_speed(speed)
 
 
-def policy_of(speed: float | None, policy: ExitPolicy | None, *, num_layers: int) -> ExitPolicy:
+def policy_of(
+    speed: float | None, policy: ExitPolicy | None, *, num_layers: int, answer: AnswerRule
+) -> ExitPolicy:
     """Return the policy of a caller who gives a speed, a policy, or neither for full depth.
 
+    Args:
+        speed: the threshold of all layers; None for 0.
+        policy: has an answer of its own.
+        num_layers: of the model.
+        answer: what a speed is about.
+
     Raises:
-        ParameterError: if both are given, or the speed is outside [0, 1].
+        ParameterError: if both are given, the speed is outside [0, 1], or it is above 0 and of scores of
+            which nobody said when two are the same.
     """
     check_speed_or_policy(speed, policy)
-    return policy or ExitPolicy.from_speed(speed or 0.0, num_layers=num_layers)
+    if speed and not answer.is_decidable:
+        raise ParameterError(
+            f"`speed` {speed:g}: no exit can be sure of a score; say by `decide` at which cut it counts, as "
+            ">=3, or by `tolerance` how much it may differ"
+        )
+    return policy or ExitPolicy.from_speed(speed or 0.0, num_layers=num_layers, answer=answer)

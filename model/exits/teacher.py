@@ -73,7 +73,9 @@ class Teacher:
             budget = self.execution.token_budget
             return teacher_logits(self.model, self.tokenizer, texts, token_budget=budget)
         full_depth = ExitPolicy.from_speed(0, num_layers=self.engine.num_layers)
-        return predict_tokenized(self.engine, texts, full_depth).logits
+        logits = predict_tokenized(self.engine, texts, full_depth).logits
+        # Of a score without its spread.
+        return logits[:, : self.model.config.num_labels]
 
 
 def _backbone_of(model: PreTrainedModel) -> PreTrainedModel:

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from model.answers.answer import answer_of
+from model.answers.rule import AnswerRule, check_decidable
 from model.checks import MIN_CALIBRATION_ROWS
 from model.cost.flops import FlopsModel, fastbert_flops
 from model.cost.latency import RunCost, measure_cost
@@ -16,10 +18,10 @@ from model.exits.binding import running_as
 from model.exits.exit_logits import all_exit_logits
 from model.exits.policy import CalibratedFor
 from model.fastbert import FastBertForSequenceClassification
-from model.guarantee.exit_calibration import ExitCalibration, search_rows
-from model.guarantee.temperature_scaling import fit_temperature
+from model.guarantee.calibration_split import search_rows
+from model.guarantee.exit_calibration import ExitCalibration
+from model.guarantee.temperature_scaling import fit_exits
 from model.guarantee.unit import Unit
-from model.network.uncertainty import normalised_entropy
 from model.tokens.tokenization import TokenizedTexts, tokenize
 
 _ROWS_PER_STEP = 2048
@@ -43,6 +45,7 @@ def calibrate(
     *,
     text_pairs: Sequence[str] | None = None,
     is_held_out: Sequence[bool] | None = None,
+    rule: AnswerRule | None = None,
     unit: Unit = Unit.TEXTS,
     execution: Execution | None = None,
     known_cost: Callable[[CalibratedFor], RunCost | None] = _not_known,
@@ -58,6 +61,7 @@ def calibrate(
         text_pairs: the second text of each pair, for a model of pairs.
         is_held_out: (rows,) texts for the search alone, by which training may have judged the branches; None
             where there are none.
+        rule: which answers are the same; None for labels, or sets of labels, themselves.
         unit: what there is one text each of. Where it is the text itself, texts have to be distinct.
         execution: what to run on; what is found holds for it alone. None for this machine's default.
         known_cost: returns what the exits of an engine cost where it was measured before, and None
@@ -67,22 +71,23 @@ def calibrate(
     Raises:
         InputError: if the texts that may test are too few, a text is there twice, or the logits or flags are
             not as many.
+        ParameterError: if the answer is a score, and nobody says when two of them are the same.
         CheckpointError: if an answer is not finite, or `teacher_logits` are another model's.
     """
     held_out = np.array([False] * len(texts) if is_held_out is None else is_held_out, dtype=np.bool_)
     _check_rows(texts, teacher_logits, held_out, num_labels=len(model.labels))
     if unit is Unit.TEXTS:
         _check_distinct(texts, text_pairs)
+    rule = rule or AnswerRule(task=model.task)
+    check_decidable(rule)
     engine = model.engine(execution or resolve_execution())
     max_length = model.config.max_length
     tokenized = tokenize(model.tokenizer, texts, text_pairs, max_length=max_length)
     logits = _run_all_exits(engine, tokenized, on_rows)
-    check_same_model(logits[:, -1], teacher_logits)
-    teacher_labels = teacher_logits.argmax(axis=1).astype(np.int64)
+    check_same_model(logits[:, -1, : len(model.labels)], teacher_logits, rule, model.labels)
     is_search = search_rows(held_out)
-    temperatures = tuple(
-        fit_temperature(logits[is_search, place], teacher_labels[is_search])
-        for place in range(len(engine.exits) - 1)
+    temperatures, uncertainty = fit_exits(
+        logits, teacher_logits, answer_of(rule, model.labels), is_search=is_search
     )
     flops = fastbert_flops(model.config)
     calibrated_for = running_as(engine, max_length)
@@ -90,10 +95,11 @@ def calibrate(
         labels=model.labels,
         is_held_out=held_out,
         num_tokens=tokenized.lengths,
-        teacher_labels=teacher_labels,
+        teacher_logits=teacher_logits,
         logits=logits,
-        uncertainty=exit_uncertainty(logits, temperatures),
+        rule=rule,
         temperatures=temperatures,
+        uncertainty=uncertainty,
         flops=flops,
         cost=known_cost(calibrated_for) or _measure_cost(engine, tokenized, is_search, flops),
         calibrated_for=calibrated_for,
@@ -139,8 +145,8 @@ def _check_distinct(texts: Sequence[str], text_pairs: Sequence[str] | None) -> N
 def _run_all_exits(
     engine: Engine, texts: TokenizedTexts, on_rows: Callable[[int], None]
 ) -> npt.NDArray[np.float32]:
-    """Return (rows, num_exits, num_labels) float32."""
-    logits = np.empty((len(texts), len(engine.exits), len(engine.labels)), dtype=np.float32)
+    """Return (rows, num_exits, num_outputs) float32."""
+    logits = np.empty((len(texts), len(engine.exits), engine.num_outputs), dtype=np.float32)
     for first in range(0, len(texts), _ROWS_PER_STEP):
         rows = np.arange(first, min(first + _ROWS_PER_STEP, len(texts)))
         logits[rows] = all_exit_logits(engine, texts.take(rows))
@@ -149,12 +155,19 @@ def _run_all_exits(
     return logits
 
 
-def check_same_model(full_depth: npt.NDArray[np.float32], teacher_logits: npt.NDArray[np.float32]) -> None:
+def check_same_model(
+    full_depth: npt.NDArray[np.float32],
+    teacher_logits: npt.NDArray[np.float32],
+    rule: AnswerRule,
+    labels: Sequence[str],
+) -> None:
     """Refuse soft labels that are not what the model's own last layer answers.
 
     Args:
         full_depth: (rows, num_labels) of the model.
         teacher_logits: (rows, num_labels) of the soft labels.
+        rule: which answers are the same.
+        labels: of the model.
 
     Raises:
         CheckpointError: if they are further apart than another number format explains.
@@ -163,22 +176,10 @@ def check_same_model(full_depth: npt.NDArray[np.float32], teacher_logits: npt.ND
     spread = float(np.sqrt(np.mean((teacher_logits - teacher_logits.mean(axis=0)) ** 2)))
     apart = float(np.sqrt(np.mean((full_depth - teacher_logits) ** 2)))
     if apart > _MAX_RELATIVE_LOGIT_ERROR * max(spread, 1e-6):
-        disagreement = float(np.mean(full_depth.argmax(axis=1) != teacher_logits.argmax(axis=1)))
+        answer = answer_of(rule, labels)
+        differs = answer.differs(torch.from_numpy(full_depth), torch.from_numpy(teacher_logits))
+        disagreement = float(differs.float().mean())
         raise CheckpointError(
             "`teacher_logits` are another model's answers: at full depth this one gives other logits, and "
-            f"another label to {disagreement:.1%} of the texts; label with the model's own backbone"
+            f"another answer to {disagreement:.1%} of the texts; label with the model's own backbone"
         )
-
-
-def exit_uncertainty(
-    logits: npt.NDArray[np.float32], temperatures: tuple[float, ...]
-) -> npt.NDArray[np.float32]:
-    """Return every exit's uncertainty as the layer sweep computes it, (rows, num_exits) float32.
-
-    Args:
-        logits: (rows, num_exits, num_labels).
-        temperatures: (num_exits - 1,) of the branches; the last layer has 1.
-    """
-    scales = torch.tensor([*temperatures, 1.0], dtype=torch.float32)[:, None]
-    uncertainty: npt.NDArray[np.float32] = normalised_entropy(torch.from_numpy(logits) / scales).numpy()
-    return uncertainty

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from model.answers.rule import AnswerRule
 from model.exits.policy import CalibratedFor, ExitPolicy
 from model.guarantee.finite_corpus import CorpusTest
 from model.guarantee.risk_control import RiskEstimate
@@ -13,6 +14,7 @@ class CalibratedPolicy(ExitPolicy):
     """A policy that calibration rows gave, and what is known of it.
 
     Attributes:
+        answer: which answers are the same.
         calibrated_for: model, device, precision, backend and length that it holds for.
         is_certified: whether it is certified to keep what was asked for; full depth, where nothing could be,
             is not.
@@ -28,6 +30,7 @@ class CalibratedPolicy(ExitPolicy):
         note: what else there is to say; empty for nothing.
     """
 
+    answer: AnswerRule
     calibrated_for: CalibratedFor
     is_certified: bool
     saved_compute: float

@@ -1,33 +1,44 @@
 """What a model's exits answer to texts that training never saw, and the policies that this allows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from model.answers.answer import Answer, answer_of
+from model.answers.rule import AnswerRule, check_decidable
 from model.checks import DEFAULT_CONFIDENCE, check_confidence
 from model.cost.flops import FlopsModel
 from model.cost.latency import RunCost
 from model.errors import ParameterError
 from model.exits.policy import CalibratedFor, length_scales
-from model.guarantee.binomial import p_value, rows_needed
 from model.guarantee.calibrated_policy import CalibratedPolicy
-from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
+from model.guarantee.calibration_split import search_rows
+from model.guarantee.exit_outcomes import Calls, ExitOutcomes, Thresholds
+from model.guarantee.failure import explain_failure
 from model.guarantee.finite_corpus import CorpusSize, CorpusTest, corpus_test
-from model.guarantee.risk_control import RiskConstraint, RiskEstimate, candidate_thresholds, certify
+from model.guarantee.risk_control import (
+    ConstraintPart,
+    Kind,
+    RiskConstraint,
+    RiskEstimate,
+    certify,
+)
 from model.guarantee.target_speedup import SpeedupPath, highest_saved_compute
-from model.guarantee.temperature_scaling import ExitReliability, exit_reliability
+from model.guarantee.temperature_scaling import (
+    ExitReliability,
+    exit_reliability,
+    fit_exits,
+)
 from model.guarantee.threshold_search import SearchEffort
 from model.guarantee.unit import Unit
 from model.messages import format_labels
 
-# Share of the rows that thresholds are sought with. Chosen by measurement, as is the next
-# (docs/performance.md): the others bound the risk, and are worth more.
-SEARCH_SHARE = 1 / 3
 # A wrong answer costs the same of a text of any length, and a right one saves more of a long one. Chosen by
-# measurement; exits that were fitted one of their own had 0.45 to 0.8.
+# measurement (docs/performance.md); exits that were fitted one of their own had 0.45 to 0.8.
 LENGTH_EXPONENT = 0.5
 
 
@@ -42,11 +53,12 @@ class ExitCalibration:
         labels: label names in the order of the logits.
         is_held_out: (rows,) bool, texts that training judged the branches by. They test nothing.
         num_tokens: (rows,) int64.
-        teacher_labels: (rows,) int64 label ids from the soft labels.
-        logits: (rows, num_exits, num_labels) float32 of every exit, as they come: of the lexical branch where
-            there is one, and of the layers.
-        uncertainty: (rows, num_exits) float32 of every exit, its temperature applied.
+        teacher_logits: (rows, num_labels) float32 from the soft labels.
+        logits: (rows, num_exits, num_outputs) float32 of every exit, as they come: of the lexical branch
+            where there is one, and of the layers.
+        rule: which answers are the same.
         temperatures: (num_exits - 1,) one per branch, fitted on the search rows.
+        uncertainty: (rows, num_exits) float32 of every exit, its temperature applied.
         flops: of the model.
         cost: what its parts take here.
         calibrated_for: model, device, precision, backend and length of all this.
@@ -56,10 +68,11 @@ class ExitCalibration:
     labels: tuple[str, ...]
     is_held_out: npt.NDArray[np.bool_]
     num_tokens: npt.NDArray[np.int64]
-    teacher_labels: npt.NDArray[np.int64]
+    teacher_logits: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float32]
-    uncertainty: npt.NDArray[np.float32]
+    rule: AnswerRule
     temperatures: tuple[float, ...]
+    uncertainty: npt.NDArray[np.float32]
     flops: FlopsModel
     cost: RunCost
     calibrated_for: CalibratedFor
@@ -74,6 +87,25 @@ class ExitCalibration:
         return self.flops.exits
 
     @cached_property
+    def answer(self) -> Answer:
+        """What is compared."""
+        return answer_of(self.rule, self.labels)
+
+    def deciding(self, rule: AnswerRule) -> "ExitCalibration":
+        """Return the same rows for another rule of the same task.
+
+        Raises:
+            ParameterError: if the answer is a score, and the rule does not say when two of them are the same.
+        """
+        check_decidable(rule)
+        if rule == self.rule:
+            return self
+        temperatures, uncertainty = fit_exits(
+            self.logits, self.teacher_logits, answer_of(rule, self.labels), is_search=self.is_search
+        )
+        return replace(self, rule=rule, temperatures=temperatures, uncertainty=uncertainty)
+
+    @cached_property
     def is_search(self) -> npt.NDArray[np.bool_]:
         """(rows,) whether thresholds are sought with a row; else it tests them."""
         return search_rows(self.is_held_out)
@@ -83,11 +115,23 @@ class ExitCalibration:
         """Outcomes whose costs are FLOPs: saved compute, as `audit` counts it."""
         return ExitOutcomes(
             uncertainty=self.uncertainty[:, :-1] / length_scales(self.num_tokens, LENGTH_EXPONENT)[:, None],
-            disagrees=self.logits.argmax(axis=2) != self.teacher_labels[:, None],
+            disagrees=self.answer.differs(*self._tensors).numpy(),
             exit_cost=self.flops.to_exits(self.num_tokens).astype(np.float64),
             branch_cost=self.flops.of_branches(self.num_tokens).astype(np.float64),
-            teacher_labels=self.teacher_labels,
         )
+
+    @property
+    def _tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of the exits, and the teacher's, which are broadcast to them."""
+        return torch.from_numpy(self.logits), torch.from_numpy(self.teacher_logits)[:, None]
+
+    def _with_calls(self, outcomes: ExitOutcomes, names: Collection[int]) -> ExitOutcomes:
+        """Return outcomes that say too which rows are called by some names, told by their numbers."""
+        if not names:
+            return outcomes
+        by_exit, by_teacher = (self.answer.calls(logits).numpy() for logits in self._tensors)
+        calls = {name: Calls(by_exit=by_exit[..., name], by_teacher=by_teacher[:, 0, name]) for name in names}
+        return replace(outcomes, calls=calls)
 
     @cached_property
     def latency_outcomes(self) -> ExitOutcomes:
@@ -102,6 +146,7 @@ class ExitCalibration:
         *,
         max_disagreement: float | None = None,
         max_missed: Mapping[str, float] | None = None,
+        max_false: Mapping[str, float] | None = None,
         target_speedup: float | None = None,
         confidence: float = DEFAULT_CONFIDENCE,
         corpus: CorpusSize | None = None,
@@ -111,8 +156,10 @@ class ExitCalibration:
 
         Args:
             max_disagreement: share of answers that may disagree with the teacher's; certified.
-            max_missed: by label, the share of the rows that the teacher gives it that may get another
-                answer; certified together with `max_disagreement`.
+            max_missed: by label, or by cut as `>=3`, the share of the rows that the teacher calls so which
+                may not be called so; certified together with `max_disagreement`.
+            max_false: likewise of the rows that are called so, those that the teacher does not; not of one
+                corpus.
             target_speedup: saved compute as a multiple of full depth's; not certified.
             confidence: of the certificate, and of the bounds that are told.
             corpus: whose shares are to be kept; None for the risk, over all texts like the calibration's.
@@ -125,52 +172,63 @@ class ExitCalibration:
         if (max_disagreement is None) == (target_speedup is None):
             raise ParameterError("give exactly one of `max_disagreement` and `target_speedup`")
         if max_disagreement is not None:
-            missed = {self._label_id(label): share for label, share in (max_missed or {}).items()}
-            return self._certified_policy(
-                RiskConstraint(max_disagreement=max_disagreement, max_missed=missed, confidence=confidence),
-                corpus,
-                effort,
+            constraint = RiskConstraint(
+                max_disagreement=max_disagreement,
+                max_missed=self._by_number(Kind.MISSED, max_missed),
+                max_false=self._by_number(Kind.FALSE, max_false),
+                confidence=confidence,
             )
+            return self._certified_policy(constraint, corpus, effort)
         assert target_speedup is not None
-        if max_missed or corpus:
-            raise ParameterError(f"`{'max_missed' if max_missed else 'corpus'}` goes with `max_disagreement`")
+        for name, given in {"max_missed": max_missed, "max_false": max_false, "corpus": corpus}.items():
+            if given:
+                raise ParameterError(f"`{name}` goes with `max_disagreement`")
         check_confidence(confidence)
         search, _ = self._search_and_test(self.flops_outcomes)
         thresholds = self._speedup_path.thresholds_for(target_speedup, search)
         return self._policy(
             thresholds,
-            f"target speed-up {target_speedup:g}",
+            f"{self._decided}target speed-up {target_speedup:g}",
             confidence=confidence,
             is_certified=False,
             target_speedup=target_speedup,
         )
 
-    def _label_id(self, label: str) -> int:
-        if label not in self.labels:
-            raise ParameterError(
-                f"`max_missed` {label}: the model has no such label; it has {format_labels(self.labels)}"
-            )
-        return self.labels.index(label)
+    def _by_number(self, kind: Kind, shares: Mapping[str, float] | None) -> dict[int, float]:
+        """Return shares by the numbers of names among those of the answer."""
+        names = self.answer.names
+        for name in shares or {}:
+            if not names:
+                raise ParameterError(
+                    f"`max_{kind}` {name}: scores within a tolerance are not called anything; give a cut by "
+                    "`decide`, as >=3, and say >=3 here"
+                )
+            if name not in names:
+                raise ParameterError(
+                    f"`max_{kind}` {name}: nothing is called so; texts are called {format_labels(names)}"
+                )
+        return {names.index(name): share for name, share in (shares or {}).items()}
 
     def _certified_policy(
         self, constraint: RiskConstraint, corpus: CorpusSize | None, effort: SearchEffort
     ) -> CalibratedPolicy:
         if corpus is not None and corpus.unit is not self.unit:
             raise ParameterError(f"`corpus` counts {corpus.unit}, and the calibration is of {self.unit}")
-        search, test = self._search_and_test(self.latency_outcomes)
-        tested = None if corpus is None else corpus_test(constraint, corpus, test.teacher_labels)
+        search, test = self._search_and_test(self._with_calls(self.latency_outcomes, constraint.names))
+        tested = None if corpus is None else corpus_test(constraint, corpus, test)
         to_keep = tested.constraint if tested else constraint
         fastest = certify(search, test, to_keep, effort=effort)
         full_depth = np.zeros(len(self.exits) - 1, dtype=np.float32)
+        promised = f"of {tested.size}" if tested else self.unit.promised
         return self._policy(
             full_depth if fastest is None else fastest.thresholds,
-            f"{constraint.describe(self.labels)}, {f'of {tested.size}' if tested else self.unit.promised}",
+            f"{self._decided}{constraint.describe(self.answer.names)}, {promised}",
             confidence=constraint.confidence,
-            max_missed=constraint.max_missed,
+            parts=constraint.parts,
             is_certified=fastest is not None,
             max_disagreement=constraint.max_disagreement,
             corpus=tested,
-            note="" if fastest else explain_failure(to_keep, search, test, self.labels, effort=effort),
+            note="" if fastest else explain_failure(to_keep, search, test, self.answer.names, effort=effort),
         )
 
     def _policy(
@@ -180,14 +238,14 @@ class ExitCalibration:
         *,
         confidence: float,
         is_certified: bool,
-        max_missed: Mapping[int, float] | None = None,
+        parts: Sequence[ConstraintPart] = (),
         max_disagreement: float | None = None,
         target_speedup: float | None = None,
         corpus: CorpusTest | None = None,
         note: str = "",
     ) -> CalibratedPolicy:
-        _, test = self._search_and_test(self.flops_outcomes)
-        disagrees = test.disagrees_at(test.exits_taken(thresholds))
+        names = {part.name for part in parts if part.name is not None}
+        _, test = self._search_and_test(self._with_calls(self.flops_outcomes, names))
         lexical_threshold, layer_thresholds = self._lexical_and_layers(thresholds.tolist(), without=0.0)
         lexical_temperature, layer_temperatures = self._lexical_and_layers(self.temperatures, without=1.0)
         return CalibratedPolicy(
@@ -197,11 +255,12 @@ class ExitCalibration:
             lexical_temperature=lexical_temperature,
             length_exponent=LENGTH_EXPONENT,
             name=name,
+            answer=self.rule,
             calibrated_for=self.calibrated_for,
             is_certified=is_certified,
             saved_compute=test.saved_compute(thresholds),
             risk=RiskEstimate.from_test_rows(
-                disagrees, test.teacher_labels, max_missed=max_missed, confidence=confidence
+                test, test.exits_taken(thresholds), parts=parts, confidence=confidence
             ),
             num_calibration_rows=len(self),
             max_disagreement=max_disagreement,
@@ -210,6 +269,11 @@ class ExitCalibration:
             unit=self.unit,
             note=note,
         )
+
+    @property
+    def _decided(self) -> str:
+        """What is decided, in front of a policy's name; nothing where it is the task's own answer."""
+        return "" if self.rule == AnswerRule(task=self.rule.task) else f"{self.rule}: "
 
     @cached_property
     def _speedup_path(self) -> SpeedupPath:
@@ -253,7 +317,8 @@ class ExitCalibration:
         return [
             exit_reliability(
                 self.logits[is_test, place],
-                self.teacher_labels[is_test],
+                self.teacher_logits[is_test],
+                self.answer,
                 exit_layer=exit_layer,
                 temperature=temperature,
             )
@@ -261,47 +326,3 @@ class ExitCalibration:
                 zip(self.exits, (*self.temperatures, 1.0), strict=True)
             )
         ]
-
-
-def search_rows(is_held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return which rows thresholds are sought with, (rows,): held-out ones, and others up to `SEARCH_SHARE`.
-
-    Those others are spread evenly, so they are drawn by hash where the rows stand in that order.
-
-    >>> search_rows(np.array([False] * 6)).tolist()
-    [False, False, True, False, False, True]
-    >>> search_rows(np.array([True, False, False, True, False, False])).tolist()
-    [True, False, False, True, False, False]
-    """
-    is_search = is_held_out.copy()
-    others = np.flatnonzero(~is_held_out)
-    missing = max(0, int(len(is_held_out) * SEARCH_SHARE) - int(is_held_out.sum()))
-    if missing:
-        is_search[others[np.diff(np.arange(len(others) + 1) * missing // len(others)) > 0]] = True
-    return is_search
-
-
-def explain_failure(
-    constraint: RiskConstraint,
-    search: ExitOutcomes,
-    test: ExitOutcomes,
-    labels: tuple[str, ...],
-    *,
-    effort: SearchEffort = SearchEffort(),  # noqa: B008 - frozen
-) -> str:
-    """Say in one line why nothing but full depth keeps a constraint, and what would help."""
-    safest = next(iter(candidate_thresholds(search, constraint, effort=effort)), None)
-    if safest is None:
-        return "no exit saves any time: full depth"
-    disagrees = test.disagrees_at(test.exits_taken(safest.thresholds))
-    parts = [("", disagrees, constraint.max_disagreement)]
-    for label, share in constraint.max_missed.items():
-        of_label = disagrees[test.teacher_labels == label]
-        parts.append((f" that the teacher calls {labels[label]}", of_label, share))
-    name, rows, share = max(parts, key=lambda part: p_value(int(part[1].sum()), len(part[1]), part[2]))
-    rate = float(rows.mean()) if len(rows) else 0.0
-    needed = rows_needed(share, constraint.confidence, error_rate=rate if rate < share else 0.0)
-    often = "of which as many disagree" if 0 < rate < share else "none of which disagrees"
-    tested = f"even the safest exits disagree on {rows.sum():,} of {len(rows):,} test rows{name}"
-    takes = f"{share:.3g} at {constraint.confidence:g} takes {needed:,} test rows{name}"
-    return f"{tested}: full depth; {takes}, {often}, and half as many to search with"

@@ -9,13 +9,12 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-import numpy.typing as npt
 from scipy.special import betaincinv
 from scipy.stats import binom
 
 from model.errors import ParameterError
 from model.guarantee.binomial import upper_bound
+from model.guarantee.exit_outcomes import ExitOutcomes
 from model.guarantee.risk_control import RiskConstraint
 from model.guarantee.unit import Unit
 
@@ -48,7 +47,8 @@ class CorpusTest:
     Attributes:
         size: of the corpus.
         max_risk: tested in place of the share that was asked for.
-        max_label_risks: pairs of a label id and what is tested in place of its share.
+        max_label_risks: pairs of the number of a name and what is tested in place of the share of the texts
+            called so that may be missed.
         confidence: of the test, in place of the one that was asked for.
     """
 
@@ -65,9 +65,7 @@ class CorpusTest:
         )
 
 
-def corpus_test(
-    constraint: RiskConstraint, size: CorpusSize, teacher_labels: npt.NDArray[np.int64]
-) -> CorpusTest:
+def corpus_test(constraint: RiskConstraint, size: CorpusSize, test: ExitOutcomes) -> CorpusTest:
     """Return what to test so that a constraint is kept by the shares of one corpus.
 
     Each part of the constraint has an equal part in the chance that is left to the scatter. How many texts
@@ -77,11 +75,16 @@ def corpus_test(
     Args:
         constraint: what the shares of the corpus have to keep.
         size: of the corpus.
-        teacher_labels: (rows,) of calibration rows.
+        test: calibration rows.
 
     Raises:
-        ParameterError: if the corpus is so small that not one of its answers might disagree.
+        ParameterError: if the corpus is so small that not one of its answers might disagree, or a part is
+            about the texts that the job calls something.
     """
+    if constraint.max_false:
+        raise ParameterError(
+            "`max_false` is promised of all texts like the calibration's: say `promise` population"
+        )
     if size.is_complete and not _allowed_errors(constraint.max_disagreement, size):
         raise ParameterError(
             f"`max_disagreement` {constraint.max_disagreement:g} of {size} is less than one of them, so that "
@@ -92,8 +95,8 @@ def corpus_test(
     chance_of_part = chance / (1 + len(constraint.max_missed))
     label_risks = []
     for label, share in constraint.max_missed.items():
-        num_of_label = int((teacher_labels == label).sum())
-        of_label = texts_of_label(size, num_of_label, len(teacher_labels), chance=chance_of_part / 2)
+        num_of_label = int(test.calls[label].by_teacher.sum())
+        of_label = texts_of_label(size, num_of_label, len(test), chance=chance_of_part / 2)
         label_risks.append((label, largest_risk(share, of_label, chance=chance_of_part / 2)))
     return CorpusTest(
         size=size,

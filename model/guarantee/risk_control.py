@@ -9,8 +9,9 @@ What is assumed is that the rows to score are exchangeable with the calibration 
 have been drawn from one pile. Nothing is assumed of the model, of its exits, or of the text.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,58 @@ from model.guarantee.threshold_search import Candidate, SearchEffort, candidate_
 # Around the constraint, in shares of it, the path of candidates is made dense.
 _DENSE_RANGE = (0.3, 1.5)
 
+Flags = npt.NDArray[np.bool_]
+
+
+class Kind(StrEnum):
+    """Which share a part of a constraint is about.
+
+    DISAGREEMENT: of all rows, those with another answer than the full model's.
+    MISSED: of the rows that the full model calls something, those that are not called so (1 - recall).
+    FALSE: of the rows that are called something, those that the full model does not call so (1 - precision).
+    """
+
+    DISAGREEMENT = "disagreement"
+    MISSED = "missed"
+    FALSE = "false"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstraintPart:
+    """One share that is to be kept.
+
+    Attributes:
+        kind: of which rows.
+        name: number of the name that they are called, among those of the answer; None for all rows.
+        share: the largest.
+    """
+
+    kind: Kind
+    name: int | None
+    share: float
+
+    def wrong_of(self, outcomes: ExitOutcomes, exits: npt.NDArray[np.int64]) -> Flags:
+        """Return which of the rows that this is about are answered wrongly, (rows that it is about,).
+
+        Args:
+            outcomes: of some rows.
+            exits: (rows,) where they leave, from `exits_taken`.
+        """
+        if self.name is None:
+            return outcomes.disagrees_at(exits)
+        calls = outcomes.calls[self.name]
+        is_called, by_teacher = calls.at(exits), calls.by_teacher
+        return ~is_called[by_teacher] if self.kind is Kind.MISSED else ~by_teacher[is_called]
+
+    def rows(self, outcomes: ExitOutcomes) -> Flags:
+        """Return at which exit each row would be among those that this is about, (rows, num_exits)."""
+        if self.name is None:
+            return np.ones(outcomes.disagrees.shape, dtype=np.bool_)
+        calls = outcomes.calls[self.name]
+        if self.kind is Kind.FALSE:
+            return calls.by_exit
+        return np.broadcast_to(calls.by_teacher[:, None], calls.by_exit.shape)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RiskConstraint:
@@ -31,12 +84,15 @@ class RiskConstraint:
 
     Attributes:
         max_disagreement: largest share of all rows.
-        max_missed: by label id, the largest share of the rows that the teacher gives this label.
+        max_missed: by the number of a name, the largest share of the rows that the teacher calls so which may
+            not be called so.
+        max_false: likewise of the rows that are called so, those that the teacher does not.
         confidence: in how many of many calibrations the constraint is kept, at least.
     """
 
     max_disagreement: float
     max_missed: Mapping[int, float] = field(default_factory=dict)
+    max_false: Mapping[int, float] = field(default_factory=dict)
     confidence: float = DEFAULT_CONFIDENCE
 
     def __post_init__(self) -> None:
@@ -46,68 +102,91 @@ class RiskConstraint:
             ParameterError: naming the parameter and the rule.
         """
         check_confidence(self.confidence)
-        for name, share in (
-            ("max_disagreement", self.max_disagreement),
-            *(("max_missed", share) for share in self.max_missed.values()),
-        ):
-            if not 0 < share < 1:
+        for part in self.parts:
+            if not 0 < part.share < 1:
                 raise ParameterError(
-                    f"`{name}` {share:g} is not a share above 0 and below 1, as 0.01 for 1 %"
+                    f"`max_{part.kind}` {part.share:g} is not a share above 0 and below 1, as 0.01 for 1 %"
                 )
 
-    def p_value(self, disagrees: npt.NDArray[np.bool_], teacher_labels: npt.NDArray[np.int64]) -> float:
-        """Return how likely so few disagreements are where any part of the constraint is broken.
+    @property
+    def parts(self) -> tuple[ConstraintPart, ...]:
+        """All that is to be kept at once, what is said of all rows first."""
+        named = [(Kind.MISSED, self.max_missed), (Kind.FALSE, self.max_false)]
+        return (
+            ConstraintPart(kind=Kind.DISAGREEMENT, name=None, share=self.max_disagreement),
+            *(
+                ConstraintPart(kind=kind, name=name, share=share)
+                for kind, shares in named
+                for name, share in shares.items()
+            ),
+        )
+
+    @property
+    def names(self) -> frozenset[int]:
+        """The names that something is asked for."""
+        return frozenset({*self.max_missed, *self.max_false})
+
+    def p_value(self, outcomes: ExitOutcomes, exits: npt.NDArray[np.int64]) -> float:
+        """Return how likely so few wrong answers are where any part of the constraint is broken.
+
+        Of each part, given how many rows it is about: so it is exact for those that the policy calls
+        something too, however many these are.
 
         Args:
-            disagrees: (rows,) of rows that the thresholds were not chosen by.
-            teacher_labels: (rows,).
+            outcomes: of rows that the thresholds were not chosen by.
+            exits: (rows,) where they leave, from `exits_taken`.
 
         Returns:
             The largest p-value of all parts: that each of them is rejected at a level rejects at the same
             level that any is broken (Berger 1982, intersection-union).
         """
-        parts = [p_value(int(disagrees.sum()), len(disagrees), self.max_disagreement)]
-        for label, share in self.max_missed.items():
-            of_label = disagrees[teacher_labels == label]
-            parts.append(p_value(int(of_label.sum()), len(of_label), share))
-        return max(parts)
+        values = []
+        for part in self.parts:
+            wrong = part.wrong_of(outcomes, exits)
+            values.append(p_value(int(wrong.sum()), len(wrong), part.share))
+        return max(values)
 
-    def weights(self, teacher_labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Return how much of the constraint a disagreement about each row uses up, (rows,), mostly 1."""
-        weights = np.ones(len(teacher_labels))
-        for label, share in self.max_missed.items():
-            of_label = teacher_labels == label
-            weights[of_label] += self.max_disagreement * len(of_label) / (share * max(int(of_label.sum()), 1))
+    def weights(self, outcomes: ExitOutcomes) -> npt.NDArray[np.float64]:
+        """Return how much of the constraint a disagreement uses up, (rows, num_exits), mostly 1."""
+        weights = np.ones(outcomes.disagrees.shape)
+        for part in self.parts[1:]:
+            assert part.name is not None
+            num_rows = max(int(outcomes.calls[part.name].by_teacher.sum()), 1)
+            weights[part.rows(outcomes)] += self.max_disagreement * len(outcomes) / (part.share * num_rows)
         return weights
 
-    def groups(self, teacher_labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return a number for each label with a constraint of its own, and one for all others, (rows,)."""
-        return np.where(np.isin(teacher_labels, list(self.max_missed)), teacher_labels, -1)
+    def groups(self, outcomes: ExitOutcomes) -> npt.NDArray[np.int64]:
+        """Return a number for all rows that the same parts are about, (rows, num_exits)."""
+        groups = np.zeros(outcomes.disagrees.shape, dtype=np.int64)
+        for part in self.parts[1:]:
+            _, groups = np.unique(2 * groups + part.rows(outcomes), return_inverse=True)
+            groups = groups.reshape(outcomes.disagrees.shape)
+        return groups
 
-    def describe(self, labels: tuple[str, ...]) -> str:
+    def describe(self, names: Sequence[str]) -> str:
         """Return what may disagree, in the words of the command line."""
-        missed = "".join(
-            f", max missed {labels[label]}={share:g}" for label, share in self.max_missed.items()
+        parts = "".join(
+            f", max {part.kind} {names[part.name]}={part.share:g}"
+            for part in self.parts
+            if part.name is not None
         )
-        return f"max disagreement {self.max_disagreement:g}{missed}, confidence {self.confidence:g}"
+        return f"max disagreement {self.max_disagreement:g}{parts}, confidence {self.confidence:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelRisk:
-    """What thresholds did on the rows that the teacher gives one label.
+class NameRisk:
+    """What thresholds did on the rows that one part of a constraint is about.
 
     Attributes:
-        label: label id.
-        max_missed: share of these rows that may get another answer, as it was asked for.
-        num_rows: of these rows.
-        num_disagreements: those of them with another answer.
-        upper_bound: share of disagreements that is not exceeded, at the estimate's confidence.
+        part: of the constraint.
+        num_rows: rows that it is about.
+        num_wrong: those of them that are answered wrongly.
+        upper_bound: share of these that is not exceeded, at the estimate's confidence.
     """
 
-    label: int
-    max_missed: float
+    part: ConstraintPart
     num_rows: int
-    num_disagreements: int
+    num_wrong: int
     upper_bound: float
 
 
@@ -119,50 +198,50 @@ class RiskEstimate:
         num_rows: of the rows.
         num_disagreements: rows with another answer than the teacher's.
         upper_bound: share of disagreements that is not exceeded, at `confidence`.
-        per_label: the same of labels that something was asked for.
+        per_name: the same of names that something was asked for.
         confidence: of each bound by itself.
     """
 
     num_rows: int
     num_disagreements: int
     upper_bound: float
-    per_label: tuple[LabelRisk, ...]
+    per_name: tuple[NameRisk, ...]
     confidence: float
 
     @classmethod
     def from_test_rows(
         cls,
-        disagrees: npt.NDArray[np.bool_],
-        teacher_labels: npt.NDArray[np.int64],
+        test: ExitOutcomes,
+        exits: npt.NDArray[np.int64],
         *,
-        max_missed: Mapping[int, float] | None = None,
+        parts: Iterable[ConstraintPart] = (),
         confidence: float,
     ) -> "RiskEstimate":
-        """Count disagreements, (rows,), over all rows and for each label of `max_missed`."""
+        """Count wrong answers among all rows and those that each of some parts is about.
 
-        def bounded(rows: npt.NDArray[np.bool_]) -> tuple[int, float]:
-            count = int(rows.sum())
-            return count, upper_bound(count, len(rows), confidence)
+        Args:
+            test: of the rows.
+            exits: (rows,) where they leave.
+            parts: of a constraint.
+            confidence: of each bound.
+        """
 
-        per_label = []
-        for label, share in (max_missed or {}).items():
-            of_label = disagrees[teacher_labels == label]
-            count, bound = bounded(of_label)
-            per_label.append(
-                LabelRisk(
-                    label=label,
-                    max_missed=share,
-                    num_rows=len(of_label),
-                    num_disagreements=count,
-                    upper_bound=bound,
-                )
+        def estimate(part: ConstraintPart) -> NameRisk:
+            wrong = part.wrong_of(test, exits)
+            count = int(wrong.sum())
+            return NameRisk(
+                part=part,
+                num_rows=len(wrong),
+                num_wrong=count,
+                upper_bound=upper_bound(count, len(wrong), confidence),
             )
-        count, bound = bounded(disagrees)
+
+        of_all = estimate(ConstraintPart(kind=Kind.DISAGREEMENT, name=None, share=1.0))
         return cls(
-            num_rows=len(disagrees),
-            num_disagreements=count,
-            upper_bound=bound,
-            per_label=tuple(per_label),
+            num_rows=of_all.num_rows,
+            num_disagreements=of_all.num_wrong,
+            upper_bound=of_all.upper_bound,
+            per_name=tuple(estimate(part) for part in parts if part.name is not None),
             confidence=confidence,
         )
 
@@ -194,8 +273,7 @@ def fixed_sequence_test(
     """Return the last candidate before the first that might break a constraint, None where none is."""
     last_allowed = None
     for candidate in path:
-        disagrees = test.disagrees_at(test.exits_taken(candidate.thresholds))
-        if constraint.p_value(disagrees, test.teacher_labels) > 1 - constraint.confidence:
+        if constraint.p_value(test, test.exits_taken(candidate.thresholds)) > 1 - constraint.confidence:
             break
         last_allowed = candidate
     return last_allowed
@@ -213,8 +291,8 @@ def candidate_thresholds(
     low, high = (share * constraint.max_disagreement for share in _DENSE_RANGE)
     return candidate_path(
         search,
-        constraint.weights(search.teacher_labels),
-        groups=constraint.groups(search.teacher_labels),
-        focus=(low, high * (1 + len(constraint.max_missed))),
+        constraint.weights(search),
+        groups=constraint.groups(search),
+        focus=(low, high * len(constraint.parts)),
         effort=effort,
     )

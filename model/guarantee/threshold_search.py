@@ -70,9 +70,9 @@ def candidate_path(
 
     Args:
         outcomes: at least one row.
-        weights: (rows,) how much a disagreement about each row counts, from 1 on; None for 1 each.
-        groups: (rows,) numbers of groups among which exits may disagree more often than among others; None
-            for one group.
+        weights: (rows, num_exits) how much a disagreement counts, from 1 on; None for 1 each.
+        groups: (rows, num_exits) numbers of groups among which exits may disagree more often than among
+            others; None for one group.
         focus: a range of risks, as the rows show them, where the path is to be dense; None for everywhere
             alike.
         effort: how dense.
@@ -80,8 +80,9 @@ def candidate_path(
     Returns:
         No candidate that costs as much as full depth.
     """
-    weights = np.ones(len(outcomes)) if weights is None else weights
-    groups = np.zeros(len(outcomes), dtype=np.int64) if groups is None else groups
+    shape = outcomes.disagrees.shape
+    weights = np.ones(shape) if weights is None else weights
+    groups = np.zeros(shape, dtype=np.int64) if groups is None else groups
     # The first exits are the cheapest and err most: where hardly any error is allowed, a search that may not
     # use them goes further than one that has to find that out.
     path: list[Candidate] = []
@@ -89,7 +90,7 @@ def candidate_path(
         closed = np.zeros(num_closed, dtype=np.float32)
         for each in _path(outcomes, weights, groups, focus, effort):
             path.append(replace(each, thresholds=np.append(closed, each.thresholds)))
-        outcomes = outcomes.without_first_exit()
+        outcomes, weights, groups = outcomes.without_first_exit(), weights[:, 1:], groups[:, 1:]
     return _pareto_front(path)
 
 
@@ -181,8 +182,8 @@ class _Search:
         self, outcomes: ExitOutcomes, weights: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]
     ) -> None:
         self._outcomes = outcomes
-        self._risk = weights[:, None] * _expected_disagreements(outcomes, groups)
-        self._seen_risk = weights[:, None] * outcomes.disagrees
+        self._risk = weights * _expected_disagreements(outcomes, groups)
+        self._seen_risk = weights * outcomes.disagrees
         # By exit: rows in the order of their uncertainty, and after which of them a threshold may stand.
         self._order = outcomes.uncertainty.argsort(axis=0, kind="stable").T
         self._sorted = np.take_along_axis(outcomes.uncertainty.T, self._order, axis=1)
@@ -270,9 +271,9 @@ class _Search:
 def _expected_disagreements(outcomes: ExitOutcomes, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Return how likely every exit disagrees about every row, (rows, num_exits)."""
     expected = outcomes.disagrees.astype(np.float64)
-    for group in np.unique(groups):
-        rows = groups == group
-        for place in range(outcomes.num_exits - 1):
+    for place in range(outcomes.num_exits - 1):
+        for group in np.unique(groups[:, place]):
+            rows = groups[:, place] == group
             expected[rows, place] = fit_disagreement_probability(
                 outcomes.uncertainty[rows, place], outcomes.disagrees[rows, place]
             )

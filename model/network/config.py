@@ -7,7 +7,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PretrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from model.checkpoints.loading import check_single_label, load_config
+from model.checkpoints.loading import load_config, task_of
 from model.errors import CheckpointError
 from model.network.branch_design import BRANCH_SIZES, BranchDesign
 
@@ -59,14 +59,20 @@ class FastBertConfig(PretrainedConfig):
             max_length=max_length,
             id2label=dict(backbone.id2label),
             label2id=dict(backbone.label2id),
+            problem_type=backbone.problem_type,
         )
+
+    @property
+    def num_outputs(self) -> int:
+        """Numbers that an exit answers with; see `Task.num_outputs`."""
+        return task_of(self, self.name_or_path or "the model").num_outputs(self.num_labels)
 
 
 def load_fastbert_config(directory: Path) -> FastBertConfig:
     """Return the FastBERT configuration in `directory`.
 
     Raises:
-        CheckpointError: if it is some other model's, or its labels are not those of a classifier.
+        CheckpointError: if it is some other model's, or it answers with neither labels nor a score.
     """
     config = load_config(directory)
     if not isinstance(config, FastBertConfig):
@@ -74,7 +80,7 @@ def load_fastbert_config(directory: Path) -> FastBertConfig:
             f"{str(directory)!r} is a {config.model_type} checkpoint, not a FastBERT; "
             "make one of it with `fastbert-jobs distill`"
         )
-    check_single_label(config, str(directory))
+    task_of(config, str(directory))
     return config
 
 

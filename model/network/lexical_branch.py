@@ -48,37 +48,37 @@ class LexicalBranch(nn.Module):
     less often; a text's sum is divided by the square root of their number.
     """
 
-    def __init__(self, *, num_ngrams: int, slot_bits: int, num_labels: int) -> None:
+    def __init__(self, *, num_ngrams: int, slot_bits: int, num_outputs: int) -> None:
         """Make a branch with fresh weights, and no n-gram known.
 
         Args:
             num_ngrams: how many will be.
             slot_bits: of the table's slots, see `NgramTable`.
-            num_labels: width of the logits.
+            num_outputs: width of the logits.
         """
         super().__init__()
         # These are the names of the tensors in checkpoints: to rename one is to lose all that were saved.
         self.register_buffer("slots", torch.zeros((1 << slot_bits) // 64, dtype=torch.int64))
         self.slots: Tensor
-        width, has_hidden = _embedding_width(num_labels), num_labels > _LABELS_OF_SUMS
+        width, has_hidden = _embedding_width(num_outputs), num_outputs > _LABELS_OF_SUMS
         self.embedding = nn.EmbeddingBag(num_ngrams, width, mode="sum", sparse=True, include_last_offset=True)
         hidden = [nn.LayerNorm(width), nn.Linear(width, _HIDDEN_SIZE), nn.GELU(), nn.Dropout(_DROPOUT)]
         self.hidden = nn.Sequential(*(hidden if has_hidden else ()))
-        self.classifier = nn.Linear(_HIDDEN_SIZE if has_hidden else width, num_labels)
+        self.classifier = nn.Linear(_HIDDEN_SIZE if has_hidden else width, num_outputs)
         # Of a plain sum every n-gram begins with no evidence at all; a hidden layer needs something to read.
         nn.init.normal_(self.embedding.weight, std=_STD_UNDER_HIDDEN if has_hidden else 0.0)
         if not has_hidden:
             nn.init.orthogonal_(self.classifier.weight)
 
     @classmethod
-    def of_table(cls, table: NgramTable, *, num_labels: int) -> "LexicalBranch":
+    def of_table(cls, table: NgramTable, *, num_outputs: int) -> "LexicalBranch":
         """Return a branch with fresh weights that knows the n-grams of a table."""
-        branch = cls(num_ngrams=len(table), slot_bits=table.slot_bits, num_labels=num_labels)
+        branch = cls(num_ngrams=len(table), slot_bits=table.slot_bits, num_outputs=num_outputs)
         branch.slots.copy_(torch.from_numpy(table.words.view(np.int64)))
         return branch
 
     def forward(self, bag: NgramBag) -> Tensor:
-        """Return logits, (texts, num_labels) float32."""
+        """Return logits, (texts, num_outputs) float32."""
         weights = torch.exp2(1 - bag.orders.to(self.embedding.weight.dtype))
         total = self.embedding(bag.numbers, bag.offsets, per_sample_weights=weights)
         number = bag.offsets.diff().clamp(min=1)[:, None]
@@ -133,21 +133,21 @@ def make_lexical_branch(config: FastBertConfig) -> LexicalBranch | None:
     return LexicalBranch(
         num_ngrams=config.lexical_ngrams,
         slot_bits=config.lexical_slot_bits,
-        num_labels=config.num_labels,
+        num_outputs=config.num_outputs,
     )
 
 
-def max_ngrams(size: int, num_labels: int) -> int:
+def max_ngrams(size: int, num_outputs: int) -> int:
     """Return how many n-grams a branch of at most `size` bytes may know.
 
-    >>> [max_ngrams(64_000_000, num_labels) for num_labels in (2, 1_000)]
+    >>> [max_ngrams(64_000_000, num_outputs) for num_outputs in (2, 1_000)]
     [5902845, 245804]
     >>> [max_ngrams(size, 2) for size in (10, 100)]
     [0, 7]
     """
-    ngram_bytes = _FLOAT_BYTES * _embedding_width(num_labels)
+    ngram_bytes = _FLOAT_BYTES * _embedding_width(num_outputs)
     with torch.device("meta"):
-        empty = LexicalBranch(num_ngrams=0, slot_bits=MIN_SLOT_BITS, num_labels=num_labels)
+        empty = LexicalBranch(num_ngrams=0, slot_bits=MIN_SLOT_BITS, num_outputs=num_outputs)
     head_bytes = sum(_FLOAT_BYTES * part.numel() for part in empty.parameters())
     most = 0
     for slot_bits in range(MIN_SLOT_BITS, MAX_SLOT_BITS + 1):
@@ -156,5 +156,5 @@ def max_ngrams(size: int, num_labels: int) -> int:
     return most
 
 
-def _embedding_width(num_labels: int) -> int:
-    return num_labels if num_labels <= _LABELS_OF_SUMS else _WIDTH
+def _embedding_width(num_outputs: int) -> int:
+    return num_outputs if num_outputs <= _LABELS_OF_SUMS else _WIDTH

@@ -32,6 +32,7 @@ from model.training.ranks import ONE_PROCESS, Ranks, sum_gradients
 from model.training.resume import TrainingState
 from model.training.self_distillation import BranchQuality, branch_gradients, branch_qualities
 from model.training.soft_labelled_texts import SoftLabelledTexts, SoftLabelSource, concatenate
+from model.training.teacher_targets import TeacherTargets
 
 Judge = Callable[[nn.ModuleList], tuple[BranchQuality, ...]]
 
@@ -80,7 +81,7 @@ def train_branches(
             but for rounding however many they are.
 
     Raises:
-        InputError: if there is nothing to train on, or the soft labels are of other labels.
+        InputError: if there is nothing to train on, the soft labels are of other labels, or are one score.
         ParameterError: if the branches are not in float32.
         TrainingError: if a branch's loss or gradient is not finite; the step is then not taken.
         ArtifactError: if `state` is another training's.
@@ -89,18 +90,19 @@ def train_branches(
     engine = engine or backbone_engine(model, resolve_execution())
     steps_per_epoch = source.steps_per_epoch(config.batch_size)
     _check(model, steps_per_epoch)
+    targets = TeacherTargets.of(model.task, source, seed=config.seed)
     home = next(model.branches.parameters()).device
     # Before what is counted beside them, which is asked for at every step and stays with the host.
     model.branches.to(engine.device)
     learners = BranchLearners(model.branches, rest_when_converged=config.epochs is None)
     judge_by = partial(_judge, model, engine, ranks)
-    judge = None if held_out is None else judge_by(held_out)
+    judge = None if held_out is None else judge_by(targets.scaled(held_out))
     training = _training_config(config, max_epochs(steps_per_epoch) if judge else _UNJUDGED_EPOCHS)
     steps = training_steps(
         learners,
         training,
         batches=BranchBatches(
-            model, engine, source, batch_size=config.batch_size, seed=config.seed, ranks=ranks
+            model, engine, targets, batch_size=config.batch_size, seed=config.seed, ranks=ranks
         ),
         steps_per_epoch=steps_per_epoch,
         backward=partial(_backward, learners, engine, config, ranks),
@@ -118,8 +120,9 @@ def train_branches(
                 on_round(qualities)
         learners.finish()
         trained = (
-            _trained_branches(learners, judge, judge_by(_texts_to_compare(source, config))) if judge else ()
+            _trained_branches(learners, judge, judge_by(_texts_to_compare(targets, config))) if judge else ()
         )
+        targets.unscale(model.branches)
     finally:
         model.branches.to(home)
     return DistillationResult(

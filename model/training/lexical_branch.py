@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from model.answers.task import Task
 from model.engine.core_pool import CorePool
 from model.errors import InputError, ParameterError
 from model.fastbert import FastBertForSequenceClassification
@@ -25,6 +26,7 @@ from model.training.lexical_texts import (
 from model.training.loop import ignore
 from model.training.self_distillation import BranchQuality, self_distillation_loss
 from model.training.soft_labelled_texts import SoftLabelledTexts, SoftLabelSource
+from model.training.teacher_targets import TeacherTargets
 
 # Chosen by measurement (docs/performance.md). The vector of an n-gram is seen seldom, and takes larger steps.
 _BATCH_SIZE = 64
@@ -91,7 +93,7 @@ def train_lexical_branch(
 
     Raises:
         ParameterError: if `config` gives it no room for an n-gram of each label.
-        InputError: if there are fewer texts than labels.
+        InputError: if there are fewer texts than labels, or they all have one score.
     """
     if not config.lexical_size:
         model.set_lexical_branch(None)
@@ -113,28 +115,33 @@ def _train(
     held_out: SoftLabelledTexts | None,
     on_texts: Callable[[int], None],
 ) -> TrainedBranch | None:
-    passes = LexicalPasses(model, source, seed=config.seed, on_texts=on_texts)
-    sep_token_id, num_labels = model.tokenizer.sep_token_id, len(model.labels)
-    at_most = max_ngrams(int(config.lexical_size * _MEGABYTE), num_labels)
+    targets = TeacherTargets.of(model.task, source, seed=config.seed)
+    passes = LexicalPasses(model, targets, seed=config.seed, on_texts=on_texts)
+    sep_token_id, num_outputs = model.tokenizer.sep_token_id, model.config.num_outputs
+    at_most = max_ngrams(int(config.lexical_size * _MEGABYTE), num_outputs)
     table = shared_ngrams(passes(0), sep_token_id=sep_token_id, at_most=at_most)
     batches = partial(lexical_batches, table=table, sep_token_id=sep_token_id, batch_size=_BATCH_SIZE)
     # Of the first pass again: some texts in no order.
     sample = next(passes(0)).first(_TEXTS_TO_COMPARE)
-    held_out_batches = [] if held_out is None else list(batches(LexicalTexts.of(model, held_out)))
+    held_out_batches = (
+        [] if held_out is None else list(batches(LexicalTexts.of(model, targets.scaled(held_out))))
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        learner = _Learner(LexicalBranch.of_table(table, num_labels=num_labels), config)
+        learner = _Learner(LexicalBranch.of_table(table, num_outputs=num_outputs), config, model.task)
         most = max_epochs(source.steps_per_epoch(_BATCH_SIZE)) if held_out_batches else _UNJUDGED_PASSES
         has_converged = _learn(learner, map(passes, range(1, most + 1)), batches, held_out_batches)
+    trained = None
+    if held_out_batches:
+        trained = TrainedBranch.of(
+            learner.quality(held_out_batches),
+            train_kl=learner.quality(list(batches(sample))).kl,
+            fall=None,
+            has_converged=has_converged,
+        )
+    targets.unscale([learner.branch])
     model.set_lexical_branch(learner.branch.eval())
-    if not held_out_batches:
-        return None
-    return TrainedBranch.of(
-        learner.quality(held_out_batches),
-        train_kl=learner.quality(list(batches(sample))).kl,
-        fall=None,
-        has_converged=has_converged,
-    )
+    return trained
 
 
 def _learn(
@@ -162,8 +169,8 @@ def _learn(
 class _Learner:
     """A lexical branch in training, and the best of its states."""
 
-    def __init__(self, branch: LexicalBranch, config: DistillationConfig) -> None:
-        self.branch = branch
+    def __init__(self, branch: LexicalBranch, config: DistillationConfig, task: Task) -> None:
+        self.branch, self._task = branch, task
         vectors = branch.embedding.weight
         others = [parameter for parameter in branch.parameters() if parameter is not vectors]
         self._optimizers = (
@@ -172,6 +179,7 @@ class _Learner:
         )
         self._loss = partial(
             self_distillation_loss,
+            task=task,
             direction=config.kl_direction,
             hard_label_weight=config.hard_label_weight,
         )
@@ -212,4 +220,4 @@ class _Learner:
         self.branch.eval()
         logits = torch.cat([self.branch(batch.bag) for batch in batches])
         teacher = torch.cat([batch.logits for batch in batches])
-        return BranchQuality.of(0, logits, teacher)
+        return BranchQuality.of(0, logits, teacher, task=self._task)

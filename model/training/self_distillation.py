@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.answers.answer import answer_of, gaussian_loss
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from model.engine.engine import Engine
 from model.exits.exit_logits import LayerStates, all_exit_logits
 from model.tokens.tokenization import TokenizedTexts
@@ -20,20 +23,31 @@ def self_distillation_loss(
     student_logits: Tensor,
     teacher_logits: Tensor,
     *,
+    task: Task = Task.ONE_LABEL,
     direction: KlDirection = KlDirection.TEACHER_STUDENT,
     hard_label_weight: float = 0.0,
 ) -> Tensor:
     """Return how far one branch is from the teacher, averaged over the texts.
 
+    Of labels of which one holds it is the divergence of their distributions (Liu et al. 2020, equation 5; its
+    sum over branches is equation 6), of sets of labels the sum of that of each label; of scores how unlikely
+    the teacher's is where the branch expects a value and a variance.
+
     Args:
-        student_logits: (batch, num_labels).
+        student_logits: (batch, num_outputs).
         teacher_logits: (batch, num_labels).
-        direction: see `KlDirection`.
-        hard_label_weight: weight of the cross-entropy with the teacher's answer, added to the divergence.
+        task: what the logits mean.
+        direction: see `KlDirection`; of scores there is one.
+        hard_label_weight: weight of the cross-entropy with the teacher's answer, added to the divergence; not
+            of scores.
 
     Returns:
-        Scalar, in nats, float32 (Liu et al. 2020, equation 5; its sum over branches is equation 6).
+        Scalar, in nats, float32.
     """
+    if task is Task.SCORE:
+        return gaussian_loss(student_logits.float(), teacher_logits[:, 0].float()).mean()
+    if task is Task.LABEL_SET:
+        return _set_loss(student_logits.float(), teacher_logits.float(), direction, hard_label_weight)
     student = student_logits.float().log_softmax(dim=-1)
     teacher = teacher_logits.float().log_softmax(dim=-1)
     first, second = (teacher, student) if direction == KlDirection.TEACHER_STUDENT else (student, teacher)
@@ -41,6 +55,20 @@ def self_distillation_loss(
     loss = functional.kl_div(second, first, reduction="batchmean", log_target=True)
     if hard_label_weight:
         loss = loss + hard_label_weight * functional.nll_loss(student, teacher_logits.argmax(dim=-1))
+    return loss
+
+
+def _set_loss(student: Tensor, teacher: Tensor, direction: KlDirection, hard_label_weight: float) -> Tensor:
+    """Return the divergence between sets of labels, each of which holds by itself."""
+    first, second = (teacher, student) if direction == KlDirection.TEACHER_STUDENT else (student, teacher)
+    log_odds = functional.logsigmoid(first), functional.logsigmoid(-first)
+    others = functional.logsigmoid(second), functional.logsigmoid(-second)
+    terms = [own.exp() * (own - other) for own, other in zip(log_odds, others, strict=True)]
+    loss = (terms[0] + terms[1]).sum(dim=-1).mean()
+    if hard_label_weight:
+        sides = (teacher >= 0).float()
+        cross_entropy = functional.binary_cross_entropy_with_logits(student, sides, reduction="none")
+        loss = loss + hard_label_weight * cross_entropy.sum(dim=-1).mean()
     return loss
 
 
@@ -80,6 +108,7 @@ def branch_gradients(
         loss = share * self_distillation_loss(
             branch(states.hidden_states(layer, indices).float(), attention_mask),
             teacher_logits,
+            task=engine.task,
             direction=direction,
             hard_label_weight=hard_label_weight,
         )
@@ -95,8 +124,9 @@ class BranchQuality:
 
     Attributes:
         layer: the layer it follows, from 1; 0 for the lexical branch.
-        kl: mean KL(teacher || student), nats.
-        agreement: share of texts with the teacher's answer.
+        kl: mean KL(teacher || student), nats; of scores the spread that it comes to, see `of`.
+        agreement: share of texts with the teacher's answer; of scores the share of their variance that the
+            branch knows.
     """
 
     layer: int
@@ -104,19 +134,28 @@ class BranchQuality:
     agreement: float
 
     @classmethod
-    def of(cls, layer: int, logits: Tensor, teacher_logits: Tensor) -> "BranchQuality":
+    def of(
+        cls, layer: int, logits: Tensor, teacher_logits: Tensor, *, task: Task = Task.ONE_LABEL
+    ) -> "BranchQuality":
         """Compare a branch with the teacher.
+
+        The likelihood of scores has no zero. What is told in its place is the standard deviation at which a
+        branch that knows it, and errs by it everywhere, has the same, in the units that were learnt in.
 
         Args:
             layer: see the attributes.
-            logits: (rows, num_labels) of the branch, at least one row.
-            teacher_logits: likewise, of the teacher.
+            logits: (rows, num_outputs) of the branch, at least one row.
+            teacher_logits: (rows, num_labels) of the teacher.
+            task: what the logits mean.
         """
-        return cls(
-            layer=layer,
-            kl=float(self_distillation_loss(logits, teacher_logits)),
-            agreement=float((logits.argmax(1) == teacher_logits.argmax(1)).float().mean()),
-        )
+        loss = self_distillation_loss(logits, teacher_logits, task=task)
+        if task is Task.SCORE:
+            unknown = (logits[:, 0] - teacher_logits[:, 0]).square().mean()
+            variance = teacher_logits[:, 0].var(correction=0)
+            return cls(layer=layer, kl=float((loss - 0.5).exp()), agreement=float(1 - unknown / variance))
+        answer = answer_of(AnswerRule(task=task), [str(place) for place in range(logits.shape[1])])
+        differs = answer.differs(logits, teacher_logits)
+        return cls(layer=layer, kl=float(loss), agreement=float((~differs).float().mean()))
 
 
 def branch_qualities(
@@ -142,6 +181,7 @@ def branch_qualities(
     ranks.sum_(exits)
     teacher = torch.from_numpy(teacher_logits)
     qualities = [
-        BranchQuality.of(layer, exits[:, place], teacher) for place, layer in enumerate(engine.exits[:-1])
+        BranchQuality.of(layer, exits[:, place], teacher, task=engine.task)
+        for place, layer in enumerate(engine.exits[:-1])
     ]
     return ranks.from_first(qualities)

@@ -23,3 +23,20 @@ def nullable_list(values: npt.NDArray[np.float32], is_null: npt.NDArray[np.bool_
     return pa.ListArray.from_arrays(
         pa.array(offsets), pa.array(values[~is_null].ravel()), mask=pa.array(is_null)
     )
+
+
+def list_of_called(
+    calls: npt.NDArray[np.bool_], names: pa.Array, is_null: npt.NDArray[np.bool_]
+) -> pa.ListArray:
+    """Return which names each row is called as a column of lists.
+
+    Args:
+        calls: (rows, K) bool.
+        names: (K,).
+        is_null: (rows,) bool.
+    """
+    shown = calls & ~is_null[:, None]
+    offsets = np.concatenate([[0], np.cumsum(shown.sum(axis=1))]).astype(np.int32)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), names.take(pa.array(np.nonzero(shown)[1])), mask=pa.array(is_null)
+    )

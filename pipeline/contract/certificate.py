@@ -3,26 +3,33 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from model.answers.answer import answer_of
+from model.answers.rule import AnswerRule
 from model.exits.policy import CalibratedFor
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.finite_corpus import CorpusTest
+from model.guarantee.risk_control import Kind, NameRisk
 from model.guarantee.unit import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelBound:
-    """Disagreements among the test rows that the teacher gives one label.
+class NameBound:
+    """Wrong answers among the test rows that are called something, by the full model or by the policy.
 
     Attributes:
-        max_missed: share of these rows that may get another answer, as it was asked for.
+        name: what they are called: a label, or a cut.
+        kind: whether the full model calls them so and the policy may miss it, or the other way round.
+        share: of these rows that may be answered wrongly, as it was asked for.
         num_rows: of these rows.
-        num_disagreements: those of them with another answer.
-        upper_bound: share of disagreements that is not exceeded, at the certificate's confidence.
+        num_wrong: those of them that were.
+        upper_bound: share of wrong answers that is not exceeded, at the certificate's confidence.
     """
 
-    max_missed: float
+    name: str
+    kind: Kind
+    share: float
     num_rows: int
-    num_disagreements: int
+    num_wrong: int
     upper_bound: float
 
 
@@ -34,7 +41,7 @@ class CorpusBound:
         num_units: distinct texts, or rows, that were counted before the job.
         is_complete: whether these are all of them; else there are as many at least.
         max_risk: tested in place of `max_disagreement`.
-        max_label_risks: likewise, by label name.
+        max_label_risks: likewise of what may be missed, by name.
         confidence: of the test, in place of the certificate's.
     """
 
@@ -51,6 +58,7 @@ class Certificate:
 
     Attributes:
         policy: what was asked for.
+        answer: which answers are the same.
         thresholds: (num_layers - 1,) from the first layer on.
         temperatures: (num_layers - 1,) that logits are divided by for the uncertainty.
         lexical_threshold: of the lexical branch; 0 where it is not run.
@@ -65,7 +73,7 @@ class Certificate:
         num_rows: test rows, which the thresholds were not chosen by.
         num_disagreements: those of them with another answer than full depth's.
         upper_bound: share of disagreements that is not exceeded.
-        per_label: the same by label name, of labels that something was asked for.
+        per_name: the same of labels and cuts that something was asked for.
         saved_compute: to expect, from the test rows.
         num_calibration_rows: rows to search and to test with.
         calibrated_for: model, device, precision, backend and length that it holds for.
@@ -74,6 +82,7 @@ class Certificate:
     """
 
     policy: str
+    answer: AnswerRule
     thresholds: tuple[float, ...]
     temperatures: tuple[float, ...]
     lexical_threshold: float
@@ -88,7 +97,7 @@ class Certificate:
     num_rows: int
     num_disagreements: int
     upper_bound: float
-    per_label: Mapping[str, LabelBound]
+    per_name: tuple[NameBound, ...]
     saved_compute: float
     num_calibration_rows: int
     calibrated_for: CalibratedFor
@@ -98,9 +107,10 @@ class Certificate:
     @classmethod
     def of(cls, policy: CalibratedPolicy, labels: tuple[str, ...]) -> "Certificate":
         """Return the certificate of a policy for a model of `labels`."""
-        risk = policy.risk
+        risk, names = policy.risk, answer_of(policy.answer, labels).names
         return cls(
             policy=policy.name,
+            answer=policy.answer,
             thresholds=policy.thresholds,
             temperatures=policy.temperatures,
             lexical_threshold=policy.lexical_threshold,
@@ -109,21 +119,13 @@ class Certificate:
             is_certified=policy.is_certified,
             max_disagreement=policy.max_disagreement,
             target_speedup=policy.target_speedup,
-            corpus=_corpus_bound(policy.corpus, labels),
+            corpus=_corpus_bound(policy.corpus, names),
             unit=policy.unit,
             confidence=risk.confidence,
             num_rows=risk.num_rows,
             num_disagreements=risk.num_disagreements,
             upper_bound=risk.upper_bound,
-            per_label={
-                labels[each.label]: LabelBound(
-                    max_missed=each.max_missed,
-                    num_rows=each.num_rows,
-                    num_disagreements=each.num_disagreements,
-                    upper_bound=each.upper_bound,
-                )
-                for each in risk.per_label
-            },
+            per_name=tuple(_name_bound(each, names) for each in risk.per_name),
             saved_compute=policy.saved_compute,
             num_calibration_rows=policy.num_calibration_rows,
             calibrated_for=policy.calibrated_for,
@@ -132,13 +134,25 @@ class Certificate:
         )
 
 
-def _corpus_bound(corpus: CorpusTest | None, labels: tuple[str, ...]) -> CorpusBound | None:
+def _name_bound(risk: NameRisk, names: tuple[str, ...]) -> NameBound:
+    assert risk.part.name is not None
+    return NameBound(
+        name=names[risk.part.name],
+        kind=risk.part.kind,
+        share=risk.part.share,
+        num_rows=risk.num_rows,
+        num_wrong=risk.num_wrong,
+        upper_bound=risk.upper_bound,
+    )
+
+
+def _corpus_bound(corpus: CorpusTest | None, names: tuple[str, ...]) -> CorpusBound | None:
     if corpus is None:
         return None
     return CorpusBound(
         num_units=corpus.size.num_units,
         is_complete=corpus.size.is_complete,
         max_risk=corpus.max_risk,
-        max_label_risks={labels[label]: risk for label, risk in corpus.max_label_risks},
+        max_label_risks={names[name]: risk for name, risk in corpus.max_label_risks},
         confidence=corpus.confidence,
     )

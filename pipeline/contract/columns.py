@@ -8,9 +8,12 @@ import pyarrow as pa
 
 from model.errors import InputError, ParameterError
 from pipeline.contract import schema
+from pipeline.contract.answer_columns import ALL_ANSWER_COLUMNS
 
 _SHOWN_NAMES = 20
-_SCORE_NAMES = frozenset(schema.score_schema(num_labels=1, id_type=pa.string()).names)
+_SCORE_NAMES = ALL_ANSWER_COLUMNS | frozenset(
+    schema.score_schema(answer=(), teacher=(), id_type=pa.string()).names
+)
 _INPUT_NAMES = frozenset({schema.INPUT_TEXT, schema.INPUT_TEXT_PAIR, schema.GROUP})
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from model.guarantee.unit import Unit
 from model.version import NUMERICS_VERSION
 from pipeline.contract.columns import Columns
@@ -52,6 +54,7 @@ class LabelSettings(JobSettings):
     Attributes:
         calibration_fraction: share of the units, drawn by hash, that training never sees.
         unit: what these are, and a promise is of.
+        task: what the logits mean.
         teacher_texts: digest of the texts that the teacher was fine-tuned on, as far as they are known.
     """
 
@@ -59,6 +62,7 @@ class LabelSettings(JobSettings):
 
     calibration_fraction: float
     unit: Unit
+    task: Task
     teacher_texts: str
 
 
@@ -68,6 +72,7 @@ class ScoreSettings(JobSettings):
 
     Attributes:
         policy: what was asked for.
+        answer: which answers are the same.
         thresholds: (num_layers - 1,) from the first layer on.
         temperatures: (num_layers - 1,) that logits are divided by for the uncertainty.
         lexical_threshold: of the lexical branch; 0 where it is not run.
@@ -80,6 +85,7 @@ class ScoreSettings(JobSettings):
     command: ClassVar[str] = SCORE
 
     policy: str
+    answer: AnswerRule
     thresholds: tuple[float, ...]
     temperatures: tuple[float, ...]
     lexical_threshold: float

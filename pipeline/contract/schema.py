@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 METADATA_PREFIX = "fastbert."
 
 SOURCE = "source"
@@ -20,10 +20,14 @@ TEXT_HASH = "text_hash"
 UNIT_HASH = "unit_hash"
 SPLIT = "split"
 TEACHER_LOGITS = "teacher_logits"
-TEACHER_PREDICTION = "teacher_prediction"
-TEACHER_PROBABILITIES = "teacher_probabilities"
 TEACHER_UNIT_HASH = "teacher_unit_hash"
+# What a model answers; with TEACHER in front what the full one does.
+TEACHER = "teacher_"
 PREDICTION = "prediction"
+PREDICTIONS = "predictions"
+SCORE = "score"
+DECISION = "decision"
+DECISIONS = "decisions"
 PROBABILITIES = "probabilities"
 EXIT_LAYER = "exit_layer"
 UNCERTAINTY = "uncertainty"
@@ -32,7 +36,7 @@ TRUNCATED = "truncated"
 REASON = "reason"
 RAW_VALUE = "raw_value"
 USED_FOR = "used_for"
-EXIT_PREDICTIONS = "exit_predictions"
+EXIT_AGREES = "exit_agrees"
 EXIT_UNCERTAINTY = "exit_uncertainty"
 EXIT_LOGITS = "exit_logits"
 
@@ -69,38 +73,43 @@ def provenance_fields(id_type: pa.DataType | None) -> list[pa.Field]:
 
 
 def score_schema(
-    *, num_labels: int, id_type: pa.DataType | None = None, kept: Sequence[pa.Field] = ()
+    *,
+    answer: Sequence[pa.Field],
+    teacher: Sequence[pa.Field],
+    id_type: pa.DataType | None = None,
+    kept: Sequence[pa.Field] = (),
 ) -> pa.Schema:
     """Return the schema of a score shard.
 
     Args:
-        num_labels: width of the probability vectors.
+        answer: columns of the answer, see `pipeline.contract.answer_columns`.
+        teacher: those of the full model's to rows of the shadow sample.
         id_type: type of the id column, None where the job has none.
         kept: input columns that are passed through, as in the input.
     """
     return pa.schema(
         [
             *provenance_fields(id_type),
-            pa.field(PREDICTION, pa.string(), nullable=False),
-            pa.field(PROBABILITIES, vector(num_labels), nullable=False),
+            *answer,
             pa.field(EXIT_LAYER, pa.int16(), nullable=False),
             pa.field(UNCERTAINTY, pa.float32(), nullable=False),
             pa.field(NUM_TOKENS, pa.int32(), nullable=False),
             pa.field(TRUNCATED, pa.bool_(), nullable=False),
-            pa.field(TEACHER_PREDICTION, pa.string()),
-            # Not of fixed size: Arrow writes null fixed-size lists to Parquet but cannot read them back.
-            pa.field(TEACHER_PROBABILITIES, pa.list_(pa.float32())),
+            *teacher,
             pa.field(TEACHER_UNIT_HASH, pa.binary(TEXT_HASH_BYTES)),
             *kept,
         ]
     )
 
 
-def label_schema(*, num_labels: int, id_type: pa.DataType | None = None, with_pair: bool) -> pa.Schema:
+def label_schema(
+    *, num_labels: int, answer: pa.Field, id_type: pa.DataType | None = None, with_pair: bool
+) -> pa.Schema:
     """Return the schema of a soft-label shard.
 
     Args:
         num_labels: width of the logit vectors.
+        answer: column of the teacher's answer.
         id_type: type of the id column, None where the job has none.
         with_pair: whether the texts are pairs.
     """
@@ -114,18 +123,19 @@ def label_schema(*, num_labels: int, id_type: pa.DataType | None = None, with_pa
             pa.field(UNIT_HASH, pa.binary(TEXT_HASH_BYTES), nullable=False),
             pa.field(SPLIT, pa.string(), nullable=False),
             pa.field(TEACHER_LOGITS, vector(num_labels), nullable=False),
-            pa.field(TEACHER_PREDICTION, pa.string(), nullable=False),
+            answer,
             pa.field(NUM_TOKENS, pa.int32(), nullable=False),
             pa.field(TRUNCATED, pa.bool_(), nullable=False),
         ]
     )
 
 
-def calibration_schema(*, num_labels: int, num_exits: int) -> pa.Schema:
+def calibration_schema(*, num_labels: int, num_outputs: int, num_exits: int) -> pa.Schema:
     """Return the schema of calibration rows; what is of every exit is a list, in the order of the exits.
 
     Args:
-        num_labels: width of the logit vectors.
+        num_labels: width of the teacher's logit vectors.
+        num_outputs: width of the exits'.
         num_exits: the last layer's included.
     """
     return pa.schema(
@@ -134,10 +144,10 @@ def calibration_schema(*, num_labels: int, num_exits: int) -> pa.Schema:
             pa.field(SPLIT, pa.string(), nullable=False),
             pa.field(USED_FOR, pa.string(), nullable=False),
             pa.field(NUM_TOKENS, pa.int32(), nullable=False),
-            pa.field(TEACHER_PREDICTION, pa.string(), nullable=False),
-            pa.field(EXIT_PREDICTIONS, pa.list_(pa.string(), num_exits), nullable=False),
+            pa.field(TEACHER_LOGITS, vector(num_labels), nullable=False),
+            pa.field(EXIT_AGREES, pa.list_(pa.bool_(), num_exits), nullable=False),
             pa.field(EXIT_UNCERTAINTY, pa.list_(pa.float32(), num_exits), nullable=False),
-            pa.field(EXIT_LOGITS, pa.list_(vector(num_labels), num_exits), nullable=False),
+            pa.field(EXIT_LOGITS, pa.list_(vector(num_outputs), num_exits), nullable=False),
         ]
     )
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
+from model.answers.rule import AnswerRule
 from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE
 from model.checks import DEFAULT_CONFIDENCE
 from model.cost.latency import RunCost
@@ -23,12 +24,11 @@ from pipeline.contract import schema
 from pipeline.contract.shards import COMPRESSION
 from pipeline.contract.storage import check_file_system, exists, make_directory, open_file, write_atomically
 from pipeline.contract.typed_json import read_typed, write_typed
-from pipeline.results.calibration_report import CalibrationReport
+from pipeline.results.calibration_report import SPEEDUPS, CalibrationReport
 from pipeline.results.calibration_table import (
     calibration_table,
     float_array,
     held_out_flags,
-    teacher_label_ids,
 )
 from pipeline.results.near_copies import NearCopies
 
@@ -99,6 +99,7 @@ class Calibration:
         *,
         max_disagreement: float | None = None,
         max_missed: Mapping[str, float] | None = None,
+        max_false: Mapping[str, float] | None = None,
         target_speedup: float | None = None,
         confidence: float = DEFAULT_CONFIDENCE,
         corpus: CorpusSize | None = None,
@@ -112,11 +113,24 @@ class Calibration:
         policy = self.exits.policy(
             max_disagreement=max_disagreement,
             max_missed=max_missed,
+            max_false=max_false,
             target_speedup=target_speedup,
             confidence=confidence,
             corpus=corpus,
         )
-        return replace(policy, speed_curve=self.report.speed_curve)
+        if self.exits.rule == self.report.rule:
+            return replace(policy, speed_curve=self.report.speed_curve)
+        if target_speedup is None:
+            return policy
+        return replace(policy, speed_curve=tuple(self.exits.speed_curve(SPEEDUPS)))
+
+    def deciding(self, rule: AnswerRule) -> "Calibration":
+        """Return the same rows for another rule of the same task; what is told of them stays as it was.
+
+        Raises:
+            ParameterError: if the answer is a score, and the rule does not say when two of them are the same.
+        """
+        return replace(self, exits=self.exits.deciding(rule))
 
     def save(self, directory: str) -> None:
         """Write the rows, and then the report, each whole or not at all.
@@ -171,13 +185,14 @@ class Calibration:
     def _with_rows(cls, directory: str, report: CalibrationReport) -> "Calibration":
         with open_file(_path(directory, CALIBRATION_ROWS_FILE)) as file:
             table = pq.read_table(file)
-        num_rows, num_labels = len(table), len(report.labels)
+        num_rows, num_outputs = len(table), report.rule.task.num_outputs(len(report.labels))
         exits = ExitCalibration(
             labels=report.labels,
             is_held_out=held_out_flags(table),
             num_tokens=table[schema.NUM_TOKENS].to_numpy().astype(np.int64),
-            teacher_labels=teacher_label_ids(table, report.labels),
-            logits=float_array(table[schema.EXIT_LOGITS]).reshape(num_rows, -1, num_labels),
+            teacher_logits=float_array(table[schema.TEACHER_LOGITS]).reshape(num_rows, -1),
+            logits=float_array(table[schema.EXIT_LOGITS]).reshape(num_rows, -1, num_outputs),
+            rule=report.rule,
             uncertainty=float_array(table[schema.EXIT_UNCERTAINTY]).reshape(num_rows, -1),
             temperatures=report.temperatures,
             flops=report.flops,
@@ -199,8 +214,8 @@ def _fingerprint(exits: ExitCalibration, row_numbers: npt.NDArray[np.int64]) -> 
     """Return what rows and report have in common: everything that a policy is made of."""
     digest = blake2b(digest_size=16)
     facts = asdict(exits.calibrated_for), exits.temperatures, asdict(exits.flops), asdict(exits.cost)
-    digest.update(json.dumps([exits.labels, exits.unit, *facts], sort_keys=True).encode())
-    answers = exits.teacher_labels, exits.logits, exits.uncertainty
+    digest.update(json.dumps([exits.labels, asdict(exits.rule), exits.unit, *facts], sort_keys=True).encode())
+    answers = exits.teacher_logits, exits.logits, exits.uncertainty
     for values in (row_numbers, exits.is_held_out, exits.num_tokens, *answers):
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

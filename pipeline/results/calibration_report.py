@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from model.answers.rule import AnswerRule
 from model.cost.flops import FlopsModel
 from model.cost.latency import RunCost
 from model.exits.policy import CalibratedFor
@@ -47,6 +48,7 @@ class CalibrationReport:
     Attributes:
         fingerprint: what it has in common with the rows in `calibration.parquet`.
         labels: label names in the order of the logits.
+        rule: which answers are the same.
         num_rows: that searched and that tested.
         unit: what shares are shares of.
         calibrated_for: model, device, precision, backend and length.
@@ -62,6 +64,7 @@ class CalibrationReport:
 
     fingerprint: str
     labels: tuple[str, ...]
+    rule: AnswerRule
     num_rows: int
     unit: Unit
     calibrated_for: CalibratedFor
@@ -94,6 +97,7 @@ class CalibrationReport:
         return cls(
             fingerprint=fingerprint,
             labels=exits.labels,
+            rule=exits.rule,
             num_rows=len(exits),
             unit=exits.unit,
             calibrated_for=exits.calibrated_for,

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from model.guarantee.exit_calibration import ExitCalibration, search_rows
+from model.guarantee.calibration_split import search_rows
+from model.guarantee.exit_calibration import ExitCalibration
 from pipeline.contract import schema
 from pipeline.contract.arrays import fixed_size_list
 from pipeline.results.calibration_texts import train_split_flags
@@ -22,22 +23,23 @@ def calibration_table(
         sources: (rows,) input file of each.
         row_numbers: (rows,) its row there.
     """
-    num_exits, num_labels = exits.logits.shape[1:]
-    names = pa.array(exits.labels)
-    logits = fixed_size_list(exits.logits.reshape(-1, num_labels))
-    predictions = names.take(pa.array(exits.logits.argmax(axis=2).ravel()))
+    num_exits, num_outputs = exits.logits.shape[1:]
+    logits = fixed_size_list(exits.logits.reshape(-1, num_outputs))
+    agrees = pa.array(~exits.flops_outcomes.disagrees.ravel())
     columns = {
         schema.SOURCE: pa.array(sources).dictionary_encode(),
         schema.ROW: pa.array(row_numbers),
         schema.SPLIT: _names(exits.is_held_out, schema.TRAIN_SPLIT, schema.CALIBRATION_SPLIT),
         schema.USED_FOR: _names(exits.is_search, schema.SEARCH, schema.TEST),
         schema.NUM_TOKENS: pa.array(exits.num_tokens.astype(np.int32)),
-        schema.TEACHER_PREDICTION: names.take(pa.array(exits.teacher_labels)),
-        schema.EXIT_PREDICTIONS: pa.FixedSizeListArray.from_arrays(predictions, num_exits),
+        schema.TEACHER_LOGITS: fixed_size_list(exits.teacher_logits),
+        schema.EXIT_AGREES: pa.FixedSizeListArray.from_arrays(agrees, num_exits),
         schema.EXIT_UNCERTAINTY: fixed_size_list(exits.uncertainty),
         schema.EXIT_LOGITS: pa.FixedSizeListArray.from_arrays(logits, num_exits),
     }
-    table_schema = schema.calibration_schema(num_labels=num_labels, num_exits=num_exits)
+    table_schema = schema.calibration_schema(
+        num_labels=len(exits.labels), num_outputs=num_outputs, num_exits=num_exits
+    )
     return pa.table([columns[name] for name in table_schema.names], schema=table_schema)
 
 
@@ -57,17 +59,6 @@ def held_out_flags(table: pa.Table) -> npt.NDArray[np.bool_]:
     if used_for.to_pylist() != table[schema.USED_FOR].to_pylist():
         raise ValueError("its rows were filtered or sorted")
     return is_held_out
-
-
-def teacher_label_ids(table: pa.Table, labels: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Return (rows,) label ids of the teacher.
-
-    Raises:
-        KeyError: if a row has a label that is none of `labels`.
-    """
-    label_to_id = {label: index for index, label in enumerate(labels)}
-    names = table[schema.TEACHER_PREDICTION].to_pylist()
-    return np.array([label_to_id[name] for name in names], dtype=np.int64)
 
 
 def float_array(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:

@@ -24,7 +24,8 @@ class ExitLayerStats:
     """What left at one exit.
 
     Attributes:
-        predictions: (num_labels,) rows by predicted label.
+        rows: that left here.
+        called: (K,) of them by what they are called: their labels, or the cuts that they reach.
         uncertainty_sum: over the rows.
         uncertainty_bins: (10000,) rows by uncertainty.
         flops: of the rows, up to this exit.
@@ -34,7 +35,8 @@ class ExitLayerStats:
         agreeing: those of them with the full-depth answer.
     """
 
-    predictions: npt.NDArray[np.int64]
+    called: npt.NDArray[np.int64]
+    rows: int = 0
     uncertainty_sum: float = 0.0
     uncertainty_bins: npt.NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(NUM_BINS, dtype=np.int64)
@@ -44,11 +46,6 @@ class ExitLayerStats:
     correct: int = 0
     shadowed: int = 0
     agreeing: int = 0
-
-    @property
-    def rows(self) -> int:
-        """Rows that left here."""
-        return int(self.predictions.sum())
 
     def quantile(self, share: float) -> float:
         """Return the uncertainty that `share` of the rows do not exceed, to 1e-4."""
@@ -61,7 +58,7 @@ class ExitStats:
     """Exit statistics of one job.
 
     Attributes:
-        labels: label names.
+        names: what a row may be called: labels, or cuts; none of scores within a tolerance.
         exits: what left at each exit, by its number: 0, the lexical branch, where the model has one, and the
             layers, from 1.
         mean_exit_layer: over all rows; those that left before the first layer count 0.
@@ -71,7 +68,7 @@ class ExitStats:
         shadow_texts: the shadow sample, each of its units once.
     """
 
-    labels: tuple[str, ...]
+    names: tuple[str, ...]
     exits: dict[int, ExitLayerStats]
     mean_exit_layer: float
     paper_saved_compute: float
@@ -124,8 +121,8 @@ class ExitStats:
                 )
                 for share in QUANTILES
             },
-            "predictions": pa.array(
-                [list(zip(self.labels, each.predictions.tolist(), strict=True)) for each in stats],
+            "called": pa.array(
+                [list(zip(self.names, each.called.tolist(), strict=True)) for each in stats],
                 pa.map_(pa.string(), pa.int64()),
             ),
             "labelled_rows": pa.array([each.labelled for each in stats], pa.int64()),

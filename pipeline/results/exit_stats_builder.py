@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from model.answers.answer import answer_of
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from model.cost.flops import FlopsModel
 from model.exits.policy import ExitPolicy
 from model.guarantee.unit import Unit
 from pipeline.contract import schema
+from pipeline.contract.answer_columns import answer_names
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.contract.shards import read_shard
 from pipeline.results.exit_stats import NUM_BINS, ExitLayerStats, ExitStats
+from pipeline.results.read_answers import NO_LABEL, LabelIds, label_ids, read_calls, read_disagrees
 from pipeline.results.shadow_texts import ShadowTextsBuilder
 from pipeline.sampling.unit_hashes import place_hashes
 
-# Label ids are places in the manifest's label names; rows without one have this.
-NO_LABEL = -1
-LabelIds = npt.NDArray[np.int64]
 TrueLabels = Callable[[pa.RecordBatch], LabelIds]
 
 
@@ -31,23 +32,31 @@ class ExitStatsBuilder:
     """Adds up exit statistics batch by batch."""
 
     def __init__(
-        self, labels: tuple[str, ...], flops: FlopsModel, policy: ExitPolicy, *, one_of_each: bool = False
+        self,
+        rule: AnswerRule,
+        labels: tuple[str, ...],
+        flops: FlopsModel,
+        policy: ExitPolicy,
+        *,
+        one_of_each: bool = False,
     ) -> None:
         """Start with no rows.
 
         Args:
+            rule: which answers are the same.
             labels: label names in the order of the vectors.
             flops: of the model that scored.
             policy: which branches it ran.
             one_of_each: see `ShadowTextsBuilder`.
         """
-        self._labels, self._flops, self._policy = labels, flops, policy
+        self._rule, self._labels, self._flops, self._policy = rule, labels, flops, policy
+        self._names = answer_of(rule, labels).names
         self._exits = {
-            exit_layer: ExitLayerStats(predictions=np.zeros(len(labels), dtype=np.int64))
+            exit_layer: ExitLayerStats(called=np.zeros(len(self._names), dtype=np.int64))
             for exit_layer in flops.exits
         }
         self._full_depth_flops = 0
-        self._shadow_texts = ShadowTextsBuilder(len(labels), one_of_each=one_of_each)
+        self._shadow_texts = ShadowTextsBuilder(len(self._names), one_of_each=one_of_each)
 
     def add(self, batch: pa.RecordBatch, true_labels: LabelIds | None = None) -> None:
         """Add rows of a score shard.
@@ -59,30 +68,47 @@ class ExitStatsBuilder:
         exits = batch[schema.EXIT_LAYER].to_numpy()
         tokens = batch[schema.NUM_TOKENS].to_numpy().astype(np.int64)
         uncertainty = batch[schema.UNCERTAINTY].to_numpy().astype(np.float64)
-        predicted = label_ids(batch[schema.PREDICTION], self._labels)
-        teacher = label_ids(batch[schema.TEACHER_PREDICTION], self._labels)
+        called = read_calls(batch, self._rule, self._labels)
+        is_shadow = batch[schema.TEACHER_UNIT_HASH].is_valid().to_numpy(zero_copy_only=False)
+        agrees = np.zeros(len(batch), dtype=np.bool_)
+        agrees[is_shadow] = ~self._add_shadow(batch.filter(pa.array(is_shadow)), called[is_shadow])
         truth = np.full(len(batch), NO_LABEL) if true_labels is None else true_labels
-        is_shadow = teacher != NO_LABEL
-        shadow = batch.filter(pa.array(is_shadow))
-        self._shadow_texts.add(
-            shadow[schema.TEACHER_UNIT_HASH].to_pylist(),
-            place_hashes(shadow[schema.SOURCE].to_pylist(), shadow[schema.ROW].to_pylist()),
-            teacher[is_shadow].tolist(),
-            (teacher != predicted)[is_shadow].tolist(),
-        )
+        is_right = self._is_right(batch, truth)
         flops = self._flops.with_exits(tokens, exits, self._policy)
         self._full_depth_flops += int(self._flops.full_depth(tokens).sum())
         bins = np.minimum((uncertainty * NUM_BINS).astype(np.int64), NUM_BINS - 1)
         for exit_layer in np.unique(exits).tolist():
             here, stats = exits == exit_layer, self._exits[exit_layer]
-            stats.predictions += np.bincount(predicted[here], minlength=len(self._labels))
+            stats.rows += int(here.sum())
+            stats.called += called[here].sum(axis=0)
             stats.uncertainty_sum += float(uncertainty[here].sum())
             stats.uncertainty_bins += np.bincount(bins[here], minlength=NUM_BINS)
             stats.flops += int(flops[here].sum())
             stats.labelled += int((truth[here] != NO_LABEL).sum())
-            stats.correct += int((truth[here] == predicted[here]).sum())
-            stats.shadowed += int((teacher[here] != NO_LABEL).sum())
-            stats.agreeing += int((teacher[here] == predicted[here]).sum())
+            stats.correct += int(is_right[here].sum())
+            stats.shadowed += int(is_shadow[here].sum())
+            stats.agreeing += int(agrees[here].sum())
+
+    def _add_shadow(self, shadow: pa.RecordBatch, called: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Add rows of the shadow sample, and return which of them were answered otherwise, (rows,)."""
+        by_teacher = read_calls(shadow, self._rule, self._labels, prefix=schema.TEACHER)
+        disagrees = read_disagrees(shadow, self._rule, called, by_teacher)
+        self._shadow_texts.add(
+            shadow[schema.TEACHER_UNIT_HASH].to_pylist(),
+            place_hashes(shadow[schema.SOURCE].to_pylist(), shadow[schema.ROW].to_pylist()),
+            by_teacher=by_teacher,
+            called=called,
+            disagrees=disagrees,
+        )
+        return disagrees
+
+    def _is_right(self, batch: pa.RecordBatch, truth: LabelIds) -> npt.NDArray[np.bool_]:
+        """Return which rows have their true label, (rows,); of models that answer with one."""
+        if self._rule.task is not Task.ONE_LABEL:
+            return np.zeros(len(batch), dtype=np.bool_)
+        predicted = label_ids(batch[schema.PREDICTION], self._labels)
+        is_right: npt.NDArray[np.bool_] = (truth != NO_LABEL) & (truth == predicted)
+        return is_right
 
     def build(self) -> ExitStats:
         """Return the statistics of all rows added."""
@@ -95,20 +121,13 @@ class ExitStatsBuilder:
         flops = sum(stats.flops for stats in self._exits.values())
         paper = partial(self._flops.paper_saved_compute, mean, runs_lexical=runs_lexical)
         return ExitStats(
-            labels=self._labels,
+            names=self._names,
             exits=self._exits,
             mean_exit_layer=mean,
             paper_saved_compute=paper(float((num_classifiers * rows).sum() / num_rows)) if flops else 1.0,
             saved_compute=self._full_depth_flops / flops if flops else 1.0,
             shadow_texts=self._shadow_texts.build(),
         )
-
-
-def label_ids(names: pa.Array, labels: Sequence[str]) -> LabelIds:
-    """Return each name's place among `labels`, NO_LABEL for null and unknown names."""
-    found = pc.index_in(names, value_set=pa.array(labels, pa.string()), skip_nulls=True)
-    ids: LabelIds = found.fill_null(NO_LABEL).to_numpy().astype(np.int64)
-    return ids
 
 
 def collect(
@@ -123,6 +142,7 @@ def collect(
     """
     settings = manifest.settings
     builder = ExitStatsBuilder(
+        settings.answer,
         manifest.labels,
         manifest.flops,
         ExitPolicy(
@@ -136,11 +156,10 @@ def collect(
         schema.SOURCE,
         schema.ROW,
         *([schema.ID] if settings.columns.id is not None else []),
-        schema.PREDICTION,
+        *(prefix + name for prefix in ("", schema.TEACHER) for name in answer_names(settings.answer)),
         schema.EXIT_LAYER,
         schema.UNCERTAINTY,
         schema.NUM_TOKENS,
-        schema.TEACHER_PREDICTION,
         schema.TEACHER_UNIT_HASH,
     ]
     for name in manifest.shard_names:

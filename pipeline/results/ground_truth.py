@@ -12,7 +12,8 @@ from pipeline.contract import schema
 from pipeline.contract.columns import check_label_name
 from pipeline.reading.inputs import Columns, inspect_inputs
 from pipeline.reading.labelled_texts import ROWS_PER_ITEM, as_text, read_rows
-from pipeline.results.exit_stats_builder import NO_LABEL, LabelIds, TrueLabels
+from pipeline.results.exit_stats_builder import TrueLabels
+from pipeline.results.read_answers import NO_LABEL, LabelIds
 
 
 def read_true_labels(

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from model.answers.task import Task
 from model.errors import ArtifactError, InputError
 from model.guarantee.unit import Unit
 from model.training.batching import bucketed_batches, step_seed
@@ -77,6 +78,11 @@ class SoftLabels:
     def labels(self) -> tuple[str, ...]:
         """Label names in the order of the logits."""
         return self._manifest.labels
+
+    @property
+    def task(self) -> Task:
+        """What the logits mean."""
+        return self._manifest.settings.task
 
     @property
     def num_calibration_rows(self) -> int:
@@ -249,11 +255,18 @@ def _check_alike(outputs: Sequence[tuple[OutputLayout, LabelManifest]]) -> None:
             )
 
 
-_KINDS = ("labels", "teachers", "`max_length`", "kinds of text, single and pairs", "units of a promise")
+_KINDS = (
+    "labels",
+    "tasks",
+    "teachers",
+    "`max_length`",
+    "kinds of text, single and pairs",
+    "units of a promise",
+)
 
 
 def _kind(manifest: LabelManifest) -> tuple[object, ...]:
     """Return what outputs have to have in common, in the order of `_KINDS`."""
     settings = manifest.settings
     has_pairs = settings.columns.text_pair is not None
-    return manifest.labels, settings.model_hash, settings.max_length, has_pairs, settings.unit
+    return manifest.labels, settings.task, settings.model_hash, settings.max_length, has_pairs, settings.unit

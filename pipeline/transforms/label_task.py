@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from model.checkpoints.fingerprint import checkpoint_hash
-from model.checkpoints.loading import label_names, load_classifier, load_tokenizer
+from model.checkpoints.loading import label_names, load_classifier, load_tokenizer, task_of
 from model.checks import check_fraction
 from model.engine.execution import (
     Device,
@@ -25,6 +27,7 @@ from model.exits.teacher import Teacher
 from model.guarantee.unit import Unit
 from model.tokens.max_length import choose_max_length, position_limit
 from pipeline.contract import schema
+from pipeline.contract.answer_columns import answer_columns, soft_label_field
 from pipeline.contract.arrays import fixed_size_list, source_column
 from pipeline.contract.defaults import default_calibration_fraction
 from pipeline.contract.job import LabelSettings
@@ -68,6 +71,7 @@ class LabelTask:
         directory: of its checkpoint.
         model_hash: of its checkpoint.
         labels: its label names, in the order of its logits.
+        task: what these mean.
         max_length: tokens that a text is cut to.
         calibration_fraction: share of the units, drawn by hash, that training never sees.
         unit: what these are; groups go with a group column.
@@ -82,6 +86,7 @@ class LabelTask:
     directory: str
     model_hash: str
     labels: tuple[str, ...]
+    task: Task
     max_length: int
     calibration_fraction: float
     unit: Unit
@@ -137,6 +142,7 @@ class LabelTask:
             directory=str(directory),
             model_hash=checkpoint_hash(directory),
             labels=label_names(model.config),
+            task=task_of(model.config, teacher),
             max_length=choose_max_length(max_length, position_limit(model, tokenizer)),
             calibration_fraction=calibration_fraction,
             unit=unit,
@@ -152,6 +158,7 @@ class LabelTask:
         """Schema of a soft-label shard."""
         return schema.label_schema(
             num_labels=len(self.labels),
+            answer=soft_label_field(self.task),
             id_type=self.reading.id_type,
             with_pair=self.reading.columns.text_pair is not None,
         )
@@ -168,6 +175,7 @@ class LabelTask:
             # 0 and 0.0 are the same job.
             calibration_fraction=float(self.calibration_fraction),
             unit=self.unit,
+            task=self.task,
             teacher_texts=self.teacher_texts,
         )
 
@@ -220,7 +228,7 @@ class LabelTask:
             schema.UNIT_HASH: pa.array(units, hash_type),
             schema.SPLIT: splits.take(pa.array(is_calibration.astype("int8"))),
             schema.TEACHER_LOGITS: fixed_size_list(logits[inverse]),
-            schema.TEACHER_PREDICTION: pa.array(self.labels).take(pa.array(logits.argmax(axis=1)[inverse])),
+            **answer_columns(logits[inverse], AnswerRule(task=self.task), self.labels, prefix=schema.TEACHER),
             schema.NUM_TOKENS: pa.array(tokenized.lengths[inverse].astype("int32")),
             schema.TRUNCATED: pa.array(tokenized.truncated[inverse]),
         }

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
+from model.answers.task import Task
 from model.engine.engine import Engine
 from model.engine.execution import Precision
 from model.exits.binding import execution_for
 from model.exits.policy import ExitPolicy, check_speed_or_policy
 from model.fastbert import FastBertForSequenceClassification
 from pipeline.reading.remote_checkpoints import find_checkpoint
+from pipeline.transforms.corpus_job import as_strings
 
 Text = str | tuple[str, str]
 
@@ -27,14 +30,16 @@ class Answer:
     """What a FastBERT answers to one text.
 
     Attributes:
-        prediction: label name.
-        probabilities: a float per label.
+        prediction: label name; the names of all that hold, or the score, of models that answer so.
+        probabilities: a float per label; none of a score.
+        decisions: the cuts that are reached, where some were given; labels, or such as `>=3`.
         exit_layer: from 1; 0 for the lexical branch.
         uncertainty: at the exit taken, in [0, 1].
     """
 
-    prediction: str
+    prediction: str | tuple[str, ...] | float
     probabilities: tuple[float, ...]
+    decisions: tuple[str, ...]
     exit_layer: int
     uncertainty: float
 
@@ -61,6 +66,8 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
         *,
         speed: float | None = None,
         policy: ExitPolicy | None = None,
+        decide: str | Sequence[str] = (),
+        tolerance: float | None = None,
         precision: str = "auto",
         max_batch_size: int = 2048,
     ) -> None:
@@ -70,6 +77,8 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
             model: directory, URL or hub name of a FastBERT.
             speed: a text leaves where its uncertainty is below this; 0 is full depth, as is neither.
             policy: thresholds per layer; excludes `speed`.
+            decide: cuts that answers are told by, as `spam>=0.9`, or `>=3` of a score; a policy has its own.
+            tolerance: by which two scores may differ, in place of cuts.
             precision: `auto`, `fp32`, `bf16` or `fp16`; of a calibrated policy, `auto` is its own.
             max_batch_size: texts per batch; large ones are sorted by length and pad little.
 
@@ -80,6 +89,7 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
         super().__init__()
         check_speed_or_policy(speed, policy)
         self._model, self._speed, self._policy = model, speed, policy
+        self._decide, self._tolerance = as_strings(decide), tolerance
         self._precision, self._max_batch_size = Precision.parse(precision), max_batch_size
 
     def load_model(self) -> LoadedFastBert:
@@ -97,22 +107,36 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
         pairs = None if isinstance(batch[0], str) else [pair[1] for pair in batch]
         texts = [text if isinstance(text, str) else text[0] for text in batch]
         answers = model.model.predict(
-            texts, pairs, speed=self._speed, policy=self._policy, engine=model.engine
+            texts,
+            pairs,
+            speed=self._speed,
+            policy=self._policy,
+            decide=self._decide,
+            tolerance=self._tolerance,
+            engine=model.engine,
         )
+        is_score = answers.rule.task is Task.SCORE
+        shares = [()] * len(answers) if is_score else answers.probabilities.tolist()
+        reached = [
+            tuple(compress(answers.answer.names, row)) if answers.rule.cuts else ()
+            for row in answers.decisions
+        ]
         return [
             PredictionResult(
                 example=text,
                 inference=Answer(
                     prediction=prediction,
                     probabilities=tuple(probabilities),
+                    decisions=decisions,
                     exit_layer=int(layer),
                     uncertainty=float(uncertainty),
                 ),
             )
-            for text, prediction, probabilities, layer, uncertainty in zip(
+            for text, prediction, probabilities, decisions, layer, uncertainty in zip(
                 batch,
                 answers.predictions,
-                answers.probabilities.tolist(),
+                shares,
+                reached,
                 answers.exit_layer,
                 answers.uncertainty,
                 strict=True,

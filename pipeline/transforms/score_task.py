@@ -1,5 +1,6 @@
 """Scores: what a FastBERT answers to every row of a corpus, each leaving where it is sure enough."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
+from model.answers.rule import AnswerRule
 from model.checks import check_fraction
 from model.cost.flops import FlopsModel, fastbert_flops
 from model.engine.elsewhere import EngineElsewhere, execution_elsewhere
@@ -25,13 +27,14 @@ from model.engine.execution import (
 from model.errors import EnvironmentMismatchError, ParameterError
 from model.exits.binding import check_policy, execution_for
 from model.exits.layer_sweep import predict_tokenized
-from model.exits.policy import ExitPolicy, check_speed_or_policy, policy_of
-from model.exits.predictions import Predictions, probabilities
+from model.exits.policy import ExitPolicy, check_speed_or_policy
+from model.exits.predictions import Predictions
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.unit import Unit
 from pipeline.contract import defaults, schema
-from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column
+from pipeline.contract.answer_columns import answer_columns, answer_fields, teacher_fields
+from pipeline.contract.arrays import source_column
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.columns import check_kept_names
 from pipeline.contract.job import ScoreSettings
@@ -100,6 +103,7 @@ def _engine_elsewhere(model: FastBertForSequenceClassification, execution: Execu
         model_hash=model.model_hash,
         num_layers=model.num_layers,
         exits=fastbert_flops(model.config).exits,
+        task=model.task,
     )
 
 
@@ -154,6 +158,8 @@ class ScoreTask:
         *,
         policy: ExitPolicy | None = None,
         speed: float | None = None,
+        decide: Sequence[str] = (),
+        tolerance: float | None = None,
         shadow_fraction: float | None = None,
         shadow_rows: int | None = None,
         precision: Precision = Precision.AUTO,
@@ -168,6 +174,8 @@ class ScoreTask:
             inputs: the files.
             policy: when a text leaves.
             speed: instead of `policy`, one threshold for all layers; 0 is full depth, as is neither.
+            decide: cuts that answers are told by, as `spam>=0.9`, or `>=3` of a score; a policy has its own.
+            tolerance: by which two scores may differ, in place of cuts.
             shadow_fraction: share of the texts that are also answered at full depth; None for
                 `defaults.SHADOW_FRACTION`.
             shadow_rows: instead of `shadow_fraction`, about how many rows.
@@ -176,8 +184,9 @@ class ScoreTask:
 
         Raises:
             CheckpointError: if the model cannot be used.
-            ParameterError: if the speed is outside [0, 1] or given beside a policy, a kept column has a name
-                of the shard's own, or a group column comes with a policy that was calibrated by rows.
+            ParameterError: if the speed is outside [0, 1] or given beside a policy, a cut or a tolerance does
+                not fit the model or is given beside a policy, a kept column has a name of the shard's own, or
+                a group column comes with a policy that was calibrated by rows.
             ArtifactError: if the policy is calibrated for something else than will run.
         """
         check_kept_names(inputs.options.columns)
@@ -187,7 +196,7 @@ class ScoreTask:
         check_speed_or_policy(speed, policy)  # before the model is loaded
         directory = find_checkpoint(model)
         loaded = FastBertForSequenceClassification.from_pretrained(directory)
-        policy = policy_of(speed, policy, num_layers=loaded.num_layers)
+        policy = loaded.policy_of(speed, policy, decide=decide, tolerance=tolerance)
         execution = execution_for(policy, precision, device)
         engine = loaded.engine(execution) if runs_here(execution) else _engine_elsewhere(loaded, execution)
         check_policy(policy, engine, loaded.config.max_length)
@@ -209,10 +218,19 @@ class ScoreTask:
         return task, hold(task, Scorer(engine=engine, tokenizer=loaded.tokenizer))
 
     @property
+    def _rule(self) -> AnswerRule:
+        """Which answers are the same."""
+        assert self.policy.answer is not None, "set by `prepare`"
+        return self.policy.answer
+
+    @property
     def schema(self) -> pa.Schema:
         """Schema of a score shard."""
         return schema.score_schema(
-            num_labels=len(self.labels), id_type=self.reading.id_type, kept=self.reading.kept
+            answer=answer_fields(self._rule, len(self.labels)),
+            teacher=teacher_fields(self._rule),
+            id_type=self.reading.id_type,
+            kept=self.reading.kept,
         )
 
     @property
@@ -225,6 +243,7 @@ class ScoreTask:
             columns=self.reading.columns,
             rows_per_shard=self.reading.rows_per_shard,
             policy=self.policy.name,
+            answer=self._rule,
             thresholds=tuple(map(float, self.policy.thresholds)),
             temperatures=tuple(map(float, self.policy.temperatures)),
             lexical_threshold=float(self.policy.lexical_threshold),
@@ -299,20 +318,17 @@ class ScoreTask:
             shadow: (rows,) whether a row is of the shadow sample.
             units: (rows,) what each is one of.
         """
-        names = pa.array(self.labels)
         # Texts that went to the last layer by themselves have a full-depth answer too, but telling it would
         # bias the sample towards texts that cannot disagree.
         unseen = ~shadow
         teacher = np.where(shadow[:, None], answers.full_depth_logits[inverse], 0)
         return {
-            schema.PREDICTION: names.take(pa.array(answers.label_ids[inverse])),
-            schema.PROBABILITIES: fixed_size_list(answers.probabilities[inverse]),
+            **answer_columns(answers.logits[inverse], self._rule, self.labels),
             schema.EXIT_LAYER: pa.array(answers.exit_layer[inverse]),
             schema.UNCERTAINTY: pa.array(answers.uncertainty[inverse]),
             schema.NUM_TOKENS: pa.array(answers.num_tokens[inverse].astype("int32")),
             schema.TRUNCATED: pa.array(answers.truncated[inverse]),
-            schema.TEACHER_PREDICTION: names.take(pa.array(teacher.argmax(axis=1), mask=unseen)),
-            schema.TEACHER_PROBABILITIES: nullable_list(probabilities(teacher), unseen),
+            **answer_columns(teacher, self._rule, self.labels, prefix=schema.TEACHER, unseen=unseen),
             schema.TEACHER_UNIT_HASH: pa.array(units, pa.binary(schema.TEXT_HASH_BYTES), mask=unseen),
         }
 

@@ -34,11 +34,16 @@ class ScoreOptions(JobOptions, total=False):
     """What else scoring takes; the defaults are those of the command.
 
     Attributes:
+        decide: with `speed` or at full depth, cuts that answers are told by, as `spam>=0.9`, or `>=3` of a
+            score; a policy has its own.
+        tolerance: in place of cuts, by which two scores may differ.
         shadow_fraction: share of the texts, rows or groups that are also answered at full depth; None for one
             in 1,000.
         shadow_rows: instead of `shadow_fraction`, about how many rows.
     """
 
+    decide: Sequence[str]
+    tolerance: float | None
     shadow_fraction: float | None
     shadow_rows: int | None
 
@@ -51,6 +56,8 @@ def score_job(
     output: str,
     policy: ExitPolicy | PolicyOfCorpus | None = None,
     speed: float | None = None,
+    decide: Sequence[str] = (),
+    tolerance: float | None = None,
     shadow_fraction: float | None = None,
     shadow_rows: int | None = None,
     **options: Unpack[JobOptions],
@@ -71,6 +78,8 @@ def score_job(
             inputs,
             policy=policy if policy is None or isinstance(policy, ExitPolicy) else policy.policy(inputs),
             speed=speed,
+            decide=as_strings(decide),
+            tolerance=tolerance,
             shadow_fraction=shadow_fraction,
             shadow_rows=shadow_rows,
             precision=precision,

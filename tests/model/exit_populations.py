@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 from transformers import BertConfig
 
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from model.cost.flops import flops_model
 from model.cost.latency import RunCost
 from model.exits.policy import CalibratedFor
 from model.guarantee.exit_calibration import ExitCalibration
-from model.guarantee.exit_outcomes import ExitOutcomes
+from model.guarantee.exit_outcomes import Calls, ExitOutcomes
 from model.network.branches.branch import BranchFlops
 from model.network.branches.paper import PaperBranch
 from model.version import NUMERICS_VERSION
@@ -41,8 +43,17 @@ def population(kind, num_rows=20_000, seed=0):
         disagrees=np.concatenate([disagrees, np.zeros((num_rows, 1), dtype=bool)], axis=1),
         exit_cost=tokens[:, None] * np.arange(1.0, LAYERS + 1),
         branch_cost=np.tile(0.07 * tokens[:, None], LAYERS - 1),
-        teacher_labels=teacher,
+        calls=label_calls(teacher, disagrees),
     )
+
+
+def label_calls(teacher, disagrees):
+    """Return which rows are called by each label; who disagrees gives the next one."""
+    own = np.concatenate([disagrees, np.zeros((len(teacher), 1), dtype=bool)], axis=1)
+    answers = np.where(own, (teacher[:, None] + 1) % NUM_LABELS, teacher[:, None])
+    return {
+        label: Calls(by_exit=answers == label, by_teacher=teacher == label) for label in range(NUM_LABELS)
+    }
 
 
 KINDS = ("sensible", "overconfident", "useless", "perfect", "never agree")
@@ -75,14 +86,15 @@ def exit_calibration(num_rows=6000, seed=0, *, lexical=False, held_out=0.0):
     shares = odds / odds.sum(axis=2, keepdims=True)
     flops = flops_model(
         BertConfig(hidden_size=32, num_hidden_layers=LAYERS, num_attention_heads=2, intermediate_size=64),
-        PaperBranch(hidden_size=32, width=8, num_heads=2, num_labels=3),
+        PaperBranch(hidden_size=32, width=8, num_heads=2, num_outputs=3),
     )
     return ExitCalibration(
         labels=LABELS,
         is_held_out=np.random.default_rng(seed).random(num_rows) < held_out,
         num_tokens=rng.integers(3, 40, num_rows),
-        teacher_labels=teacher,
+        teacher_logits=(np.eye(3)[teacher] * 9).astype(np.float32),
         logits=logits,
+        rule=AnswerRule(task=Task.ONE_LABEL),
         uncertainty=(-(shares * np.log(shares)).sum(axis=2) / np.log(3)).astype(np.float32),
         temperatures=(*([2.0] if lexical else []), 1.5, 1.0, 0.9),
         flops=replace(flops, lexical=BranchFlops(per_token=9, per_text=5) if lexical else None),

@@ -28,7 +28,7 @@ class PackedBranch(Protocol):
         """
 
     def classify(self, features: Tensor) -> Tensor:
-        """Return (rows, num_labels) float32 logits from what `attend` returned, of any number of texts."""
+        """Return (rows, num_outputs) float32 logits from what `attend` returned, of any number of texts."""
 
 
 def pack_branches(branches: Iterable[nn.Module], execution: Execution) -> list[PackedBranch]:

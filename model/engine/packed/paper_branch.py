@@ -57,5 +57,5 @@ class PackedPaperBranch:
         return context.flatten(1).to(states.dtype)
 
     def classify(self, context: Tensor) -> Tensor:
-        """Return (rows, num_labels) float32 logits from what `attend` returned."""
+        """Return (rows, num_outputs) float32 logits from what `attend` returned."""
         return self._classifier(self._dense(self._attention_output(context))).float()

@@ -59,5 +59,5 @@ class PackedPoolingBranch:
         return torch.cat([of_queries.index_select(1, places).flatten(), mean]).to(states.dtype)
 
     def classify(self, features: Tensor) -> Tensor:
-        """Return (rows, num_labels) float32 logits from what `attend` returned."""
+        """Return (rows, num_outputs) float32 logits from what `attend` returned."""
         return self._classifier(self._dense(features)).float()

@@ -40,7 +40,7 @@ class Branch(nn.Module, ABC):
             attention_mask: (batch, length) bool, True at real tokens; None where no text is padded.
 
         Returns:
-            (batch, num_labels) logits in the dtype of `hidden`.
+            (batch, num_outputs) logits in the dtype of `hidden`.
         """
 
     @property

@@ -25,7 +25,7 @@ class PaperBranch(Branch):
     constant that softmax does not see, and a weighted sum of V n + v is V applied to the weighted sum of n.
     """
 
-    def __init__(self, *, hidden_size: int, width: int, num_heads: int, num_labels: int) -> None:
+    def __init__(self, *, hidden_size: int, width: int, num_heads: int, num_outputs: int) -> None:
         """Make a branch with fresh weights.
 
         Raises:
@@ -43,7 +43,7 @@ class PaperBranch(Branch):
         self.value = nn.Linear(width, width)
         self.attention_output = nn.Linear(width, width)
         self.dense = nn.Linear(width, width)
-        self.classifier = nn.Linear(width, num_labels)
+        self.classifier = nn.Linear(width, num_outputs)
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Classify each text; see `Branch.forward`."""
@@ -81,7 +81,7 @@ class PaperBranch(Branch):
         return torch.bmm(scores.softmax(dim=-1).to(narrow.dtype), narrow)
 
     def classify(self, context: Tensor) -> Tensor:
-        """Return (batch, num_labels) logits from (batch, heads, width) of `attend`."""
+        """Return (batch, num_outputs) logits from (batch, heads, width) of `attend`."""
         values = torch.einsum("bhw,hdw->bhd", context, self._by_head(self.value)).flatten(1)
         first = self.attention_output(values + self.value.bias)
         logits: Tensor = self.classifier(torch.tanh(self.dense(first)))
@@ -94,12 +94,12 @@ class PaperBranch(Branch):
     @property
     def flops(self) -> BranchFlops:
         """What it costs as it is run: key and value layer folded, one query per text."""
-        hidden_size, width, num_labels = self._sizes
+        hidden_size, width, num_outputs = self._sizes
         return BranchFlops(
             # narrow; then every head's query against the token, and the sum that it enters
             per_token=2 * width * hidden_size + 4 * self.num_heads * width,
             # query and key, value and attention output, each a matrix per head; dense; then the labels
-            per_text=2 * width * ((2 * self.num_heads + 1) * width + num_labels),
+            per_text=2 * width * ((2 * self.num_heads + 1) * width + num_outputs),
         )
 
     @property

@@ -18,14 +18,14 @@ class PoolingBranch(Branch):
     what a text costs hardly depends on its length.
     """
 
-    def __init__(self, *, hidden_size: int, width: int, num_queries: int, num_labels: int) -> None:
+    def __init__(self, *, hidden_size: int, width: int, num_queries: int, num_outputs: int) -> None:
         """Make a branch with fresh weights."""
         super().__init__()
         # These are the names of the tensors in checkpoints: to rename one is to lose all that were saved.
         self.queries = nn.Linear(hidden_size, num_queries, bias=False)
         self.norm = nn.LayerNorm(hidden_size)
         self.dense = nn.Linear((num_queries + 2) * hidden_size, width)
-        self.classifier = nn.Linear(width, num_labels)
+        self.classifier = nn.Linear(width, num_outputs)
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Classify each text; see `Branch.forward`."""

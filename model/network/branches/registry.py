@@ -16,7 +16,7 @@ def make_branch(config: FastBertConfig) -> Branch:
     sizes = {
         "hidden_size": config.backbone_config.hidden_size,
         "width": config.branch_size,
-        "num_labels": config.num_labels,
+        "num_outputs": config.num_outputs,
     }
     if BranchDesign(config.branch_design) is BranchDesign.PAPER:
         return PaperBranch(num_heads=config.branch_heads, **sizes)

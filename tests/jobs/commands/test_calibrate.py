@@ -13,11 +13,11 @@ from jobs.commands.calibrate import describe_limits
 from jobs.commands.label_teacher import run as run_label_teacher
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.driver.distill_metrics import describe_training
+from model.answers.uncertainty import normalised_entropy
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.hub import BRANCH_TEXTS_FILE
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
-from model.network.uncertainty import normalised_entropy
 from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.hash_sampling import text_hashes
@@ -68,7 +68,8 @@ def test_every_exits_answers_are_those_it_gives_when_all_leave_there(rows: pd.Da
         assert (answered.exit_layer == exit_layer).all()
         logits = np.stack([np.stack(each)[exit_layer] for each in rows["exit_logits"]])
         np.testing.assert_allclose(logits, answered.logits, rtol=0, atol=2e-5)
-        assert [each[exit_layer] for each in rows["exit_predictions"]] == answered.predictions
+        agrees = answered.label_ids == np.stack(rows["teacher_logits"]).argmax(axis=1)
+        assert [each[exit_layer] for each in rows["exit_agrees"]] == agrees.tolist()
         temperature = 1.0 if exit_layer == NUM_LAYERS else temperatures[exit_layer]
         uncertainty = normalised_entropy(torch.from_numpy(logits) / temperature)
         np.testing.assert_allclose(

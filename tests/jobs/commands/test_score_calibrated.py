@@ -16,12 +16,12 @@ from jobs.commands.calibrate import run as run_calibrate
 from jobs.commands.distill import run as run_distill
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.configs.distill import DistillConfig
+from model.answers.uncertainty import normalised_entropy
 from model.engine.execution import Precision, resolve_execution
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.finite_corpus import CorpusSize
-from model.network.uncertainty import normalised_entropy
 from model.tokens.tokenization import tokenize
 from pipeline.contract.defaults import default_rows_per_shard
 from pipeline.results.calibration import Calibration

@@ -10,7 +10,7 @@ from jobs.configs.calibrate import CalibrateConfig
 from jobs.configs.distill import DistillConfig
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.configs.runner import RunnerConfig
-from jobs.configs.score import ScoreConfig, parse_max_missed
+from jobs.configs.score import ScoreConfig, parse_share
 from model.errors import ParameterError
 
 SCORE = {"input": ("a.tsv",), "text_column": "text", "model": "m", "output": "o", "speed": 0.0}
@@ -49,7 +49,7 @@ def test_what_is_refused(kind: type, given: dict[str, Any], message: str):
 @pytest.mark.parametrize("text", ["spam", "=0.1", "spam=", "spam=much"])
 def test_a_share_of_a_label_is_label_equals_share(text: str):
     with pytest.raises(ParameterError, match=r"is not LABEL=SHARE, as spam=0\.01"):
-        parse_max_missed(text)
+        parse_share("max_missed", text)
 
 
 def test_a_label_may_hold_an_equals_sign():

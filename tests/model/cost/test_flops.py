@@ -62,7 +62,7 @@ def tiny():
         intermediate_size=10,
         num_labels=4,
     )
-    return flops_model(config, PaperBranch(hidden_size=6, width=8, num_heads=2, num_labels=4))
+    return flops_model(config, PaperBranch(hidden_size=6, width=8, num_heads=2, num_outputs=4))
 
 
 LAYER = 2 * (4 * 6 * 6 + 2 * 6 * 10)  # a token: four projections, up, down

@@ -145,6 +145,7 @@ def test_a_device_of_choice_is_taken_and_another_than_calibrated_refused(engine,
         model_hash=engine.model_hash,
         num_layers=engine.num_layers,
         exits=engine.exits,
+        task=engine.task,
     )
     with pytest.raises(ArtifactError, match=r"device \(cuda, calibrated for cpu\)"):
         check_policy(policy_for(calibrated_for), there, 48)

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from model.exits.predictions import Predictions, probabilities
 
 
@@ -9,6 +11,7 @@ def answers():
     logits = np.array([[0.0, np.log(3)], [1000.0, 0.0], [-1.0, -2.0]], dtype=np.float32)
     return Predictions(
         labels=("no", "yes"),
+        rule=AnswerRule(task=Task.ONE_LABEL),
         logits=logits,
         uncertainty=np.zeros(3, dtype=np.float32),
         exit_layer=np.array([1, 2, 2], dtype=np.int16),
@@ -30,5 +33,5 @@ def test_probabilities_are_a_softmax_that_overflows_nowhere(answers):
     found = answers.probabilities
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[:2], [[0.25, 0.75], [1, 0]], rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(probabilities(answers.logits), found)
+    np.testing.assert_array_equal(probabilities(answers.logits, Task.ONE_LABEL), found)
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=0, atol=1e-6)

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from model.answers.answer import OneLabel
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from model.cost.flops import fastbert_flops
 from model.engine.execution import Backend, Precision, resolve_execution
 from model.errors import ArtifactError, CheckpointError, InputError
@@ -14,10 +17,11 @@ from model.exits.policy import ExitPolicy
 from model.exits.teacher import Teacher
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee import calibrate as module
-from model.guarantee.calibrate import calibrate, check_same_model, exit_uncertainty
-from model.guarantee.temperature_scaling import fit_temperature
+from model.guarantee.calibrate import calibrate, check_same_model
+from model.guarantee.temperature_scaling import exit_uncertainty, fit_temperature
 from model.tokens.tokenization import tokenize
 
+LABELS_OF_3 = AnswerRule(task=Task.ONE_LABEL), ("a", "b", "c")
 FP32 = resolve_execution(Precision.FP32, device="cpu")
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "serve", "lunch"]
 
@@ -93,10 +97,13 @@ def test_costs_are_measured_on_rows_that_search(saved, corpus, teacher_logits, m
 
 def test_temperatures_are_fitted_on_the_rows_that_search(exits, teacher_logits):
     labels = teacher_logits.argmax(axis=1)
-    assert exits.teacher_labels.tolist() == labels.tolist()
+    assert exits.teacher_logits.argmax(axis=1).tolist() == labels.tolist()
     assert exits.is_search.sum() == 130 // 3
     assert exits.temperatures == tuple(
-        fit_temperature(exits.logits[exits.is_search, layer], labels[exits.is_search]) for layer in range(3)
+        fit_temperature(
+            exits.logits[exits.is_search, layer], exits.teacher_logits[exits.is_search], exits.answer
+        )
+        for layer in range(3)
     )
 
 
@@ -200,18 +207,20 @@ def test_a_text_may_stand_in_several_pairs(saved, corpus):
 def test_the_same_model_is_told_by_its_spread():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (500, 3)).astype(np.float32)
-    check_same_model(logits + rng.normal(0, 0.05, logits.shape).astype(np.float32), logits)
+    check_same_model(logits + rng.normal(0, 0.05, logits.shape).astype(np.float32), logits, *LABELS_OF_3)
     with pytest.raises(CheckpointError, match="another model's"):
-        check_same_model(logits + rng.normal(0, 0.5, logits.shape).astype(np.float32), logits)
+        check_same_model(logits + rng.normal(0, 0.5, logits.shape).astype(np.float32), logits, *LABELS_OF_3)
     # What matters is the spread of the logits, not their size.
     with pytest.raises(CheckpointError, match="another model's"):
-        check_same_model(logits + 100 + rng.normal(0, 0.5, logits.shape).astype(np.float32), logits + 100)
+        check_same_model(
+            logits + 100 + rng.normal(0, 0.5, logits.shape).astype(np.float32), logits + 100, *LABELS_OF_3
+        )
 
 
 def test_uncertainty_divides_by_the_temperatures(plain_uncertainty):
     logits = np.random.default_rng(0).normal(0, 2, (40, 3, 5)).astype(np.float32)
     scales = np.array([0.5, 4.0, 1.0])[:, None]
-    found = exit_uncertainty(logits, (0.5, 4.0))
+    found = exit_uncertainty(logits, (0.5, 4.0), OneLabel("abcde"))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, plain_uncertainty(logits / scales), rtol=0, atol=1e-5)
 

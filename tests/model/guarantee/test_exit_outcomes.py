@@ -38,8 +38,15 @@ def test_rows_are_taken_with_all_that_is_theirs():
     rows = population("sensible", num_rows=40)
     some = rows.take(np.array([7, 3]))
     assert isinstance(some, ExitOutcomes)
-    for name, values in vars(some).items():
-        np.testing.assert_array_equal(values, getattr(rows, name)[[7, 3]])
+    calls = {
+        f"{kind} {name}": getattr(each, kind) for name, each in rows.calls.items() for kind in vars(each)
+    }
+    taken = {
+        f"{kind} {name}": getattr(each, kind) for name, each in some.calls.items() for kind in vars(each)
+    }
+    for name, values in ({**vars(some), **taken}).items():
+        if name != "calls":
+            np.testing.assert_array_equal(values, {**vars(rows), **calls}[name][[7, 3]])
 
 
 @given(st.sampled_from(KINDS), THRESHOLDS)

@@ -5,16 +5,33 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from model.errors import ParameterError
+from model.guarantee.exit_outcomes import Calls, ExitOutcomes
 from model.guarantee.finite_corpus import CorpusSize, corpus_test, largest_risk, texts_of_label
 from model.guarantee.risk_control import RiskConstraint, candidate_thresholds, fixed_sequence_test
 from model.guarantee.threshold_search import SearchEffort
-from tests.model.exit_populations import population
+from tests.model.exit_populations import NUM_LABELS, population
 
 SHARES = st.integers(1, 300).map(lambda thousandths: thousandths / 1000)
 CHANCES = st.sampled_from([0.0001, 0.002, 0.01, 0.05])
 REDRAWS = 160
 SHORT_PATH = SearchEffort(num_coarse=8, num_fine=12, num_risks=12)
 COMMON, RARE = 0, 3
+
+
+def rows_of(labels):
+    """Rows that the teacher gives these labels, and one exit too."""
+    answers = np.array(labels)[:, None]
+    calls = {
+        label: Calls(by_exit=answers == label, by_teacher=answers[:, 0] == label)
+        for label in range(NUM_LABELS)
+    }
+    return ExitOutcomes(
+        uncertainty=np.zeros((len(answers), 0), dtype=np.float32),
+        disagrees=np.zeros(answers.shape, dtype=bool),
+        exit_cost=np.ones(answers.shape),
+        branch_cost=np.ones((len(answers), 0)),
+        calls=calls,
+    )
 
 
 def chance_of_more(share: float, num_texts: int, risk: float) -> float:
@@ -62,7 +79,7 @@ def test_chances_to_fail_add_up():
     constraint = RiskConstraint(max_disagreement=0.02, max_missed={RARE: 0.1, COMMON: 0.05}, confidence=0.9)
     labels = np.array([COMMON] * 700 + [1] * 200 + [RARE] * 100)
     size = CorpusSize(num_units=20_000)
-    tested = corpus_test(constraint, size, labels)
+    tested = corpus_test(constraint, size, rows_of(labels))
     # A fifth of 10 %; a third of it for each part, and half of that where texts are counted first.
     assert tested.confidence == pytest.approx(0.92)
     assert tested.max_risk == largest_risk(0.02, size, chance=0.02 / 3)
@@ -75,7 +92,7 @@ def test_chances_to_fail_add_up():
 
 def test_a_label_that_nobody_has_met_can_hardly_be_promised_anything():
     constraint = RiskConstraint(max_disagreement=0.02, max_missed={RARE: 0.1})
-    tested = corpus_test(constraint, CorpusSize(num_units=20_000), np.zeros(1000, dtype=np.int64))
+    tested = corpus_test(constraint, CorpusSize(num_units=20_000), rows_of(np.zeros(1000)))
     assert dict(tested.max_label_risks)[RARE] < 0.001
 
 
@@ -84,9 +101,9 @@ def test_a_corpus_may_be_too_small_for_a_share(num_texts, least):
     constraint = RiskConstraint(max_disagreement=0.01)
     told = rf"`max_disagreement` 0.01 of {num_texts} distinct texts is .*: ask for {least} or more, for"
     with pytest.raises(ParameterError, match=told):
-        corpus_test(constraint, CorpusSize(num_units=num_texts), np.zeros(9, dtype=np.int64))
+        corpus_test(constraint, CorpusSize(num_units=num_texts), rows_of(np.zeros(9)))
     enough = RiskConstraint(max_disagreement=float(least))
-    corpus_test(enough, CorpusSize(num_units=max(num_texts, 2)), np.zeros(9, dtype=np.int64))
+    corpus_test(enough, CorpusSize(num_units=max(num_texts, 2)), rows_of(np.zeros(9)))
 
 
 @pytest.mark.parametrize("max_missed", [{}, {COMMON: 0.15}])
@@ -100,7 +117,7 @@ def test_promises_of_a_corpus_are_broken_no_oftener_than_they_say(max_missed):
         drawn = everything.take(rng.integers(0, len(everything), 6000))
         search, test = drawn.take(slice(0, None, 4)), drawn.take(np.arange(6000) % 4 > 0)
         corpus = everything.take(rng.integers(0, len(everything), size.num_units))
-        tested = corpus_test(constraint, size, test.teacher_labels).constraint
+        tested = corpus_test(constraint, size, test).constraint
         for name, to_keep in (("corpus", tested), ("population", constraint)):
             path = candidate_thresholds(search, to_keep, effort=SHORT_PATH)
             found = fixed_sequence_test(path, test, to_keep)
@@ -109,8 +126,14 @@ def test_promises_of_a_corpus_are_broken_no_oftener_than_they_say(max_missed):
             saves += name == "corpus" and corpus.saved_compute(found.thresholds) > 1.05
             is_other = corpus.disagrees_at(corpus.exits_taken(found.thresholds))
             broken[name] += is_other.mean() > constraint.max_disagreement or any(
-                is_other[corpus.teacher_labels == label].mean() > share for label, share in max_missed.items()
+                is_other[corpus.calls[label].by_teacher].mean() > share for label, share in max_missed.items()
             )
     assert broken["corpus"] <= binom.ppf(0.999, REDRAWS, 1 - constraint.confidence)
     assert broken["population"] > binom.ppf(0.999, REDRAWS, 1 - constraint.confidence)
     assert saves > 0.9 * REDRAWS
+
+
+def test_of_what_a_job_calls_something_there_is_no_promise_of_a_corpus():
+    constraint = RiskConstraint(max_disagreement=0.1, max_false={0: 0.1})
+    with pytest.raises(ParameterError, match="`max_false` is promised of all texts like the calibration's"):
+        corpus_test(constraint, CorpusSize(num_units=1000), rows_of(np.zeros(9)))

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.answers.answer import OneLabel
 from model.guarantee.temperature_scaling import expected_calibration_error, fit_temperature
 
 
@@ -15,16 +16,23 @@ def labels_drawn_at(temperature, rows=20_000, num_labels=3):
     return logits, (rng.random((rows, 1)) > ends).sum(1)
 
 
+def as_logits(logits, labels):
+    """The same, with the logits of a teacher that gives these labels."""
+    return logits, np.eye(logits.shape[1], dtype=np.float32)[labels]
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_finds_the_temperature_that_labels_were_drawn_at(temperature):
-    assert fit_temperature(*labels_drawn_at(temperature)) == pytest.approx(temperature, rel=0.05)
+    assert fit_temperature(*as_logits(*labels_drawn_at(temperature)), OneLabel("abc")) == pytest.approx(
+        temperature, rel=0.05
+    )
 
 
 @pytest.mark.parametrize("wrong", [True, False])
 def test_exits_that_know_nothing_or_all_have_a_temperature_too(wrong):
     labels = np.array([0, 1] * 50)
     logits = np.where(np.eye(2)[labels] == 1, -4.0, 4.0) * (1 if wrong else -1)
-    assert 0.04 < fit_temperature(logits.astype(np.float32), labels) < 21
+    assert 0.04 < fit_temperature(*as_logits(logits.astype(np.float32), labels), OneLabel("ab")) < 21
 
 
 def error_by_hand(confidence, is_right):
@@ -49,7 +57,7 @@ def test_the_error_is_the_mean_gap_of_the_bins(rows):
 def test_the_right_temperature_makes_the_error_small():
     logits, labels = labels_drawn_at(3.0)
     errors = []
-    for temperature in (1.0, fit_temperature(logits, labels)):
+    for temperature in (1.0, fit_temperature(*as_logits(logits, labels), OneLabel("abc"))):
         scaled = np.exp(logits / temperature)
         confidence = (scaled / scaled.sum(1, keepdims=True)).max(1)
         errors.append(expected_calibration_error(confidence, logits.argmax(1) == labels))

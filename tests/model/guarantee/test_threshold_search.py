@@ -74,7 +74,6 @@ def test_rows_of_equal_uncertainty_leave_together(values, seed):
         disagrees=np.append(rng.random((rows, 3)) < 0.3, np.zeros((rows, 1), dtype=bool), axis=1),
         exit_cost=np.tile(np.arange(1.0, 5.0), (rows, 1)),
         branch_cost=np.full((rows, 3), 0.07),
-        teacher_labels=np.zeros(rows, dtype=np.int64),
     )
     for candidate in candidate_path(outcomes):
         for layer, threshold in enumerate(candidate.thresholds):
@@ -84,11 +83,12 @@ def test_rows_of_equal_uncertainty_leave_together(values, seed):
 
 def test_rows_that_weigh_more_are_answered_more_safely():
     rows = population("sensible", num_rows=4000)
-    weights = np.where(rows.teacher_labels == 0, 20.0, 1.0)
+    is_common = rows.calls[0].by_teacher
+    weights = np.broadcast_to(np.where(is_common, 20.0, 1.0)[:, None], rows.disagrees.shape)
     plain, careful = candidate_path(rows), candidate_path(rows, weights)
 
     def missed(candidate):
-        return rows.disagrees_at(rows.exits_taken(candidate.thresholds))[rows.teacher_labels == 0].mean()
+        return rows.disagrees_at(rows.exits_taken(candidate.thresholds))[is_common].mean()
 
     fast = min(plain, key=lambda each: abs(each.cost - plain[-1].cost))
     same_price = [each for each in careful if each.risk <= fast.risk]
@@ -117,7 +117,6 @@ def test_it_is_dense_where_the_rows_show_these_risks_whatever_is_expected():
         disagrees=wrong,
         exit_cost=np.tile([1.0, 2.0, 12.0], (rows, 1)),
         branch_cost=np.full((rows, 2), 0.01),
-        teacher_labels=np.zeros(rows, dtype=np.int64),
     )
     path = candidate_path(outcomes, focus=(0.002, 0.03))
     looked_at = [each for each in path if 0.002 < each.seen_risk < 0.03]
@@ -127,13 +126,14 @@ def test_it_is_dense_where_the_rows_show_these_risks_whatever_is_expected():
 
 def test_groups_that_exits_are_oftener_wrong_about_are_told_apart():
     rows = population("sensible", num_rows=4000)
-    rare = rows.teacher_labels == 3
+    rare = rows.calls[3].by_teacher
     wrong = rows.disagrees.copy()
     wrong[rare, :-1] = True
     rows = ExitOutcomes(**{**vars(rows), "disagrees": wrong})
     weights = np.where(rare, 50.0, 1.0)
-    blind = candidate_path(rows, weights)
-    told = candidate_path(rows, weights, groups=rare.astype(np.int64))
+    by_exit, is_rare = (np.tile(each[:, None], rows.num_exits) for each in (weights, rare))
+    blind = candidate_path(rows, by_exit)
+    told = candidate_path(rows, by_exit, groups=is_rare.astype(np.int64))
 
     def mistaken_about(path):
         """How far risks on the path are from what was found."""
@@ -183,9 +183,8 @@ def test_a_pass_takes_the_best_of_all_thresholds_in_every_coordinate(
         disagrees=np.append(np.array(disagrees), np.zeros((ROWS, 1), dtype=bool), axis=1),
         exit_cost=np.array(exit_cost)[:, None] * np.arange(1.0, BRANCHES + 2),
         branch_cost=np.array(branch_cost)[:, None] * [0.01, 0.3, 0.5],
-        teacher_labels=np.zeros(ROWS, dtype=np.int64),
     )
-    search = _Search(rows, rng.uniform(1, 5, ROWS), rng.integers(0, 2, ROWS))
+    search = _Search(rows, rng.uniform(1, 5, (ROWS, BRANCHES + 1)), rng.integers(0, 2, (ROWS, BRANCHES + 1)))
     everywhere = [np.array([0, *sorted(set(column)), 2], dtype=np.float32) for column in rows.uncertainty.T]
     before = np.array([rng.choice(values) for values in everywhere], dtype=np.float32)
     after = search._coordinate_pass(before, multiplier)
@@ -200,7 +199,7 @@ def test_a_pass_takes_the_best_of_all_thresholds_in_every_coordinate(
 
 def test_passes_never_make_it_worse():
     rows = population("sensible", num_rows=300)
-    search = _Search(rows, np.ones(300), np.zeros(300, dtype=np.int64))
+    search = _Search(rows, np.ones((300, LAYERS)), np.zeros((300, LAYERS), dtype=np.int64))
     thresholds = np.zeros(LAYERS - 1, dtype=np.float32)
     prices = []
     for _ in range(6):

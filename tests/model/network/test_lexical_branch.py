@@ -15,7 +15,7 @@ LABELS = [2, 3, 77]
 
 def branch_of(num_labels, num_ngrams=40):
     torch.manual_seed(0)
-    branch = LexicalBranch(num_ngrams=num_ngrams, slot_bits=10, num_labels=num_labels).eval()
+    branch = LexicalBranch(num_ngrams=num_ngrams, slot_bits=10, num_outputs=num_labels).eval()
     with torch.no_grad():
         branch.embedding.weight.normal_()
     return branch
@@ -47,7 +47,7 @@ def test_a_branch_of_as_many_ngrams_as_fit_is_no_larger_than_asked_for(size, num
     def num_bytes(num_ngrams):
         with torch.device("meta"):
             branch = LexicalBranch(
-                num_ngrams=num_ngrams, slot_bits=slot_bits_for(num_ngrams), num_labels=num_labels
+                num_ngrams=num_ngrams, slot_bits=slot_bits_for(num_ngrams), num_outputs=num_labels
             )
         return sum(tensor.nbytes for tensor in branch.state_dict().values())
 
@@ -70,7 +70,7 @@ def test_between_two_labels_there_is_no_hidden_layer():
 
 def test_it_begins_with_no_evidence_between_two_labels_and_with_little_among_more():
     bag = NgramBag(numbers=torch.tensor([1, 2]), orders=torch.tensor([1, 1]), offsets=torch.tensor([0, 1, 2]))
-    two, three = (LexicalBranch(num_ngrams=9, slot_bits=6, num_labels=labels).eval() for labels in (2, 3))
+    two, three = (LexicalBranch(num_ngrams=9, slot_bits=6, num_outputs=labels).eval() for labels in (2, 3))
     assert torch.equal(two(bag)[0], two(bag)[1])
     assert not torch.equal(three(bag)[0], three(bag)[1])
 

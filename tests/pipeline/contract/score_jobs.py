@@ -11,6 +11,8 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from transformers import BertConfig
 
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from model.cost.flops import flops_model
 from model.guarantee.unit import Unit
 from pipeline.contract.columns import Columns
@@ -34,6 +36,7 @@ SCORE = ScoreSettings(
     columns=Columns(text="t", keep=("a",)),
     rows_per_shard=3,
     policy="speed 0.5",
+    answer=AnswerRule(task=Task.ONE_LABEL),
     thresholds=(0.5, 0.5),
     temperatures=(1.0, 1.5),
     lexical_threshold=0.25,
@@ -52,6 +55,7 @@ LABEL = LabelSettings(
     rows_per_shard=3,
     calibration_fraction=0.1,
     unit=Unit.TEXTS,
+    task=Task.ONE_LABEL,
     teacher_texts="",
 )
 FLOPS = flops_model(

@@ -3,8 +3,9 @@ from dataclasses import fields, replace
 import pytest
 
 from model.guarantee.calibrated_policy import CalibratedPolicy
+from model.guarantee.risk_control import Kind
 from model.guarantee.unit import Unit
-from pipeline.contract.certificate import Certificate, LabelBound
+from pipeline.contract.certificate import Certificate, NameBound
 from tests.model.exit_populations import CALIBRATED_FOR, LABELS, exit_calibration
 
 
@@ -26,15 +27,17 @@ def test_a_certificate_says_all_that_the_policy_rests_on(policy: CalibratedPolic
     risk = policy.risk
     assert (certificate.num_rows, certificate.num_disagreements) == (risk.num_rows, risk.num_disagreements)
     assert certificate.upper_bound == risk.upper_bound <= 0.05
-    (spam,) = risk.per_label
-    assert certificate.per_label == {
-        "spam": LabelBound(
-            max_missed=0.03,
+    (spam,) = risk.per_name
+    assert certificate.per_name == (
+        NameBound(
+            name="spam",
+            kind=Kind.MISSED,
+            share=0.03,
             num_rows=spam.num_rows,
-            num_disagreements=spam.num_disagreements,
+            num_wrong=spam.num_wrong,
             upper_bound=spam.upper_bound,
-        )
-    }
+        ),
+    )
     assert spam.upper_bound <= 0.03
     assert certificate.saved_compute == policy.saved_compute > 1
     assert certificate.num_calibration_rows == 6000

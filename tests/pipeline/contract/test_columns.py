@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from model.errors import InputError, ParameterError
+from pipeline.contract.answer_columns import ALL_ANSWER_COLUMNS
 from pipeline.contract.columns import Columns, check_kept_names, check_label_name, check_present
 from pipeline.contract.schema import GROUP, INPUT_TEXT, INPUT_TEXT_PAIR, score_schema
 
@@ -25,7 +26,9 @@ def test_a_column_is_kept_once():
         Columns(text="t", keep=("a", "b", "a"))
 
 
-@pytest.mark.parametrize("name", [*score_schema(num_labels=2).names, "id"])
+@pytest.mark.parametrize(
+    "name", [*score_schema(answer=(), teacher=()).names, *sorted(ALL_ANSWER_COLUMNS), "id"]
+)
 def test_names_of_the_score_shard_are_taken(name: str):
     with pytest.raises(ParameterError, match=f"`keep` {name}: the output has a column '{name}' of its own"):
         check_kept_names(Columns(text="t", keep=("mine", name)))

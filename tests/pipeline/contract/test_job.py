@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.answers.rule import AnswerRule, Cut
+from model.answers.task import Task
 from model.guarantee.unit import Unit
 from model.version import NUMERICS_VERSION
 from pipeline.contract.columns import Columns
@@ -51,6 +53,8 @@ CHANGES: dict[str, Any] = {
     "columns": Columns(text="u", keep=("a",)),
     "rows_per_shard": 4,
     "policy": "speed 0.25",
+    "answer": AnswerRule(task=Task.ONE_LABEL, cuts=(Cut(label="a", value=0.9),)),
+    "task": Task.LABEL_SET,
     "thresholds": (0.5, 0.25),
     "temperatures": (1.0, 1.0),
     "lexical_threshold": 0.5,

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from model.errors import ArtifactError
 from model.guarantee.calibrated_policy import CalibratedPolicy
-from model.guarantee.risk_control import LabelRisk, RiskEstimate
+from model.guarantee.risk_control import ConstraintPart, Kind, NameRisk, RiskEstimate
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import (
@@ -49,12 +51,14 @@ def test_what_is_committed_is_read(layout: OutputLayout, command: str):
 
 def test_a_certificate_is_read_as_it_was_written(layout: OutputLayout):
     done(layout, job())
-    label = LabelRisk(label=1, max_missed=0.2, num_rows=30, num_disagreements=1, upper_bound=0.15)
+    part = ConstraintPart(kind=Kind.MISSED, name=1, share=0.2)
+    label = NameRisk(part=part, num_rows=30, num_wrong=1, upper_bound=0.15)
     risk = RiskEstimate(
-        num_rows=300, num_disagreements=2, upper_bound=0.02, per_label=(label,), confidence=0.95
+        num_rows=300, num_disagreements=2, upper_bound=0.02, per_name=(label,), confidence=0.95
     )
     policy = CalibratedPolicy(
-        thresholds=(0.1, 0.2), name="p", calibrated_for=CALIBRATED_FOR, is_certified=True, saved_compute=2.5,
+        thresholds=(0.1, 0.2), name="p", answer=AnswerRule(task=Task.ONE_LABEL),
+        calibrated_for=CALIBRATED_FOR, is_certified=True, saved_compute=2.5,
         risk=risk, num_calibration_rows=600, speed_curve=((2.0, 2.1),), max_disagreement=0.02,
     )  # fmt: skip
     certificate = Certificate.of(policy, ("é", "b"))

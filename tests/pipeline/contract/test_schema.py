@@ -4,14 +4,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from pipeline.contract import schema
+from pipeline.contract.answer_columns import answer_fields, soft_label_field, teacher_fields
 
+RULE = AnswerRule(task=Task.ONE_LABEL)
+LABEL = {"num_labels": 3, "answer": soft_label_field(Task.ONE_LABEL)}
+ANSWER = {"answer": answer_fields(RULE, 3), "teacher": teacher_fields(RULE)}
 KEPT = (pa.field("text", pa.string()), pa.field("tags", pa.list_(pa.int8())))
 SCHEMAS = {
-    "scores": schema.score_schema(num_labels=3, id_type=pa.int64(), kept=KEPT),
-    "scores without id": schema.score_schema(num_labels=3),
-    "labels": schema.label_schema(num_labels=3, id_type=pa.string(), with_pair=True),
-    "labels of single texts": schema.label_schema(num_labels=3, with_pair=False),
+    "scores": schema.score_schema(**ANSWER, id_type=pa.int64(), kept=KEPT),
+    "scores without id": schema.score_schema(**ANSWER),
+    "labels": schema.label_schema(**LABEL, id_type=pa.string(), with_pair=True),
+    "labels of single texts": schema.label_schema(**LABEL, with_pair=False),
     "rejected": schema.rejected_schema(),
 }
 
@@ -33,11 +39,11 @@ def test_every_row_says_where_it_came_from(kind: str):
 
 
 def test_the_columns_of_the_contract():
-    assert schema.score_schema(num_labels=3, id_type=pa.int8(), kept=KEPT).names == [
+    assert schema.score_schema(**ANSWER, id_type=pa.int8(), kept=KEPT).names == [
         "source", "row", "id", "prediction", "probabilities", "exit_layer", "uncertainty", "num_tokens",
         "truncated", "teacher_prediction", "teacher_probabilities", "teacher_unit_hash", "text", "tags",
     ]  # fmt: skip
-    assert schema.label_schema(num_labels=3, id_type=pa.int8(), with_pair=True).names == [
+    assert schema.label_schema(**LABEL, id_type=pa.int8(), with_pair=True).names == [
         "source", "row", "id", "text", "text_pair", "text_hash", "unit_hash", "split", "teacher_logits",
         "teacher_prediction", "num_tokens", "truncated",
     ]  # fmt: skip

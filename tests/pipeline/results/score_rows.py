@@ -5,6 +5,8 @@ import pandas as pd
 import pyarrow as pa
 from transformers import BertConfig
 
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from model.cost.flops import flops_model
 from model.exits.policy import ExitPolicy
 from pipeline.contract.arrays import source_column
@@ -12,6 +14,7 @@ from pipeline.results.exit_stats import ExitStats
 from pipeline.results.exit_stats_builder import ExitStatsBuilder
 
 LABELS = ("a", "b", "c")
+RULE = AnswerRule(task=Task.ONE_LABEL)
 NUM_LAYERS = 4
 FLOPS = flops_model(
     BertConfig(
@@ -55,7 +58,7 @@ def batch(rows: pd.DataFrame) -> pa.RecordBatch:
 
 def collected(rows: pd.DataFrame, *, batch_rows: int = 10**6) -> ExitStats:
     """What is counted of rows that come so many at a time."""
-    builder = ExitStatsBuilder(LABELS, FLOPS, POLICY)
+    builder = ExitStatsBuilder(RULE, LABELS, FLOPS, POLICY)
     for first in range(0, len(rows), batch_rows):
         part = rows.iloc[first : first + batch_rows]
         builder.add(batch(part), part["truth"].to_numpy())

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from model.answers.task import Task
 from pipeline.contract import schema
+from pipeline.contract.answer_columns import soft_label_field
 from pipeline.contract.arrays import fixed_size_list, source_column
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import JobDescription
@@ -36,7 +38,9 @@ def write_rows(directory: str, rows: pa.Table, **settings: Any) -> None:
         "truncated": pa.array([False] * len(rows)),
         **{name: rows[name] for name in rows.column_names},
     }
-    label_schema = schema.label_schema(num_labels=2, with_pair=bool(pairs))
+    label_schema = schema.label_schema(
+        num_labels=2, answer=soft_label_field(Task.ONE_LABEL), with_pair=bool(pairs)
+    )
     metadata = with_metadata(label_schema, {"fingerprint": job.fingerprint})
     splits = rows["split"].to_pylist()
     for item in plan.items:

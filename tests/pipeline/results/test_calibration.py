@@ -11,7 +11,7 @@ import pytest
 
 from model.errors import ArtifactError, OutputError, ParameterError
 from model.exits.policy import CalibratedFor
-from model.guarantee.exit_calibration import search_rows
+from model.guarantee.calibration_split import search_rows
 from model.guarantee.unit import Unit
 from pipeline.results.calibration import Calibration
 from pipeline.results.calibration_report import SPEEDUPS

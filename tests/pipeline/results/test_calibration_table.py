@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.guarantee.exit_calibration import ExitCalibration, search_rows
+from model.guarantee.calibration_split import search_rows
+from model.guarantee.exit_calibration import ExitCalibration
 from pipeline.contract import schema
 from pipeline.results.calibration_table import (
     calibration_table,
     float_array,
     held_out_flags,
-    teacher_label_ids,
 )
-from tests.model.exit_populations import LABELS, LAYERS, exit_calibration
+from tests.model.exit_populations import LAYERS, exit_calibration
 
 
 @pytest.fixture(scope="module")
@@ -26,25 +26,24 @@ def table(exits: ExitCalibration) -> pa.Table:
 
 
 def test_a_row_is_what_every_exit_answers_to_it(exits: ExitCalibration, table: pa.Table):
-    assert table.schema.equals(schema.calibration_schema(num_labels=3, num_exits=LAYERS))
+    assert table.schema.equals(schema.calibration_schema(num_labels=3, num_outputs=3, num_exits=LAYERS))
     assert table["source"].to_pylist() == [f"{row % 2}.tsv" for row in range(51)]
     assert table["row"].to_pylist() == list(range(100, 151))
     assert table["num_tokens"].to_pylist() == exits.num_tokens.tolist()
-    assert table["teacher_prediction"].to_pylist() == [LABELS[label] for label in exits.teacher_labels]
+    assert table["teacher_logits"].to_pylist() == exits.teacher_logits.tolist()
     assert table["exit_logits"].to_pylist() == exits.logits.tolist()
     assert table["exit_uncertainty"].to_pylist() == exits.uncertainty.tolist()
-    assert table["exit_predictions"].to_pylist() == [
-        [LABELS[label] for label in row] for row in exits.logits.argmax(axis=2).tolist()
-    ]
+    agrees = exits.logits.argmax(axis=2) == exits.teacher_logits.argmax(axis=1)[:, None]
+    assert table["exit_agrees"].to_pylist() == agrees.tolist()
 
 
 def test_what_was_put_in_comes_out(exits: ExitCalibration, table: pa.Table):
-    assert teacher_label_ids(table, LABELS).tolist() == exits.teacher_labels.tolist()
+    assert float_array(table["teacher_logits"]).tolist() == exits.teacher_logits.ravel().tolist()
     assert float_array(table["exit_logits"]).tolist() == exits.logits.ravel().tolist()
     assert float_array(table["exit_uncertainty"]).tolist() == exits.uncertainty.ravel().tolist()
     chunked = pa.concat_tables([table.slice(0, 7), table.slice(7)])
     assert float_array(chunked["exit_logits"]).tolist() == exits.logits.ravel().tolist()
-    assert teacher_label_ids(table.slice(0, 0), LABELS).tolist() == []
+    assert float_array(table.slice(0, 0)["teacher_logits"]).tolist() == []
 
 
 def test_a_row_says_what_it_was_used_for(exits: ExitCalibration, table: pa.Table):
@@ -53,11 +52,6 @@ def test_a_row_says_what_it_was_used_for(exits: ExitCalibration, table: pa.Table
     assert np.array_equal(np.array(table["split"].to_pylist()) == "train", exits.is_held_out)
     assert set(table["split"].to_pylist()) == {"train", "calibration"}
     assert held_out_flags(table).tolist() == exits.is_held_out.tolist()
-
-
-def test_a_label_that_is_none_of_the_models(table: pa.Table):
-    with pytest.raises(KeyError, match="other"):
-        teacher_label_ids(table, ("ham", "spam"))
 
 
 @given(st.sets(st.integers(0, 50), min_size=1))

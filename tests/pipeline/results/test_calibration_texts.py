@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from model.guarantee.exit_calibration import search_rows
+from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_outcomes import ExitOutcomes
 from model.guarantee.risk_control import RiskConstraint, certify
 from model.guarantee.threshold_search import SearchEffort

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from model.exits.policy import ExitPolicy
 from model.network.branches.branch import BranchFlops
 from pipeline.contract import schema
+from pipeline.contract.answer_columns import answer_fields, teacher_fields
 from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import JobDescription
@@ -20,9 +21,19 @@ from pipeline.contract.manifest import ScoreManifest
 from pipeline.contract.output import claim_output, commit
 from pipeline.contract.plan import RowRange, make_plan
 from pipeline.contract.shards import ShardWriter, with_metadata
-from pipeline.results.exit_stats_builder import NO_LABEL, ExitStatsBuilder, LabelIds, collect, label_ids
+from pipeline.results.exit_stats_builder import ExitStatsBuilder, collect
+from pipeline.results.read_answers import NO_LABEL, LabelIds, label_ids
 from tests.pipeline.contract.score_jobs import SCORE
-from tests.pipeline.results.score_rows import FLOPS, LABELS, NUM_LAYERS, POLICY, batch, collected, random_rows
+from tests.pipeline.results.score_rows import (
+    FLOPS,
+    LABELS,
+    NUM_LAYERS,
+    POLICY,
+    RULE,
+    batch,
+    collected,
+    random_rows,
+)
 
 
 def test_totals_are_those_of_pandas():
@@ -58,7 +69,7 @@ def test_how_rows_come_in_batches_does_not_matter(num_rows: int, batch_rows: int
     rows = random_rows(num_rows, seed=seed)
     one, two = collected(rows), collected(rows, batch_rows=batch_rows)
     for first, second in zip(one.exits.values(), two.exits.values(), strict=True):
-        assert (first.predictions == second.predictions).all()
+        assert (first.called == second.called).all()
         assert (first.uncertainty_bins == second.uncertainty_bins).all()
         assert first.uncertainty_sum == pytest.approx(second.uncertainty_sum)
         assert (first.flops, first.correct, first.agreeing) == (second.flops, second.correct, second.agreeing)
@@ -70,7 +81,7 @@ def test_what_left_before_the_first_layer_is_counted_as_exit_0():
     policy = replace(POLICY, lexical_threshold=0.5)
     rows = random_rows(500)
     rows["exit_layer"] -= 1  # from 0
-    builder = ExitStatsBuilder(LABELS, lexical, policy)
+    builder = ExitStatsBuilder(RULE, LABELS, lexical, policy)
     builder.add(batch(rows))
     stats = builder.build()
     assert list(stats.exits) == [0, 1, 2, 3, 4]
@@ -93,7 +104,7 @@ def test_where_all_left_before_the_first_layer_nothing_is_divided_by_0():
     rows = random_rows(20)
     rows["exit_layer"] = np.int16(0)
     lexical = replace(FLOPS, lexical=BranchFlops(per_token=3, per_text=11))
-    builder = ExitStatsBuilder(LABELS, lexical, ExitPolicy.from_exit_layer(0, num_layers=NUM_LAYERS))
+    builder = ExitStatsBuilder(RULE, LABELS, lexical, ExitPolicy.from_exit_layer(0, num_layers=NUM_LAYERS))
     builder.add(batch(rows))
     stats = builder.build()
     assert (stats.mean_exit_layer, stats.exits[0].rows) == (0, 20)
@@ -120,7 +131,9 @@ def write_scores(directory: Path, rows: pd.DataFrame, *, rows_per_shard: int) ->
     ]
     plan = make_plan([("a.csv", "csv", ranges)])
     claim_output(layout, job, overwrite=False)
-    score_schema = schema.score_schema(num_labels=3, id_type=pa.string())
+    score_schema = schema.score_schema(
+        answer=answer_fields(RULE, 3), teacher=teacher_fields(RULE), id_type=pa.string()
+    )
     metadata = with_metadata(score_schema, {"fingerprint": job.fingerprint})
     for item in plan.items:
         some = rows.iloc[item.rows.first_row : item.rows.first_row + item.rows.num_rows]

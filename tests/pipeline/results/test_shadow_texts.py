@@ -1,5 +1,6 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,10 @@ def built(rows: list[tuple[int, bool]], *, at_once: int = 7, one_of_each: bool =
         hashes = [HASHES[text] for text in texts]
         # Of a group, four neighbours.
         units = [HASHES[text // 4] for text in texts] if one_of_each else hashes
-        builder.add(units, hashes, [text % 3 for text in texts], others)
+        by_teacher, others = np.eye(3, dtype=bool)[[text % 3 for text in texts]], np.array(others, dtype=bool)
+        # Another answer is the next label.
+        called = np.where(others[:, None], np.roll(by_teacher, 1, axis=1), by_teacher)
+        builder.add(units, hashes, by_teacher=by_teacher, called=called, disagrees=others)
     return builder.build()
 
 
@@ -30,7 +34,7 @@ def test_each_text_counts_once_however_often_it_comes(rows: list[tuple[int, bool
     found = built(rows)
     texts = {text for text, _ in rows}
     others = {text for text, is_other in rows if is_other}
-    for counts, expected in ((found.by_label, texts), (found.disagreements, others)):
+    for counts, expected in ((found.by_teacher, texts), (found.missed, others)):
         by_label = Counter(text % 3 for text in expected)
         assert counts.tolist() == [by_label[label] for label in range(3)]
     assert (found.num_texts, found.num_disagreements) == (len(texts), len(others))
@@ -40,8 +44,8 @@ def test_each_text_counts_once_however_often_it_comes(rows: list[tuple[int, bool
 def test_the_order_of_the_rows_does_not_matter(rows: list[tuple[int, bool]], draw):
     shuffled = draw.sample(rows, len(rows))
     one, other = built(rows), built(shuffled, at_once=3)
-    assert one.by_label.tolist() == other.by_label.tolist()
-    assert one.disagreements.tolist() == other.disagreements.tolist()
+    assert one.called.tolist() == other.called.tolist()
+    assert one.false.tolist() == other.false.tolist()
 
 
 @pytest.mark.parametrize("at_once", [1, 5, 400])
@@ -65,4 +69,4 @@ def test_of_a_group_one_text_speaks_whatever_the_order(others: dict[int, bool], 
     ]
     assert found.num_texts == len(speakers)
     assert found.num_disagreements == sum(others[text] for text in speakers)
-    assert found.by_label.tolist() == [sum(text % 3 == label for text in speakers) for label in range(3)]
+    assert found.by_teacher.tolist() == [sum(text % 3 == label for text in speakers) for label in range(3)]

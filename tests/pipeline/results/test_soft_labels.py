@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.answers.task import Task
 from model.errors import ArtifactError, InputError
 from model.guarantee.unit import Unit
 from model.training.soft_labelled_texts import SoftLabelledTexts, SoftLabelSource
 from pipeline.contract import schema
+from pipeline.contract.answer_columns import soft_label_field
 from pipeline.contract.arrays import fixed_size_list, source_column
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import JobDescription
@@ -57,7 +59,9 @@ def write_labels(
     job = JobDescription(settings=replace(LABEL, **options), inputs=())
     plan = make_plan([("a.csv", "csv", [RowRange(first_row=0, num_rows=len(split)) for split in splits])])
     claim_output(layout, job, overwrite=False)
-    label_schema = schema.label_schema(num_labels=2, with_pair=with_pair)
+    label_schema = schema.label_schema(
+        num_labels=2, answer=soft_label_field(Task.ONE_LABEL), with_pair=with_pair
+    )
     texts: list[str] = []
     for item, split in zip(plan.items, splits, strict=True):
         numbers = range(first + len(texts), first + len(texts) + len(split))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from model.answers.task import Task
 from model.errors import CheckpointError
 from model.guarantee.unit import Unit
 from pipeline.contract import schema
@@ -39,7 +40,7 @@ class ShoutTask:
         return LabelSettings(
             model_hash=f"{self.fails_at}{self.mistake_at}", device="cpu", precision="fp32", backend="torch",
             max_length=5, columns=self.reading.columns, rows_per_shard=self.reading.rows_per_shard,
-            calibration_fraction=0.0, unit=Unit.TEXTS, teacher_texts="",
+            calibration_fraction=0.0, unit=Unit.TEXTS, task=Task.ONE_LABEL, teacher_texts="",
         )  # fmt: skip
 
     def manifest(self, **fields: Any) -> LabelManifest:

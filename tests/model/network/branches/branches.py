@@ -12,12 +12,12 @@ HEADS, QUERIES = (1, 2, 4), (1, 4)
 
 def paper_branch(num_heads: int) -> PaperBranch:
     torch.manual_seed(0)
-    return PaperBranch(hidden_size=HIDDEN, width=WIDTH, num_heads=num_heads, num_labels=LABELS).eval()
+    return PaperBranch(hidden_size=HIDDEN, width=WIDTH, num_heads=num_heads, num_outputs=LABELS).eval()
 
 
 def pooling_branch(num_queries: int) -> PoolingBranch:
     torch.manual_seed(0)
-    branch = PoolingBranch(hidden_size=HIDDEN, width=WIDTH, num_queries=num_queries, num_labels=LABELS)
+    branch = PoolingBranch(hidden_size=HIDDEN, width=WIDTH, num_queries=num_queries, num_outputs=LABELS)
     return shaken(branch.eval(), 0.3)
 
 

@@ -45,10 +45,10 @@ def test_a_text_alone_has_the_logits_that_it_has_in_a_batch(branch, hidden, atte
 
 
 def test_number_of_parameters_is_the_authors():
-    branch = PaperBranch(hidden_size=768, width=128, num_heads=2, num_labels=2)
+    branch = PaperBranch(hidden_size=768, width=128, num_heads=2, num_outputs=2)
     assert sum(parameter.numel() for parameter in branch.parameters()) == 181_250
 
 
 def test_width_must_be_a_multiple_of_the_heads():
     with pytest.raises(ValueError, match="width 10 is no multiple of its 3 heads"):
-        PaperBranch(hidden_size=8, width=10, num_heads=3, num_labels=2)
+        PaperBranch(hidden_size=8, width=10, num_heads=3, num_outputs=2)

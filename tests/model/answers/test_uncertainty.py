@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
-from model.network.uncertainty import normalised_entropy
+from model.answers.uncertainty import normalised_entropy
 
 MANY_LOGITS = nps.arrays(
     np.float32,

@@ -1,0 +1,26 @@
+"""What a classifier's logits mean, by Hugging Face's `problem_type`. Light: nothing here imports torch."""
+
+from enum import StrEnum
+
+
+class Task(StrEnum):
+    """What the logits of a classifier mean.
+
+    ONE_LABEL: one of several labels holds; softmax of the logits.
+    LABEL_SET: several labels may hold at once, or none; sigmoid of each logit.
+    SCORE: the one logit is a score, a real number.
+    """
+
+    ONE_LABEL = "single_label_classification"
+    LABEL_SET = "multi_label_classification"
+    SCORE = "regression"
+
+    def num_outputs(self, num_labels: int) -> int:
+        """Return how many numbers an exit answers with: a logit per label; of a score its value and spread.
+
+        A score's are what is expected, and the logarithm of the variance around that.
+
+        >>> Task.SCORE.num_outputs(1), Task.LABEL_SET.num_outputs(5)
+        (2, 5)
+        """
+        return 2 if self is Task.SCORE else num_labels
