@@ -1,16 +1,16 @@
 """`fastbert-jobs distill`: soft labels to a FastBERT, branches around a frozen backbone."""
 
-import json
 import os
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobs.configs.distill import DistillConfig
-from jobs.driver.atomic_directory import STATE_FILE, AtomicOutputDirectory
+from jobs.driver.atomic_directory import AtomicOutputDirectory
 from jobs.driver.distill_metrics import DistillationJob, DistillMetrics
 from jobs.driver.distill_setup import check_same_job, describe_job, load_fresh_fastbert
 from jobs.driver.process_group import describe_processes, process_group, take_device
+from jobs.driver.resumable_state import resumable_state
 from jobs.driver.uploaded_directory import output_directory
 from jobs.terminal.console import (
     counting_progress,
@@ -24,15 +24,12 @@ from jobs.terminal.launch import Launch
 from model.checkpoints.hub import METRICS_FILE
 from model.engine.engine import Engine
 from model.engine.execution import Device, Execution, Precision, execution_here
-from model.errors import OutputError
 from model.fastbert import FastBertForSequenceClassification
 from model.training.branches import backbone_engine, train_branches
 from model.training.distillation_result import RoundQualities
 from model.training.lexical_branch import check_lexical_branch, train_lexical_branch
-from model.training.resume import TrainingState
 from model.training.soft_labelled_texts import SoftLabelledTexts
-from pipeline.contract.job import differences
-from pipeline.contract.typed_json import as_plain, read_typed, write_typed
+from pipeline.contract.typed_json import read_typed, write_typed
 from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.training_hashes import read_teacher_texts, write_branch_texts, write_teacher_texts
@@ -155,7 +152,7 @@ def _train(
 ) -> DistillMetrics:
     """Train the branches of `model`, and return how they did."""
     job = describe_job(config, labels, engine.execution)
-    state = _resumable_state(working, job)
+    state = resumable_state(working, job)
     path = str(working.partial / METRICS_FILE)
     metrics = _new_metrics(job, labels, held_out := labels.held_out())
     if working.partial.joinpath(METRICS_FILE).is_file():
@@ -217,19 +214,3 @@ def _show_branches(metrics: DistillMetrics) -> None:
     title = f"after {metrics.epochs:.3g} epochs, {metrics.num_held_out_rows:,} held-out rows"
     columns = ("branch after layer", "KL to teacher", "on its own texts", "agreement")
     stdout_console().print(table(title, columns, rows))
-
-
-def _resumable_state(working: AtomicOutputDirectory, job: DistillationJob) -> TrainingState:
-    """Return where to save and resume.
-
-    Raises:
-        OutputError: if the killed run had another configuration.
-    """
-    state = TrainingState(path=working.partial / STATE_FILE, job=job.as_text)
-    saved = state.saved_job()
-    if saved is not None and saved != state.job:
-        raise OutputError(
-            f"{str(working.partial)!r} is another run's, which differs in "
-            f"{differences(as_plain(job), json.loads(saved))}; give the same options, or `overwrite` it"
-        )
-    return state

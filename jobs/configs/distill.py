@@ -14,6 +14,7 @@ from jobs.configs.options import (
     Output,
     Overwrite,
     Precision,
+    Resume,
     Seed,
     SoftLabelDirectories,
 )
@@ -51,7 +52,7 @@ class DistillConfig:
     ] = DistillationConfig.lexical_size
     precision: Precision = "auto"
     device: Device = "auto"
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")] = False
+    resume: Resume = False
     overwrite: Overwrite = False
 
     def __post_init__(self) -> None:

@@ -46,7 +46,9 @@ OPTIONS = {
     },
     "finetune": {
         *_TRAINING, "--input", "--text-column", "--text-pair-column", "--label-column", "--model",
-        "--eval-input", "--max-length", "--weight-decay", "--warmup", "--format", "--device",
+        "--eval-input", "--max-length", "--weight-decay", "--warmup", "--format", "--device", "--task",
+        "--label-separator", "--eval-fraction", "--best-by", "--class-weights", "--gradient-accumulation",
+        "--precision", "--threads", "--resume",
     },
     "audit": {"scores", "--output", "--labels-input", "--label-column", "--id-column", "--format"},
     "quickstart": {"--output", "--seed"},

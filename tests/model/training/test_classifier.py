@@ -62,11 +62,12 @@ def test_the_weights_of_the_best_epoch_are_restored(model, tokenizer):
         weights.append({name: value.clone() for name, value in model.state_dict().items()})
 
     result = finetune(model, tokenizer, ROWS, config(epochs=6), evaluation=turned, on_epoch=on_epoch)
-    accuracies = [epoch.accuracy for epoch in result.epochs]
+    accuracies = [epoch.quality.accuracy for epoch in result.epochs]
     assert told == result.epochs
-    assert result.accuracy == max(accuracies) > accuracies[-1]
-    assert accuracy_of(model, tokenizer, turned) == pytest.approx(result.accuracy)
-    best = weights[accuracies.index(result.accuracy)]
+    assert result.report.quality.accuracy == max(accuracies) > accuracies[-1]
+    assert accuracy_of(model, tokenizer, turned) == pytest.approx(max(accuracies))
+    assert accuracies[result.best_epoch - 1] == max(accuracies)
+    best = weights[result.best_epoch - 1]
     assert all(torch.equal(value, best[name]) for name, value in model.state_dict().items())
 
 
@@ -74,8 +75,8 @@ def test_without_evaluation_the_last_epoch_stays(model, tokenizer):
     judged = deepcopy(model)
     steps = []
     result = finetune(model, tokenizer, ROWS, config(), on_step=lambda report: steps.append(report))
-    assert result.accuracy is None
-    assert [epoch.accuracy for epoch in result.epochs] == [None, None]
+    assert (result.report, result.best_epoch) == (None, None)
+    assert [epoch.quality for epoch in result.epochs] == [None, None]
     assert [report.step for report in steps] == list(range(1, 31))
     for epoch, first in zip(result.epochs, (0, 15), strict=True):
         assert epoch.loss == pytest.approx(sum(report.loss for report in steps[first : first + 15]) / 15)
