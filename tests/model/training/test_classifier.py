@@ -6,8 +6,10 @@ from copy import deepcopy
 import pytest
 import torch
 
+from model.engine.execution import Precision, resolve_execution
 from model.errors import InputError, ParameterError, TrainingError
 from model.training.classifier import finetune
+from model.training.finetuning.settings import ClassWeights, FinetuningSettings
 from model.training.labelled_texts import LabelledTexts
 from model.training.loop import TrainingConfig
 
@@ -159,3 +161,26 @@ def test_weights_that_are_not_finite_end_training(model, tokenizer):
         model.classifier.weight.fill_(torch.nan)
     with pytest.raises(TrainingError, match="the loss of step 1 is nan"):
         finetune(model, tokenizer, ROWS, config())
+
+
+def test_accumulated_batches_are_the_step_of_one_large_batch(model, tokenizer):
+    # Without dropout, which draws anew for every batch.
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    whole = deepcopy(model)
+    halves = FinetuningSettings(gradient_accumulation=2, class_weights=ClassWeights.BALANCED)
+    steps, expected = [], []
+    finetune(model, tokenizer, ROWS, config(epochs=1, batch_size=4), halves, on_step=steps.append)
+    once = FinetuningSettings(class_weights=ClassWeights.BALANCED)
+    finetune(whole, tokenizer, ROWS, config(epochs=1, batch_size=8), once, on_step=expected.append)
+    assert len(steps) == len(expected) == 15
+    losses = [[report.loss for report in each] for each in (steps, expected)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+    # The first step's are of equal weights; each loss is of its whole step, whatever is weighed how.
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
+
+
+def test_fp16_is_refused(model, tokenizer):
+    with pytest.raises(ParameterError, match="`precision` fp16 is too coarse to train in; give fp32 or bf16"):
+        finetune(model, tokenizer, ROWS, config(), execution=resolve_execution(Precision.FP16, device="cpu"))
