@@ -44,6 +44,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
             text_pair=config.text_pair_column,
             id=config.id_column,
             group=config.group_column,
+            keep=config.keep,
         ),
         teacher=config.teacher,
         output=config.output,

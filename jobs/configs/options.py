@@ -16,6 +16,7 @@ Input = Annotated[
 TextColumn = Annotated[str, typer.Option(help="Column to classify.")]
 TextPairColumn = Annotated[str | None, typer.Option(help="Second text, for a model of sentence pairs.")]
 IdColumn = Annotated[str | None, typer.Option(help="Column passed through as `id`.")]
+Keep = Annotated[tuple[str, ...], typer.Option(help="Column to pass through; may be repeated.")]
 InputFormat = Annotated[
     FormatName | None, typer.Option(help="Format of the input; by default its extension says.")
 ]

@@ -96,13 +96,16 @@ def score_schema(
     )
 
 
-def label_schema(*, num_labels: int, id_type: pa.DataType | None = None, with_pair: bool) -> pa.Schema:
+def label_schema(
+    *, num_labels: int, id_type: pa.DataType | None = None, with_pair: bool, kept: Sequence[pa.Field] = ()
+) -> pa.Schema:
     """Return the schema of a soft-label shard.
 
     Args:
         num_labels: width of the logit vectors.
         id_type: type of the id column, None where the job has none.
         with_pair: whether the texts are pairs.
+        kept: input columns that are passed through, as in the input.
     """
     pair = [pa.field(TEXT_PAIR, pa.string(), nullable=False)] if with_pair else []
     return pa.schema(
@@ -117,6 +120,7 @@ def label_schema(*, num_labels: int, id_type: pa.DataType | None = None, with_pa
             pa.field(TEACHER_PREDICTION, pa.string(), nullable=False),
             pa.field(NUM_TOKENS, pa.int32(), nullable=False),
             pa.field(TRUNCATED, pa.bool_(), nullable=False),
+            *kept,
         ]
     )
 

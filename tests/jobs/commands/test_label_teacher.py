@@ -345,3 +345,13 @@ def test_a_teacher_that_gives_one_answer_is_warned_of(command: CommandLine, teac
     out = command(*label(path, tmp_path / "stuck", tmp_path / "out"))
     assert "answers: 'maybe' 100.0%; 2 of 3 labels never" in out
     assert "warning: 100.00% of the rows got one label, 'maybe'" in out
+
+
+def test_columns_may_be_kept(command: CommandLine, teacher: Path, tmp_path: Path):
+    own = [None if place % 3 else place for place in range(len(TEXTS))]
+    path = write_parquet(tmp_path / "rows.parquet", {"text": TEXTS, "mine": own})
+    command(*label(path, teacher, tmp_path / "out", keep="mine", rows_per_shard=16))
+    assert read_output(tmp_path / "out")["mine"].to_pylist() == own
+    path = write_parquet(tmp_path / "rows.parquet", {"text": TEXTS, "split": own})
+    line = command.refused(*label(path, teacher, tmp_path / "other", keep="split"))
+    assert line == "--keep split: the output has a column 'split' of its own: rename yours"
