@@ -107,7 +107,7 @@ def make_teacher(dataset: Dataset, weights: Path, home: Path) -> None:
             FinetuneConfig(
                 input=(str(home / "labelled.parquet"),), text_column="text", label_column="label",
                 model=str(weights / dataset.encoder), output=str(home / "teacher"), epochs=dataset.epochs,
-                learning_rate=dataset.learning_rate, max_length=dataset.max_length,
+                learning_rate=dataset.learning_rate, max_length=dataset.max_length, eval_fraction=0.0,
             )
         )  # fmt: skip
 

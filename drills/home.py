@@ -78,7 +78,7 @@ class Home:
                     "finetune", "--input", path / "labelled.tsv", "--text-column", "text", "--label-column",
                     "label", "--model", path / "teacher", "--max-length", MAX_LENGTH, *training,
                 ),
-                again=("--overwrite",),
+                again=("--resume",),
             ),
         )  # fmt: skip
         return {command.name: command for command in made}

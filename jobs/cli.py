@@ -40,7 +40,7 @@ _COMMANDS = {
 # What these do not know is for the Beam runner; what that does not know either is refused.
 _BEAM_COMMANDS = ("label-teacher", "score")
 # Parameters of the library whose option has another name.
-_OPTIONS = {"exit_layer": "--fixed-exit-layer", "teacher_logits": "--labels"}
+_OPTIONS = {"exit_layer": "--fixed-exit-layer", "teacher_logits": "--labels", "continue_from": "--continue"}
 # Of the errors that typer raises it exports this one; its base is every misuse of the command line.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 

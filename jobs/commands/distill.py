@@ -1,16 +1,24 @@
 """`fastbert-jobs distill`: soft labels to a FastBERT, branches around a frozen backbone."""
 
-import json
 import os
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from jobs.configs.distill import DistillConfig
-from jobs.driver.atomic_directory import STATE_FILE, AtomicOutputDirectory
+from jobs.driver.atomic_directory import AtomicOutputDirectory
 from jobs.driver.distill_metrics import DistillationJob, DistillMetrics
-from jobs.driver.distill_setup import check_same_job, describe_job, load_fresh_fastbert
+from jobs.driver.distill_setup import (
+    check_same_job,
+    describe_job,
+    held_out_texts,
+    load_fastbert,
+    open_soft_labels,
+    texts_learnt_before,
+)
 from jobs.driver.process_group import describe_processes, process_group, take_device
+from jobs.driver.resumable_state import resumable_state
 from jobs.driver.uploaded_directory import output_directory
 from jobs.terminal.console import (
     counting_progress,
@@ -24,15 +32,12 @@ from jobs.terminal.launch import Launch
 from model.checkpoints.hub import METRICS_FILE
 from model.engine.engine import Engine
 from model.engine.execution import Device, Execution, Precision, execution_here
-from model.errors import OutputError
 from model.fastbert import FastBertForSequenceClassification
 from model.training.branches import backbone_engine, train_branches
 from model.training.distillation_result import RoundQualities
 from model.training.lexical_branch import check_lexical_branch, train_lexical_branch
-from model.training.resume import TrainingState
 from model.training.soft_labelled_texts import SoftLabelledTexts
-from pipeline.contract.job import differences
-from pipeline.contract.typed_json import as_plain, read_typed, write_typed
+from pipeline.contract.typed_json import read_typed, write_typed
 from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.training_hashes import read_teacher_texts, write_branch_texts, write_teacher_texts
@@ -68,17 +73,23 @@ def run(config: DistillConfig) -> DistillSummary:
 
 def _follow(config: DistillConfig, launch: Launch) -> DistillSummary:
     """Train with the others, and write nothing."""
-    labels = SoftLabels.open(config.labels)
-    labels.check_trainable()
-    model = load_fresh_fastbert(config, labels)
+    labels = open_soft_labels(config)
+    model = load_fastbert(config, labels)
     engine = backbone_engine(model, execution_here(Precision(config.precision), Device(config.device)))
-    metrics = _new_metrics(
-        describe_job(config, labels, engine.execution), labels, held_out := labels.held_out()
-    )
+    job = describe_job(config, model, labels, engine.execution)
+    held_out = held_out_texts(labels, texts_learnt_before(config))
+    metrics = _new_metrics(job, labels, held_out)
+    is_continued = config.continue_from is not None
     with process_group(launch, engine.device) as ranks:
         check_same_job(metrics.config, ranks)
         result = train_branches(
-            model, labels, config.distillation, engine=engine, held_out=held_out, ranks=ranks
+            model,
+            labels,
+            config.distillation,
+            engine=engine,
+            held_out=held_out,
+            is_continued=is_continued,
+            ranks=ranks,
         )
     metrics = replace(metrics, rounds=tuple(result.rounds), epochs=result.epochs, branches=result.branches)
     return DistillSummary(output=config.output, metrics=metrics)
@@ -90,22 +101,22 @@ def _lead(config: DistillConfig, launch: Launch | None) -> DistillSummary:
         config.output,
         overwrite=config.overwrite,
         resume=config.resume,
-        sources=(config.backbone, *config.labels),
+        sources=(config.source, *config.labels),
     )
-    labels = SoftLabels.open(config.labels)
-    labels.check_trainable()
-    model = load_fresh_fastbert(config, labels)
+    labels = open_soft_labels(config)
+    model = load_fastbert(config, labels)
     check_lexical_branch(
         megabytes=config.lexical_size, num_labels=len(model.labels), num_texts=labels.num_train_rows
     )
     # Before the work: it may be damaged.
-    teacher_texts = read_teacher_texts(find_checkpoint(config.backbone))
+    teacher_texts = read_teacher_texts(find_checkpoint(config.source))
+    learnt_before = texts_learnt_before(config)
     execution = execution_here(Precision(config.precision), Device(config.device))
     with working.open():
         engine = backbone_engine(model, execution)
-        metrics = _train(config, model, engine, labels, working, launch)
+        metrics = _train(config, model, engine, labels, learnt_before, working, launch)
         model.save_pretrained(working.partial)
-        write_branch_texts(working.partial, labels.train_hashes())
+        write_branch_texts(working.partial, chain(learnt_before, labels.train_hashes()))
         if teacher_texts is not None:
             write_teacher_texts(working.partial, teacher_texts)
         write_typed(str(working.partial / METRICS_FILE), metrics)
@@ -134,12 +145,16 @@ def _show(
     lexical = (
         f"a lexical one of at most {config.lexical_size:g} MB" if config.lexical_size else "none lexical"
     )
+    design = model.config.branch_design + (", trained on" if config.continue_from else "")
+    true = ""
+    if config.true_labels:
+        true = f"; true labels of {config.true_labels!r} weigh {config.true_label_weight:g}"
     print_settings(
         stdout_console(),
         {
-            "backbone": f"{config.backbone}, {model.num_layers} layers, frozen",
-            "labels": f"{labels.num_train_rows:,} rows to train on, cut to {labels.max_length} tokens",
-            "branches": f"{len(model.branches)}, {config.branch}, KL {config.kl_direction}; {lexical}",
+            "backbone": f"{config.source}, {model.num_layers} layers, frozen",
+            "labels": f"{labels.num_train_rows:,} rows to train on, cut to {labels.max_length} tokens{true}",
+            "branches": f"{len(model.branches)}, {design}, KL {config.kl_direction}; {lexical}",
             "runs on": execution.summary() + describe_processes(launch),
         },
     )
@@ -150,14 +165,15 @@ def _train(
     model: FastBertForSequenceClassification,
     engine: Engine,
     labels: SoftLabels,
+    learnt_before: frozenset[bytes],
     working: AtomicOutputDirectory,
     launch: Launch | None,
 ) -> DistillMetrics:
     """Train the branches of `model`, and return how they did."""
-    job = describe_job(config, labels, engine.execution)
-    state = _resumable_state(working, job)
+    job = describe_job(config, model, labels, engine.execution)
+    state = resumable_state(working, job)
     path = str(working.partial / METRICS_FILE)
-    metrics = _new_metrics(job, labels, held_out := labels.held_out())
+    metrics = _new_metrics(job, labels, held_out := held_out_texts(labels, learnt_before))
     if working.partial.joinpath(METRICS_FILE).is_file():
         # Of the rounds that a killed run had finished, too.
         metrics = replace(metrics, rounds=read_typed(path, DistillMetrics, cure="`overwrite` it").rounds)
@@ -180,6 +196,7 @@ def _train(
             config.distillation,
             engine=engine,
             held_out=held_out,
+            is_continued=config.continue_from is not None,
             state=state,
             on_step=on_step,
             on_round=on_round,
@@ -187,7 +204,12 @@ def _train(
         )
     with counting_progress("lexical branch", unit="texts") as on_texts:
         lexical = train_lexical_branch(
-            model, labels, config.distillation, held_out=held_out, on_texts=on_texts
+            model,
+            labels,
+            config.distillation,
+            held_out=held_out,
+            is_continued=config.continue_from is not None,
+            on_texts=on_texts,
         )
     branches = result.branches if lexical is None else (lexical, *result.branches)
     metrics = replace(metrics, epochs=result.epochs, branches=branches)
@@ -217,19 +239,3 @@ def _show_branches(metrics: DistillMetrics) -> None:
     title = f"after {metrics.epochs:.3g} epochs, {metrics.num_held_out_rows:,} held-out rows"
     columns = ("branch after layer", "KL to teacher", "on its own texts", "agreement")
     stdout_console().print(table(title, columns, rows))
-
-
-def _resumable_state(working: AtomicOutputDirectory, job: DistillationJob) -> TrainingState:
-    """Return where to save and resume.
-
-    Raises:
-        OutputError: if the killed run had another configuration.
-    """
-    state = TrainingState(path=working.partial / STATE_FILE, job=job.as_text)
-    saved = state.saved_job()
-    if saved is not None and saved != state.job:
-        raise OutputError(
-            f"{str(working.partial)!r} is another run's, which differs in "
-            f"{differences(as_plain(job), json.loads(saved))}; give the same options, or `overwrite` it"
-        )
-    return state

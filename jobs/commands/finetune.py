@@ -2,26 +2,28 @@
 
 from dataclasses import dataclass, replace
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from jobs.configs.finetune import FinetuneConfig
 from jobs.driver.atomic_directory import AtomicOutputDirectory
+from jobs.driver.finetune_material import FinetuneMaterial, prepare_finetuning
+from jobs.driver.finetune_metrics import FinetuneJob, FinetuneMetrics, digest, without_places
+from jobs.driver.resumable_state import resumable_state
+from jobs.driver.torch_threads import torch_threads
 from jobs.driver.uploaded_directory import output_directory
+from jobs.terminal.classifier_table import describe_quality, label_table
 from jobs.terminal.console import print_next_step, print_settings, stdout_console, training_progress
+from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.hub import METRICS_FILE
-from model.checkpoints.loading import load_for_finetuning, load_tokenizer, silence_transformers
-from model.engine.execution import Device, Execution, execution_here
-from model.errors import InputError
-from model.tokens.max_length import choose_max_length, position_limit
-from model.training.classifier import FinetuningEpoch, FinetuningResult, finetune
-from model.training.labelled_texts import LabelledTexts, sorted_labels
+from model.checkpoints.loading import silence_transformers
+from model.training.classifier import FinetuningResult, finetune
+from model.training.finetuning.learner import FinetuningEpoch
+from model.training.finetuning.quality import Quality
+from model.training.finetuning.settings import BestBy, Task, default_learning_rate
 from model.training.loop import TrainingConfig
+from model.training.resume import TrainingState
 from pipeline.contract.typed_json import write_typed
-from pipeline.reading.inputs import Columns
-from pipeline.reading.labelled_texts import read_labelled_texts
 from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.sampling.hash_sampling import text_hashes
-from pipeline.sampling.training_hashes import read_teacher_texts, write_teacher_texts
+from pipeline.sampling.training_hashes import write_teacher_texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,34 +32,15 @@ class FinetuneSummary:
 
     Attributes:
         output: the classifier's directory.
-        labels: label names in the order of the logits.
+        labels: label names in the order of the logits; of a regression what its number is called.
         num_rows: rows trained on.
-        accuracy: on the eval rows, of the epoch that was kept; None without them.
+        quality: on the rows to judge by, of the epoch that was kept; None without them.
     """
 
     output: str
     labels: tuple[str, ...]
     num_rows: int
-    accuracy: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneMetrics:
-    """What was asked for and how the classifier did, epoch by epoch; `metrics.json` holds it.
-
-    Attributes:
-        config: what was asked for, but where it is written.
-        num_rows: rows trained on.
-        num_rejected: rows left out, for want of a text or a label.
-        epochs: loss and accuracy after each epoch.
-        accuracy: on the eval rows, of the epoch that was kept; None without them.
-    """
-
-    config: FinetuneConfig
-    num_rows: int
-    num_rejected: int
-    epochs: tuple[FinetuningEpoch, ...]
-    accuracy: float | None
+    quality: Quality | None
 
 
 def run(config: FinetuneConfig) -> FinetuneSummary:
@@ -66,102 +49,103 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
     Raises:
         FastBertJobsError: a mistake that the user can cure.
     """
-    training = TrainingConfig(
+    training = _training(config)
+    working = output_directory(
+        config.output, overwrite=config.overwrite, resume=config.resume, sources=(config.model,)
+    )
+    material = prepare_finetuning(config)
+    if config.learning_rate is None:
+        rate = default_learning_rate(material.model.config.hidden_size)
+        config, training = replace(config, learning_rate=rate), replace(training, learning_rate=rate)
+    with working.open(), torch_threads(config.threads):
+        state = resumable_state(working, _job(config, material))
+        _show(config, material)
+        result = _train(config, training, state, material)
+        _save(config, working, material, result)
+        working.finish()
+    _conclude(config, result)
+    return FinetuneSummary(
+        output=config.output,
+        labels=material.labels,
+        num_rows=len(material.rows),
+        quality=None if result.report is None else result.report.quality,
+    )
+
+
+def _training(config: FinetuneConfig) -> TrainingConfig:
+    """Return how to train, checked before anything is read; the learning rate may still be chosen."""
+    return TrainingConfig(
         epochs=config.epochs,
-        learning_rate=config.learning_rate,
+        learning_rate=default_learning_rate(0) if config.learning_rate is None else config.learning_rate,
         batch_size=config.batch_size,
         seed=config.seed,
         weight_decay=config.weight_decay,
         warmup=config.warmup,
     )
-    working = output_directory(config.output, overwrite=config.overwrite, sources=(config.model,))
-    rows = _read(config, config.input)
-    eval_rows = _read(config, config.eval_input) if config.eval_input else None
-    labels = sorted_labels(rows.labels)
-    _check_labels(config, labels, eval_rows)
-    model, tokenizer = _load(config, labels)
-    # What the encoder was fine-tuned on before, it remembers too. Read before the work: it may be damaged.
-    learnt_before = read_teacher_texts(find_checkpoint(config.model)) or frozenset()
-    execution = execution_here(device=Device(config.device))
-    _show(config, model, rows, execution)
-    with working.open():
-        result = _train(config, training, model, tokenizer, rows, eval_rows, execution)
-        _save(config, working, model, tokenizer, rows, learnt_before, result)
-        working.finish()
-    console = stdout_console()
-    console.print(f"wrote {config.output}")
-    text = f"--text-column {config.text_column}"
-    print_next_step(
-        console,
-        f"fastbert-jobs label-teacher --input CORPUS {text} --teacher {config.output} --output labels",
-    )
-    return FinetuneSummary(output=config.output, labels=labels, num_rows=len(rows), accuracy=result.accuracy)
 
 
-def _show(config: FinetuneConfig, model: PreTrainedModel, rows: LabelledTexts, execution: Execution) -> None:
+def _show(config: FinetuneConfig, material: FinetuneMaterial) -> None:
     """Print what was decided."""
+    task, rows = Task(config.task), material.rows
+    answers = "a regression" if task is Task.REGRESSION else f"{len(material.labels)} labels"
+    told = f"{len(rows):,} rows, {rows.num_rejected:,} without text or label left out"
+    if task is Task.MULTI_LABEL:
+        answers += " of which any number may hold"
+        told += f", {sum(not label for label in rows.labels):,} of which no label holds"
+    judged = "nothing, the last epoch is kept"
+    if material.eval_rows is not None:
+        of_own = "" if config.eval_input else " of the input, drawn by hash, that are not trained on"
+        best_by = BestBy.choose(config.settings.best_by, task)
+        judged = f"{len(material.eval_rows):,} rows{of_own}; the best epoch by {best_by} is kept"
+    batches = f"batches of {config.batch_size}"
+    if config.gradient_accumulation > 1:
+        batches += f", {config.gradient_accumulation} of them for a step"
     print_settings(
         stdout_console(),
         {
-            "model": f"{config.model}, {model.config.model_type}, {model.config.num_labels} labels",
-            "input": f"{len(rows):,} rows, {rows.num_rejected:,} without text or label left out",
-            "training": f"{config.epochs} epochs, batches of {config.batch_size}, "
-            f"learning rate {config.learning_rate:g}",
-            "runs on": execution.device,
+            "model": f"{config.model}, {material.model.config.model_type}, {answers}",
+            "input": told,
+            "judged by": judged,
+            "training": f"{config.epochs} epochs, {batches}, learning rate {config.learning_rate:g}",
+            "runs on": f"{material.execution.device}, {material.execution.precision}",
         },
     )
 
 
-def _read(config: FinetuneConfig, patterns: tuple[str, ...]) -> LabelledTexts:
-    columns = Columns(text=config.text_column, text_pair=config.text_pair_column, keep=(config.label_column,))
-    return read_labelled_texts(patterns, columns, label_column=config.label_column, format=config.format)
-
-
-def _check_labels(config: FinetuneConfig, labels: tuple[str, ...], eval_rows: LabelledTexts | None) -> None:
-    if len(labels) < 2:
-        raise InputError(
-            f"column {config.label_column!r} holds one label only, {labels[0]!r}; a classifier needs two"
-        )
-    unknown = sorted(set(eval_rows.labels if eval_rows else ()).difference(labels))
-    if unknown:
-        raise InputError(f"`eval_input` has labels that `input` has not: {', '.join(unknown[:5])}")
-
-
-def _load(config: FinetuneConfig, labels: tuple[str, ...]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load the encoder with a head for `labels`, and its tokenizer."""
-    directory = find_checkpoint(config.model)
-    tokenizer = load_tokenizer(directory)
-    model = load_for_finetuning(directory, labels, seed=config.seed)
-    choose_max_length(config.max_length, position_limit(model, tokenizer))
-    return model, tokenizer
+def _job(config: FinetuneConfig, material: FinetuneMaterial) -> FinetuneJob:
+    """Return all that the weights depend on."""
+    return FinetuneJob(
+        # What the rows are is told below; and threads round, but decide nothing.
+        config=replace(without_places(config), input=(), eval_input=(), model="", threads=None),
+        model=checkpoint_hash(find_checkpoint(config.model)),
+        rows=digest(material.rows),
+        eval_rows=digest(material.eval_rows),
+        device=material.execution.device,
+    )
 
 
 def _train(
-    config: FinetuneConfig,
-    training: TrainingConfig,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: LabelledTexts,
-    eval_rows: LabelledTexts | None,
-    execution: Execution,
+    config: FinetuneConfig, training: TrainingConfig, state: TrainingState, material: FinetuneMaterial
 ) -> FinetuningResult:
     """Train the classifier, and print how it does after every epoch."""
 
     def on_epoch(epoch: FinetuningEpoch) -> None:
         line = f"epoch {epoch.epoch} of {config.epochs}: loss {epoch.loss:.4f}"
-        if eval_rows is not None:
-            line += f", accuracy {epoch.accuracy:.2%} on {len(eval_rows):,} rows"
-        stdout_console().print(line)
+        if epoch.quality is not None and material.eval_rows is not None:
+            line += f"; on {len(material.eval_rows):,} rows {describe_quality(epoch.quality)}"
+        stdout_console().print(line, soft_wrap=True)
 
     with training_progress("finetune") as on_step:
         return finetune(
-            model,
-            tokenizer,
-            rows,
+            material.model,
+            material.tokenizer,
+            material.rows,
             training,
+            config.settings,
             max_length=config.max_length,
-            evaluation=eval_rows,
-            execution=execution,
+            evaluation=material.eval_rows,
+            execution=material.execution,
+            state=state,
             on_step=on_step,
             on_epoch=on_epoch,
         )
@@ -170,23 +154,47 @@ def _train(
 def _save(
     config: FinetuneConfig,
     working: AtomicOutputDirectory,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: LabelledTexts,
-    learnt_before: frozenset[bytes],
+    material: FinetuneMaterial,
     result: FinetuningResult,
 ) -> None:
     """Write the classifier, its tokenizer and how it was made."""
+    rows, report = material.rows, result.report
     with silence_transformers():
-        model.save_pretrained(working.partial)
-    tokenizer.save_pretrained(working.partial)
-    write_teacher_texts(working.partial, [*learnt_before, *text_hashes(rows.texts, rows.text_pairs)])
+        material.model.save_pretrained(working.partial)
+    # What reads the classifier cuts texts as they were cut here.
+    material.tokenizer.model_max_length = config.max_length
+    material.tokenizer.save_pretrained(working.partial)
+    hashes = text_hashes(rows.texts, rows.text_pairs)
+    write_teacher_texts(working.partial, [*material.learnt_before, *hashes])
     metrics = FinetuneMetrics(
-        # The same training leaves the same bytes wherever they are written to.
-        config=replace(config, output="", overwrite=False),
+        config=without_places(config),
         num_rows=len(rows),
         num_rejected=rows.num_rejected,
+        num_eval_rows=len(material.eval_rows or ()),
         epochs=tuple(result.epochs),
-        accuracy=result.accuracy,
+        best_epoch=result.best_epoch,
+        quality=report.quality if report else None,
+        by_label=report.by_label if report else (),
+        confusion=report.confusion if report else (),
     )
     write_typed(str(working.partial / METRICS_FILE), metrics)
+
+
+def _conclude(config: FinetuneConfig, result: FinetuningResult) -> None:
+    """Print how the classifier does, and what to run next."""
+    console, report = stdout_console(), result.report
+    if report is not None:
+        if (made := label_table(report)) is not None:
+            console.print(made)
+        console.print(
+            f"epoch {result.best_epoch} is kept: {describe_quality(report.quality)}", soft_wrap=True
+        )
+        if report.collapse:
+            console.print(f"warning: {report.collapse}", style="bold red", soft_wrap=True)
+    console.print(f"wrote {config.output}")
+    pair = f" --text-pair-column {config.text_pair_column}" if config.text_pair_column else ""
+    print_next_step(
+        console,
+        f"fastbert-jobs label-teacher --input CORPUS --text-column {config.text_column}{pair} "
+        f"--teacher {config.output} --max-length {config.max_length} --output labels",
+    )

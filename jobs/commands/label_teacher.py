@@ -6,11 +6,15 @@ from jobs.driver.dataflow import check_dataflow
 from jobs.driver.job_outcome import JobOutcome, describe_input
 from jobs.driver.planned_job import open_plan
 from jobs.driver.runner import take_device, torch_threads
+from jobs.terminal.answer_shares import describe_answers, warn_of_one_answer
 from jobs.terminal.console import print_next_step, stdout_console
+from model.answers.task import Task
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import LabelSettings
+from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import DISTINCT_TEXTS, LabelManifest
 from pipeline.contract.schema import CALIBRATION_SPLIT, TRAIN_SPLIT
+from pipeline.results.teacher_answers import count_teacher_answers
 from pipeline.transforms.label_task import LEARNT_BY_TEACHER, LabelTask
 from pipeline.transforms.labelling import label_job
 
@@ -39,6 +43,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
             text_pair=config.text_pair_column,
             id=config.id_column,
             group=config.group_column,
+            keep=config.keep,
         ),
         teacher=config.teacher,
         output=config.output,
@@ -73,6 +78,9 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
     )
     if outcome is not None:
         _summarise(config, outcome)
+        if job.task.task is Task.ONE_LABEL:
+            _show_answers(config, outcome)
+        _say_what_is_next(config)
     return outcome
 
 
@@ -99,7 +107,20 @@ def _summarise(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]) -
             "the teacher was fine-tuned on them",
             soft_wrap=True,
         )
+
+
+def _show_answers(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]) -> None:
+    """Print how the answers are spread, where there are any."""
+    counts = count_teacher_answers(OutputLayout(config.output), outcome.manifest)
+    if counts:
+        console = stdout_console()
+        console.print(describe_answers(counts, len(outcome.manifest.labels)), soft_wrap=True)
+        if warning := warn_of_one_answer(counts):
+            console.print(warning, style="bold red", soft_wrap=True)
+
+
+def _say_what_is_next(config: LabelTeacherConfig) -> None:
     print_next_step(
-        console,
+        stdout_console(),
         f"fastbert-jobs distill --labels {config.output} --backbone {config.teacher} --output fastbert",
     )

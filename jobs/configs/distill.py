@@ -14,6 +14,7 @@ from jobs.configs.options import (
     Output,
     Overwrite,
     Precision,
+    Resume,
     Seed,
     SoftLabelDirectories,
 )
@@ -28,8 +29,18 @@ class DistillConfig:
     """Train a branch after every layer from soft labels: a FastBERT checkpoint."""
 
     labels: SoftLabelDirectories
-    backbone: Annotated[str, typer.Option(help="Classifier that gets the branches: directory or hub name.")]
     output: Output
+    backbone: Annotated[
+        str | None, typer.Option(help="Classifier that gets the branches: directory or hub name.")
+    ] = None
+    continue_from: Annotated[
+        str | None,
+        typer.Option(
+            "--continue",
+            help="FastBERT of the same teacher whose branches are trained on, after new text arrived; in "
+            "place of --backbone.",
+        ),
+    ] = None
     epochs: Annotated[
         str, typer.Option(help="Passes over the rows; auto: until every branch has converged.")
     ] = "auto"
@@ -46,12 +57,21 @@ class DistillConfig:
     hard_label_weight: Annotated[
         float, typer.Option(help="Weight of the cross-entropy with the teacher's answers.")
     ] = 0.0
+    true_labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of true labels that label-teacher kept (--keep), learnt from where rows have one."
+        ),
+    ] = None
+    true_label_weight: Annotated[
+        float, typer.Option(help="Weight of the cross-entropy with --true-labels.")
+    ] = DistillationConfig.true_label_weight
     lexical_size: Annotated[
         float, typer.Option(help="Megabytes for the branch before the first layer; 0: no such branch.")
     ] = DistillationConfig.lexical_size
     precision: Precision = "auto"
     device: Device = "auto"
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")] = False
+    resume: Resume = False
     overwrite: Overwrite = False
 
     def __post_init__(self) -> None:
@@ -62,9 +82,20 @@ class DistillConfig:
         """
         if str(self.epochs) != _AUTO and not str(self.epochs).isdecimal():
             raise ParameterError(f"`epochs` {self.epochs} is neither a number of passes nor {_AUTO}")
+        if (self.backbone is None) == (self.continue_from is None):
+            raise ParameterError("give one of `backbone` and `continue_from`, and not both")
+        if self.continue_from is not None and self.branch == "paper":
+            raise ParameterError("`branch` goes with `backbone`: `continue_from` keeps the branches' design")
         if self.resume and self.overwrite:
             raise ParameterError("`resume` and `overwrite` exclude each other")
         _ = self.distillation
+
+    @property
+    def source(self) -> str:
+        """What the branches are put around, or are taken from."""
+        source = self.backbone or self.continue_from
+        assert source is not None, "one of both is given"
+        return source
 
     @property
     def distillation(self) -> DistillationConfig:
@@ -80,5 +111,6 @@ class DistillConfig:
             seed=self.seed,
             kl_direction=KlDirection(self.kl_direction),
             hard_label_weight=self.hard_label_weight,
+            true_label_weight=self.true_label_weight,
             lexical_size=self.lexical_size,
         )

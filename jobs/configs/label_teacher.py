@@ -9,6 +9,7 @@ from jobs.configs.options import (
     IdColumn,
     Input,
     InputFormat,
+    Keep,
     MaxRejected,
     Output,
     Overwrite,
@@ -36,6 +37,7 @@ class LabelTeacherConfig:
     output: Output
     text_pair_column: TextPairColumn = None
     id_column: IdColumn = None
+    keep: Keep = ()
     rows_per_shard: RowsPerShard = defaults.ROWS_PER_SHARD
     max_length: Annotated[
         int | None, typer.Option(help="Tokens a text is cut to; by default the teacher's, at most 512.")

@@ -16,6 +16,7 @@ Input = Annotated[
 TextColumn = Annotated[str, typer.Option(help="Column to classify.")]
 TextPairColumn = Annotated[str | None, typer.Option(help="Second text, for a model of sentence pairs.")]
 IdColumn = Annotated[str | None, typer.Option(help="Column passed through as `id`.")]
+Keep = Annotated[tuple[str, ...], typer.Option(help="Column to pass through; may be repeated.")]
 InputFormat = Annotated[
     FormatName | None, typer.Option(help="Format of the input; by default its extension says.")
 ]
@@ -30,6 +31,7 @@ WorkersDevice = Annotated[
     typer.Option(help="auto: a GPU where this machine has one; cuda: where those have one who do the work."),
 ]
 MaxRejected = Annotated[float, typer.Option(help="Fail if a larger share of the rows is rejected.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete what another run left in the output.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the rows.")]
 LearningRate = Annotated[float, typer.Option(help="Highest learning rate.")]

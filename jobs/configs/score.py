@@ -11,6 +11,7 @@ from jobs.configs.options import (
     IdColumn,
     Input,
     InputFormat,
+    Keep,
     MaxRejected,
     Output,
     Overwrite,
@@ -74,7 +75,7 @@ class ScoreConfig:
     ] = None
     text_pair_column: TextPairColumn = None
     id_column: IdColumn = None
-    keep: Annotated[tuple[str, ...], typer.Option(help="Column to pass through; may be repeated.")] = ()
+    keep: Keep = ()
     group_column: Annotated[
         str | None,
         typer.Option(

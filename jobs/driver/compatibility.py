@@ -7,6 +7,19 @@ from model.tokens.max_length import position_limit
 from pipeline.results.soft_labels import SoftLabels
 
 
+def check_same_length(model: FastBertForSequenceClassification, name: str, labels: SoftLabels) -> None:
+    """Refuse soft labels of texts that were cut to another length than the model cuts them to.
+
+    Raises:
+        CheckpointError: naming both lengths.
+    """
+    if labels.max_length != model.config.max_length:
+        raise CheckpointError(
+            f"{name!r} cuts texts to {model.config.max_length} tokens, but {labels.name!r} to "
+            f"{labels.max_length}; label again with `max_length` {model.config.max_length}"
+        )
+
+
 def check_labels_match_model(model: FastBertForSequenceClassification, name: str, labels: SoftLabels) -> None:
     """Refuse soft labels that do not fit a model.
 

@@ -33,6 +33,11 @@ class DistillationJob:
         precision: number format of the frozen backbone.
         backend: whose operators run it.
         numerics_version: of what computes.
+        teacher: hash of the teacher's checkpoint; empty where an earlier version did not tell.
+        true_labels: column of true labels that were learnt from, too; empty for none.
+        true_label_weight: weight of the cross-entropy with these; 0 for none.
+        continued: hash of the FastBERT whose branches were trained on; empty for fresh ones.
+        labels_before: fingerprints of the soft labels that these had learnt from before.
     """
 
     labels: tuple[str, ...]
@@ -48,6 +53,11 @@ class DistillationJob:
     precision: Precision
     backend: Backend
     numerics_version: int = NUMERICS_VERSION
+    teacher: str = ""
+    true_labels: str = ""
+    true_label_weight: float = 0.0
+    continued: str = ""
+    labels_before: tuple[str, ...] = ()
 
     @property
     def as_text(self) -> str:
@@ -119,7 +129,7 @@ def labels_learnt_from(directory: Path) -> tuple[str, ...] | None:
         metrics = read_typed(str(directory / METRICS_FILE), DistillMetrics, cure="")
     except ArtifactError:
         return None
-    return metrics.config.labels
+    return (*metrics.config.labels, *metrics.config.labels_before)
 
 
 def _name(branches: Sequence[TrainedBranch]) -> str:

@@ -110,13 +110,20 @@ def load_classifier(directory: Path) -> PreTrainedModel:
     return model.eval()
 
 
-def load_for_finetuning(directory: Path, labels: Sequence[str], *, seed: int) -> PreTrainedModel:
+def load_for_finetuning(
+    directory: Path,
+    labels: Sequence[str],
+    *,
+    seed: int,
+    problem_type: str = "single_label_classification",
+) -> PreTrainedModel:
     """Load a pretrained encoder, or a classifier of other labels, with a head for `labels`, in float32.
 
     Args:
         directory: of the checkpoint.
-        labels: label names in the order of the logits.
+        labels: label names in the order of the logits; of a regression one, what its number is called.
         seed: of what the checkpoint lacks: the head, and maybe the pooler under it.
+        problem_type: what it is for, as Hugging Face calls it.
 
     Raises:
         CheckpointError: if a tensor of the encoder is missing, of another shape, or one that config.json
@@ -125,7 +132,7 @@ def load_for_finetuning(directory: Path, labels: Sequence[str], *, seed: int) ->
     config = load_config(directory)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: place for place, label in enumerate(labels)}
-    config.problem_type = "single_label_classification"
+    config.problem_type = problem_type
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, report = _load(directory, config, ignore_mismatched_sizes=True)

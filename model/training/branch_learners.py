@@ -69,6 +69,14 @@ class BranchLearners(nn.Module):
         self.register_buffer("has_converged", torch.zeros(count, dtype=torch.bool))
         self.register_buffer("is_resting", torch.zeros(count, dtype=torch.bool))
 
+    def begin(self, kls: Sequence[float]) -> None:
+        """Take the branches, as they are, for the best so far.
+
+        Args:
+            kls: (branches,) of them on texts that they do not learn from, nats.
+        """
+        self.best_kl.copy_(self.best_kl.new_tensor(kls))
+
     @torch.no_grad()
     def count_step(self) -> None:
         """Take the weights after a step into the averages."""

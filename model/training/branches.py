@@ -53,6 +53,7 @@ def train_branches(
     *,
     engine: Engine | None = None,
     held_out: SoftLabelledTexts | None = None,
+    is_continued: bool = False,
     state: TrainingState | None = None,
     on_step: Callable[[StepReport], None] = ignore,
     on_round: Callable[[RoundQualities], None] = ignore,
@@ -73,6 +74,8 @@ def train_branches(
         engine: from `backbone_engine`; None makes one of what this machine computes fastest with.
         held_out: texts that the branches are judged by after each round, of an epoch or some thousand steps;
             None for no judgement.
+        is_continued: whether the branches are trained already: they are judged before the first step, and one
+            that gets no better by these texts stays what it was.
         state: where to save and resume; None for neither. Of several processes the first's counts for all.
         on_step: told of every step.
         on_round: told how the branches do after every round, where texts are held out; after a kill, of the
@@ -94,9 +97,13 @@ def train_branches(
     home = next(model.branches.parameters()).device
     # Before what is counted beside them, which is asked for at every step and stays with the host.
     model.branches.to(engine.device)
+    if is_continued:
+        targets.rescale(model.branches)
     learners = BranchLearners(model.branches, rest_when_converged=config.epochs is None)
     judge_by = partial(_judge, model, engine, ranks)
     judge = None if held_out is None else judge_by(targets.scaled(held_out))
+    if judge and is_continued:
+        learners.begin([quality.kl for quality in judge(learners.branches)])
     training = _training_config(config, max_epochs(steps_per_epoch) if judge else _UNJUDGED_EPOCHS)
     steps = training_steps(
         learners,
@@ -206,6 +213,7 @@ def _own_losses(
     if not len(batch.labels):
         # Of a last batch that is smaller than there are processes.
         return torch.zeros(len(learners.branches), device=engine.device)
+    true_labels = batch.labels.true_labels
     return branch_gradients(
         learners.branches,
         engine,
@@ -215,6 +223,8 @@ def _own_losses(
         is_left_out=is_left_out,
         direction=config.kl_direction,
         hard_label_weight=config.hard_label_weight,
+        true_labels=None if true_labels is None else torch.from_numpy(true_labels).to(engine.device),
+        true_label_weight=config.true_label_weight,
         share=batch.share,
     )
 

@@ -7,34 +7,23 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model.checkpoints.loading import label_names
-from model.engine.execution import Execution, check_finite, resolve_execution
+from model.engine.execution import Execution, Precision, check_finite, resolve_execution
 from model.engine.gpus import device_named
-from model.errors import InputError
+from model.errors import InputError, ParameterError
 from model.exits.teacher import padded_inputs, teacher_logits
 from model.tokens.max_length import choose_max_length, position_limit
 from model.tokens.tokenization import TokenizedTexts, tokenize
 from model.training.batching import bucketed_batches, step_seed
+from model.training.finetuning.learner import FinetuningEpoch, FinetuningLearner
+from model.training.finetuning.objective import Objective, make_targets, task_of
+from model.training.finetuning.quality import QualityReport, judge_answers
+from model.training.finetuning.settings import BestBy, FinetuningSettings
 from model.training.labelled_texts import LabelledTexts
 from model.training.loop import StepReport, TrainingConfig, ignore, training_steps
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuningEpoch:
-    """How a classifier does after an epoch.
-
-    Attributes:
-        epoch: from 1.
-        loss: mean of the epoch's steps, in nats.
-        accuracy: share of the evaluation's rows whose label it predicts; None without evaluation.
-    """
-
-    epoch: int
-    loss: float
-    accuracy: float | None
+from model.training.resume import TrainingState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +31,14 @@ class FinetuningResult:
     """How a fine-tuning went.
 
     Attributes:
-        epochs: all of them, in order.
-        accuracy: of the epoch whose weights the classifier has; None without evaluation.
+        epochs: all of them, in order, those of a run that was killed among them.
+        best_epoch: whose weights the classifier has, from 1; None without evaluation, for the last one's.
+        report: how the classifier as it is now does on the evaluation's rows; None without.
     """
 
     epochs: list[FinetuningEpoch]
-    accuracy: float | None
+    best_epoch: int | None = None
+    report: QualityReport | None = None
 
 
 def finetune(
@@ -55,68 +46,76 @@ def finetune(
     tokenizer: PreTrainedTokenizerBase,
     rows: LabelledTexts,
     config: TrainingConfig,
+    settings: FinetuningSettings | None = None,
     *,
     max_length: int | None = None,
     evaluation: LabelledTexts | None = None,
     execution: Execution | None = None,
+    state: TrainingState | None = None,
     on_step: Callable[[StepReport], None] = ignore,
     on_epoch: Callable[[FinetuningEpoch], None] = ignore,
 ) -> FinetuningResult:
-    """Train all weights of a classifier on labelled texts.
+    """Train all weights of a classifier on labelled texts, with the loss that transformers gives its task.
 
     Args:
         model: a sequence classifier in float32, from `load_for_finetuning` or transformers; its configuration
-            names the labels. Trained in place, and in eval mode afterwards.
+            names the labels and tells the task. Trained in place, and in eval mode afterwards.
         tokenizer: its own.
         rows: what to train on.
         config: how.
+        settings: what else; None for the defaults.
         max_length: tokens that a text is cut to; None for what the model takes, at most 512.
-        evaluation: texts that the classifier is judged by after each epoch; the weights of the best epoch, of
-            equal ones the first, are restored at the end. None keeps the last epoch's.
-        execution: what to train on, in the model's own number format; None for a GPU where there is one.
+        evaluation: texts that the classifier is judged by after each epoch; the weights of the best epoch are
+            restored at the end. None keeps the last epoch's.
+        execution: what to train on; of its precisions bf16 computes the passes through the network in
+            bfloat16, by torch's autocast, and weights, optimizer and losses stay in float32. None for a GPU
+            where there is one, in float32.
+        state: where to save and resume; None for neither.
         on_step: told of every step.
         on_epoch: told of every epoch.
 
     Raises:
-        ParameterError: if the model does not take `max_length` tokens.
+        ParameterError: if the model does not take `max_length` tokens, or the settings do not go with its
+            task.
         InputError: if there is no row, or one has a label that the model does not know.
         TrainingError: if a loss or a gradient is not finite; the step is then not taken.
+        ArtifactError: if `state` is another training's.
     """
-    execution = execution or resolve_execution()
+    settings = settings or FinetuningSettings()
+    settings.check(task_of(model.config))
+    execution = execution or resolve_execution(Precision.FP32)
+    if execution.precision is Precision.FP16:
+        raise ParameterError("`precision` fp16 is too coarse to train in; give fp32 or bf16")
     max_length = choose_max_length(max_length, position_limit(model, tokenizer))
     examples = _Examples.of(model, tokenizer, rows, max_length)
-    best = None
-    if evaluation is not None:
-        held_out = _Examples.of(model, tokenizer, evaluation, max_length)
-        best = _BestEpoch(model, tokenizer, held_out, execution.token_budget)
+    held_out = None if evaluation is None else _Examples.of(model, tokenizer, evaluation, max_length)
     home = model.device
     model.to(device_named(execution.device)).train()
-    steps = training_steps(
-        model,
-        config,
-        batches=partial(_batches, examples, config),
-        steps_per_epoch=-(-len(rows) // config.batch_size),
-        backward=partial(_backward, model, tokenizer, examples),
-    )
-    epochs: list[FinetuningEpoch] = []
+    best_by = BestBy.choose(settings.best_by, task_of(model.config)) if held_out else None
+    learner = FinetuningLearner(model, epochs=config.epochs, best_by=best_by)
+    steps = _steps(learner, model, tokenizer, examples, config, settings, execution, state)
+    report = None
     try:
-        for epoch in _epochs(steps, best, on_step):
-            epochs.append(epoch)
-            on_epoch(epoch)
+        for epoch in _finished_epochs(steps, learner, on_step):
+            if held_out is not None:
+                learner.judge(epoch, _judge(model, tokenizer, held_out, execution).quality)
+            on_epoch(learner.epochs[epoch - 1])
             model.train()
     finally:
-        if best is not None:
-            best.restore()
-        model.to(home).eval()
-    return FinetuningResult(epochs=epochs, accuracy=best.accuracy if best else None)
+        learner.finish()
+        model.eval()
+    if held_out is not None:
+        report = _judge(model, tokenizer, held_out, execution)
+    model.to(home)
+    return FinetuningResult(epochs=learner.epochs, best_epoch=learner.best_epoch, report=report)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Examples:
-    """Tokenised texts and the ids of their labels, (rows,) int64."""
+    """Tokenised texts and what they are to be answered with, see `make_targets`."""
 
     texts: TokenizedTexts
-    label_ids: Tensor
+    targets: Tensor
 
     @classmethod
     def of(
@@ -133,76 +132,83 @@ class _Examples:
         """
         if not rows.texts:
             raise InputError("there are no labelled texts to train on or to judge by")
-        label_to_id = {label: index for index, label in enumerate(label_names(model.config))}
-        if unknown := sorted(set(rows.labels).difference(label_to_id)):
-            raise InputError(f"the model has no label {', '.join(map(repr, unknown[:5]))}")
+        targets = make_targets(rows.labels, model.config)
         return cls(
-            texts=tokenize(tokenizer, rows.texts, rows.text_pairs, max_length=max_length),
-            label_ids=torch.tensor([label_to_id[label] for label in rows.labels]),
+            texts=tokenize(tokenizer, rows.texts, rows.text_pairs, max_length=max_length), targets=targets
         )
 
 
-class _BestEpoch:
-    """The weights of a classifier after the epoch in which it was most accurate."""
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        examples: _Examples,
-        token_budget: int,
-    ) -> None:
-        self._model, self._tokenizer, self._examples = model, tokenizer, examples
-        self._token_budget = token_budget
-        self._weights: dict[str, Tensor] = {}
-        self.accuracy = -1.0
-
-    def evaluate(self) -> float:
-        """Return the accuracy of the classifier as it is now, and remember its weights if it is the best."""
-        self._model.eval()
-        logits = teacher_logits(
-            self._model, self._tokenizer, self._examples.texts, token_budget=self._token_budget
-        )
-        check_finite(logits)
-        accuracy = float((logits.argmax(axis=1) == self._examples.label_ids.numpy()).mean())
-        if accuracy > self.accuracy:
-            self.accuracy = accuracy
-            self._weights = {name: value.clone() for name, value in self._model.state_dict().items()}
-        return accuracy
-
-    def restore(self) -> None:
-        """Give the classifier the weights that it was best with, once an epoch was judged."""
-        if self._weights:
-            self._model.load_state_dict(self._weights)
+def _judge(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: _Examples, execution: Execution
+) -> QualityReport:
+    """Say how the classifier as it is now does; it is in eval mode afterwards."""
+    logits = teacher_logits(model.eval(), tokenizer, examples.texts, token_budget=execution.token_budget)
+    check_finite(logits)
+    labels = label_names(model.config)
+    return judge_answers(logits, examples.targets, task=task_of(model.config), labels=labels)
 
 
-def _epochs(
-    steps: Iterable[StepReport], best: _BestEpoch | None, on_step: Callable[[StepReport], None]
-) -> Iterator[FinetuningEpoch]:
-    """Take the steps, tell of each, and yield how the classifier does after every epoch."""
-    losses: list[float] = []
+def _steps(
+    learner: FinetuningLearner,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: _Examples,
+    config: TrainingConfig,
+    settings: FinetuningSettings,
+    execution: Execution,
+    state: TrainingState | None,
+) -> Iterator[StepReport]:
+    """Return what takes the steps, each on so many batches as are accumulated."""
+    rows_per_step = config.batch_size * settings.gradient_accumulation
+    objective = Objective.of(model.config, examples.targets, settings.class_weights)
+    return training_steps(
+        learner,
+        config,
+        batches=partial(_batches, examples, rows_per_step, config.seed),
+        steps_per_epoch=-(-len(examples.targets) // rows_per_step),
+        backward=partial(_backward, model, tokenizer, examples, objective, config.batch_size, execution),
+        state=state,
+    )
+
+
+def _finished_epochs(
+    steps: Iterable[StepReport], learner: FinetuningLearner, on_step: Callable[[StepReport], None]
+) -> Iterator[int]:
+    """Take the steps, tell of each, and yield the number of every epoch that is over, from 1."""
     for report in steps:
-        losses.append(report.loss)
+        learner.count_step(report.epoch, report.loss)
         on_step(report)
         if report.finished_epoch is not None:
-            accuracy = best.evaluate() if best else None
-            loss = sum(losses) / len(losses)
-            yield FinetuningEpoch(epoch=report.finished_epoch, loss=loss, accuracy=accuracy)
-            losses.clear()
+            yield report.finished_epoch
 
 
-def _batches(examples: _Examples, config: TrainingConfig, epoch: int) -> Iterator[list[int]]:
-    """Yield the rows of each batch of an epoch."""
-    generator = torch.Generator().manual_seed(step_seed(config.seed, epoch))
-    return bucketed_batches(torch.from_numpy(examples.texts.lengths), config.batch_size, generator=generator)
+def _batches(examples: _Examples, rows_per_step: int, seed: int, epoch: int) -> Iterator[list[int]]:
+    """Yield the rows of each step of an epoch."""
+    generator = torch.Generator().manual_seed(step_seed(seed, epoch))
+    return bucketed_batches(torch.from_numpy(examples.texts.lengths), rows_per_step, generator=generator)
 
 
 def _backward(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: _Examples, rows: list[int]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: _Examples,
+    objective: Objective,
+    batch_size: int,
+    execution: Execution,
+    rows: list[int],
 ) -> Tensor:
-    """Add the gradients of a batch, and return its cross-entropy, a float32 scalar."""
-    inputs = padded_inputs(tokenizer, examples.texts.take(np.array(rows)), model.device)
-    logits = model(**inputs).logits
-    loss = functional.cross_entropy(logits, examples.label_ids[rows].to(logits.device))
-    loss.backward()
-    return loss.detach()
+    """Add the gradients of a step's rows, batch after batch, and return their loss, a float32 scalar."""
+    weights = objective.row_weights(examples.targets[rows])
+    weights = weights / weights.sum()
+    total = torch.zeros((), device=model.device)
+    for start in range(0, len(rows), batch_size):
+        part = rows[start : start + batch_size]
+        inputs = padded_inputs(tokenizer, examples.texts.take(np.array(part)), model.device)
+        is_coarse = execution.precision is Precision.BF16
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=is_coarse):
+            logits = model(**inputs).logits
+        losses = objective.losses(logits, examples.targets[part].to(logits.device))
+        loss = (losses * weights[start : start + batch_size].to(logits.device)).sum()
+        loss.backward()
+        total += loss.detach()
+    return total

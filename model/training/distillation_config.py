@@ -43,6 +43,7 @@ class DistillationConfig:
         seed: of the order of the texts.
         kl_direction: which way the divergence from the teacher is taken.
         hard_label_weight: weight of the cross-entropy with the teacher's answer, added to the divergence.
+        true_label_weight: weight of the cross-entropy with true labels, where the texts come with some.
         lexical_size: megabytes that the lexical branch may take; 0 for none.
     """
 
@@ -52,6 +53,8 @@ class DistillationConfig:
     seed: int = 0
     kl_direction: KlDirection = KlDirection.TEACHER_STUDENT
     hard_label_weight: float = 0.0
+    # Less than the teacher's word (Hinton et al. 2015, section 2): branches are to agree with it.
+    true_label_weight: float = 0.2
     lexical_size: float = 64.0
 
     def __post_init__(self) -> None:
@@ -69,7 +72,8 @@ class DistillationConfig:
             raise ParameterError(
                 f"`kl_direction` {self.kl_direction!r} is not one of {', '.join(KlDirection)}"
             )
-        if not 0 <= self.hard_label_weight < math.inf:
-            raise ParameterError(f"`hard_label_weight` {self.hard_label_weight} is not 0 or above")
+        for name in ("hard_label_weight", "true_label_weight"):
+            if not 0 <= (weight := getattr(self, name)) < math.inf:
+                raise ParameterError(f"`{name}` {weight} is not 0 or above")
         if not 0 <= self.lexical_size < math.inf:
             raise ParameterError(f"`lexical_size` {self.lexical_size} is not 0 or above")

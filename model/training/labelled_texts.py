@@ -1,9 +1,13 @@
 """Texts with their true labels: what a classifier is fine-tuned on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from model.errors import InputError
+
+# The label of a text; all that hold of it, where several may; or the number that it is to be answered with.
+Label: TypeAlias = str | tuple[str, ...] | float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,13 +17,14 @@ class LabelledTexts:
     Attributes:
         texts: the texts.
         text_pairs: the second text of each pair, None where texts are single.
-        labels: the label of each, as text.
+        labels: the label of each, as text; a tuple of labels, maybe an empty one, where several may hold; a
+            finite number for a regression.
         num_rejected: rows left out where they were read, for want of a text or a label.
     """
 
     texts: list[str]
     text_pairs: list[str] | None = None
-    labels: list[str]
+    labels: Sequence[Label]
     num_rejected: int = 0
 
     def __post_init__(self) -> None:
@@ -35,8 +40,33 @@ class LabelledTexts:
     def __len__(self) -> int:
         return len(self.texts)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels that occur, in order, each once; none of a regression."""
+        return sorted_labels(name for label in self.labels for name in names_of(label))
 
-def sorted_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    def take(self, rows: Sequence[int], *, num_rejected: int = 0) -> "LabelledTexts":
+        """Return the texts that `rows` names, in that order."""
+        return LabelledTexts(
+            texts=[self.texts[row] for row in rows],
+            text_pairs=None if self.text_pairs is None else [self.text_pairs[row] for row in rows],
+            labels=[self.labels[row] for row in rows],
+            num_rejected=num_rejected,
+        )
+
+
+def names_of(label: Label) -> tuple[str, ...]:
+    """Return the names of the labels that hold.
+
+    >>> names_of("a"), names_of(("a", "b")), names_of(0.5)
+    (('a',), ('a', 'b'), ())
+    """
+    if isinstance(label, str):
+        return (label,)
+    return label if isinstance(label, tuple) else ()
+
+
+def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
     """Return the distinct labels in order, whole numbers by their value.
 
     >>> sorted_labels(["b", "a", "b"]), sorted_labels(["10", "9"])

@@ -74,6 +74,7 @@ def train_lexical_branch(
     config: DistillationConfig,
     *,
     held_out: SoftLabelledTexts | None = None,
+    is_continued: bool = False,
     on_texts: Callable[[int], None] = ignore,
 ) -> TrainedBranch | None:
     """Give `model` a lexical branch that has learnt from all texts of a source, in float32 on the host.
@@ -85,6 +86,7 @@ def train_lexical_branch(
         model: gets the branch, or loses it, where `config` wants none.
         source: what to learn from; texts and logits are held in memory as far as they fit into a gigabyte.
         config: how.
+        is_continued: whether the branch that the model has is trained on, with the n-grams that it knows.
         held_out: texts to judge by; None for a few passes without a judgement.
         on_texts: told of every so many texts that were read or learnt from.
 
@@ -105,7 +107,8 @@ def train_lexical_branch(
     )
     # Sums of gradients must not depend on how many threads there are.
     pool = CorePool(torch.get_num_threads())
-    return pool.run_on_driver_thread(partial(_train, model, source, config, held_out, on_texts))
+    known = model.lexical_branch if is_continued else None
+    return pool.run_on_driver_thread(partial(_train, model, source, config, held_out, known, on_texts))
 
 
 def _train(
@@ -113,13 +116,14 @@ def _train(
     source: SoftLabelSource,
     config: DistillationConfig,
     held_out: SoftLabelledTexts | None,
+    known: LexicalBranch | None,
     on_texts: Callable[[int], None],
 ) -> TrainedBranch | None:
     targets = TeacherTargets.of(model.task, source, seed=config.seed)
     passes = LexicalPasses(model, targets, seed=config.seed, on_texts=on_texts)
     sep_token_id, num_outputs = model.tokenizer.sep_token_id, model.config.num_outputs
     at_most = max_ngrams(int(config.lexical_size * _MEGABYTE), num_outputs)
-    table = shared_ngrams(passes(0), sep_token_id=sep_token_id, at_most=at_most)
+    table = known.table if known else shared_ngrams(passes(0), sep_token_id=sep_token_id, at_most=at_most)
     batches = partial(lexical_batches, table=table, sep_token_id=sep_token_id, batch_size=_BATCH_SIZE)
     # Of the first pass again: some texts in no order.
     sample = next(passes(0)).first(_TEXTS_TO_COMPARE)
@@ -128,7 +132,12 @@ def _train(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        learner = _Learner(LexicalBranch.of_table(table, num_outputs=num_outputs), config, model.task)
+        branch = deepcopy(known) if known else LexicalBranch.of_table(table, num_outputs=num_outputs)
+        if known:
+            targets.rescale([branch])
+        learner = _Learner(branch, config, model.task)
+        if known and held_out_batches:
+            learner.begin(held_out_batches)
         most = max_epochs(source.steps_per_epoch(_BATCH_SIZE)) if held_out_batches else _UNJUDGED_PASSES
         has_converged = _learn(learner, map(passes, range(1, most + 1)), batches, held_out_batches)
     trained = None
@@ -182,18 +191,23 @@ class _Learner:
             task=task,
             direction=config.kl_direction,
             hard_label_weight=config.hard_label_weight,
+            true_label_weight=config.true_label_weight,
         )
         self._best, self._best_kl, self._num_lowerings = deepcopy(branch.state_dict()), math.inf, 0
 
     def learn(self, batch: LexicalBatch) -> None:
         """Take a step."""
         self.branch.train()
-        loss = self._loss(self.branch(batch.bag), batch.logits)
+        loss = self._loss(self.branch(batch.bag), batch.logits, true_labels=batch.true_labels)
         for optimizer in self._optimizers:
             optimizer.zero_grad()
         loss.backward()
         for optimizer in self._optimizers:
             optimizer.step()
+
+    def begin(self, held_out: Sequence[LexicalBatch]) -> None:
+        """Take the branch, as it is, for the best so far."""
+        self._best_kl = self.quality(held_out).kl
 
     def has_converged(self, held_out: Sequence[LexicalBatch]) -> bool:
         """Judge the branch; where it hardly got better, go on from its best state in smaller steps.

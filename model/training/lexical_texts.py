@@ -36,15 +36,18 @@ class LexicalTexts:
     Attributes:
         tokens: as the model sees them.
         logits: (texts, num_labels) float32 of the teacher.
+        true_labels: (texts,) int64, see `SoftLabelledTexts`; None where none is to be learnt from.
     """
 
     tokens: TokenizedTexts
     logits: npt.NDArray[np.float32]
+    true_labels: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, model: FastBertForSequenceClassification, labels: SoftLabelledTexts) -> "LexicalTexts":
         """Return soft-labelled texts as the model's own tokenizer cuts them."""
-        return cls(tokens=tokenize_labelled(model, labels), logits=labels.logits)
+        tokens = tokenize_labelled(model, labels)
+        return cls(tokens=tokens, logits=labels.logits, true_labels=labels.true_labels)
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -56,7 +59,8 @@ class LexicalTexts:
 
     def take(self, rows: npt.NDArray[np.int64]) -> "LexicalTexts":
         """Return the texts that `rows` names, in that order."""
-        return LexicalTexts(tokens=self.tokens.take(rows), logits=self.logits[rows])
+        true_labels = None if self.true_labels is None else self.true_labels[rows]
+        return LexicalTexts(tokens=self.tokens.take(rows), logits=self.logits[rows], true_labels=true_labels)
 
     def first(self, number: int) -> "LexicalTexts":
         """Return the first `number` texts, or all where these are fewer."""
@@ -149,10 +153,12 @@ class LexicalBatch:
     Attributes:
         bag: their known n-grams.
         logits: (texts, num_labels) float32 of the teacher.
+        true_labels: (texts,) int64 likewise; None where none is to be learnt from.
     """
 
     bag: NgramBag
     logits: Tensor
+    true_labels: Tensor | None
 
 
 def lexical_batches(
@@ -161,10 +167,12 @@ def lexical_batches(
     """Yield the texts in batches, in their order."""
     bag = ngram_bag(texts.tokens, table, sep_token_id=sep_token_id)
     logits = torch.from_numpy(texts.logits)
+    true_labels = None if texts.true_labels is None else torch.from_numpy(texts.true_labels)
     for first in range(0, len(logits), batch_size):
         offsets = bag.offsets[first : first + batch_size + 1]
         known = slice(int(offsets[0]), int(offsets[-1]))
         yield LexicalBatch(
             bag=NgramBag(numbers=bag.numbers[known], orders=bag.orders[known], offsets=offsets - offsets[0]),
             logits=logits[first : first + batch_size],
+            true_labels=None if true_labels is None else true_labels[first : first + batch_size],
         )

@@ -107,12 +107,14 @@ class StepReport:
     Attributes:
         step: steps done, over all epochs.
         total_steps: steps to do.
+        epoch: the epoch, from 1, that this step is of.
         loss: of this step's batch, the sum over all parts.
         finished_epoch: the epoch, from 1, that this step was the last of; None within one.
     """
 
     step: int
     total_steps: int
+    epoch: int
     loss: float
     finished_epoch: int | None
 
@@ -190,6 +192,7 @@ def training_steps(
                 yield StepReport(
                     step=step,
                     total_steps=total_steps,
+                    epoch=epoch + 1,
                     loss=float(losses.sum()),
                     finished_epoch=epoch + 1 if is_last else None,
                 )

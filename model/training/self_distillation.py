@@ -17,6 +17,7 @@ from model.exits.exit_logits import LayerStates, all_exit_logits
 from model.tokens.tokenization import TokenizedTexts
 from model.training.distillation_config import KlDirection
 from model.training.ranks import ONE_PROCESS, Ranks
+from model.training.soft_labelled_texts import NO_LABEL
 
 
 def self_distillation_loss(
@@ -26,6 +27,8 @@ def self_distillation_loss(
     task: Task = Task.ONE_LABEL,
     direction: KlDirection = KlDirection.TEACHER_STUDENT,
     hard_label_weight: float = 0.0,
+    true_labels: Tensor | None = None,
+    true_label_weight: float = 0.0,
 ) -> Tensor:
     """Return how far one branch is from the teacher, averaged over the texts.
 
@@ -40,6 +43,10 @@ def self_distillation_loss(
         direction: see `KlDirection`; of scores there is one.
         hard_label_weight: weight of the cross-entropy with the teacher's answer, added to the divergence; not
             of scores.
+        true_labels: (batch,) int64, `NO_LABEL` of a text that has none; None where none has one, and for
+            any task but that of one label.
+        true_label_weight: weight of the cross-entropy with these, added likewise: a text without a label adds
+            nothing, and one with a label as much however many of the others have one.
 
     Returns:
         Scalar, in nats, float32.
@@ -55,6 +62,9 @@ def self_distillation_loss(
     loss = functional.kl_div(second, first, reduction="batchmean", log_target=True)
     if hard_label_weight:
         loss = loss + hard_label_weight * functional.nll_loss(student, teacher_logits.argmax(dim=-1))
+    if true_labels is not None and true_label_weight:
+        wrong = functional.nll_loss(student, true_labels, ignore_index=NO_LABEL, reduction="sum")
+        loss = loss + true_label_weight * wrong / len(student)
     return loss
 
 
@@ -82,6 +92,8 @@ def branch_gradients(
     is_left_out: Sequence[bool],
     direction: KlDirection,
     hard_label_weight: float,
+    true_labels: Tensor | None = None,
+    true_label_weight: float = 0.0,
     share: float = 1.0,
 ) -> Tensor:
     """Return the loss of every branch on one batch, and add its gradients to the branch's own.
@@ -95,6 +107,8 @@ def branch_gradients(
         is_left_out: (branches,) which of them learn nothing.
         direction: see `KlDirection`.
         hard_label_weight: see `self_distillation_loss`.
+        true_labels: (batch,) likewise.
+        true_label_weight: likewise.
         share: of a batch, that these rows are; losses and gradients are such a share of their own.
 
     Returns:
@@ -111,6 +125,8 @@ def branch_gradients(
             task=engine.task,
             direction=direction,
             hard_label_weight=hard_label_weight,
+            true_labels=true_labels,
+            true_label_weight=true_label_weight,
         )
         loss.backward()
         return loss.detach()

@@ -16,6 +16,9 @@ from model.training.batching import bucketed_batches, step_seed
 
 Item = TypeVar("Item")
 
+# In place of a true label where a text has none.
+NO_LABEL = -1
+
 
 @dataclass(frozen=True, kw_only=True)
 class SoftLabelledTexts:
@@ -26,12 +29,15 @@ class SoftLabelledTexts:
         text_pairs: the second text of each pair, None where texts are single.
         logits: (rows, num_labels) float32 of the teacher.
         num_tokens: (rows,) int64 of the teacher's tokenizer.
+        true_labels: (rows,) int64, the place of each text's true label among the logits, `NO_LABEL` of one
+            that has none; None where none is to be learnt from.
     """
 
     texts: list[str]
     text_pairs: list[str] | None
     logits: npt.NDArray[np.float32]
     num_tokens: npt.NDArray[np.int64]
+    true_labels: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Check that each text has its pair, its logits and its number of tokens.
@@ -40,6 +46,7 @@ class SoftLabelledTexts:
             InputError: naming what there are more or fewer of.
         """
         columns = {"text_pairs": self.text_pairs, "logits": self.logits, "num_tokens": self.num_tokens}
+        columns |= {"true_labels": self.true_labels}
         for name, values in columns.items():
             if values is not None and len(values) != len(self.texts):
                 raise InputError(f"`{name}` has {len(values)} rows, but there are {len(self.texts)} texts")
@@ -85,6 +92,7 @@ class SoftLabelledTexts:
             text_pairs=None if self.text_pairs is None else [self.text_pairs[row] for row in rows],
             logits=self.logits[indices],
             num_tokens=self.num_tokens[indices],
+            true_labels=None if self.true_labels is None else self.true_labels[indices],
         )
 
     def steps_per_epoch(self, batch_size: int) -> int:
@@ -146,10 +154,12 @@ def token_windows(batches: Iterable[SoftLabelledTexts], max_tokens: int) -> Iter
 
 def concatenate(parts: Sequence[SoftLabelledTexts]) -> SoftLabelledTexts:
     """Return all texts of the parts."""
+    true_labels = [part.true_labels for part in parts if part.true_labels is not None]
     pairs = [part.text_pairs for part in parts if part.text_pairs is not None]
     return SoftLabelledTexts(
         texts=[text for part in parts for text in part.texts],
         text_pairs=[pair for part in pairs for pair in part] if pairs else None,
         logits=np.concatenate([part.logits for part in parts]),
         num_tokens=np.concatenate([part.num_tokens for part in parts]),
+        true_labels=np.concatenate(true_labels) if true_labels else None,
     )

@@ -82,12 +82,25 @@ class TeacherTargets:
         Args:
             branches: whose `classifier` is a linear layer.
         """
+        for classifier in self._classifiers(branches):
+            value, log_variance = classifier.bias
+            classifier.weight[0] *= self.deviation
+            value.mul_(self.deviation).add_(self.mean)
+            log_variance.add_(2 * log(self.deviation))
+
+    @torch.no_grad()
+    def rescale(self, branches: Iterable[nn.Module]) -> None:
+        """Let branches that learnt before learn on: what `unscale` undoes."""
+        for classifier in self._classifiers(branches):
+            value, log_variance = classifier.bias
+            classifier.weight[0] /= self.deviation
+            value.sub_(self.mean).div_(self.deviation)
+            log_variance.sub_(2 * log(self.deviation))
+
+    def _classifiers(self, branches: Iterable[nn.Module]) -> Iterator[nn.Linear]:
         if self.deviation == 1 and not self.mean:
             return
         for branch in branches:
             classifier = branch.get_submodule("classifier")
             assert isinstance(classifier, nn.Linear)
-            value, log_variance = classifier.bias
-            classifier.weight[0] *= self.deviation
-            value.mul_(self.deviation).add_(self.mean)
-            log_variance.add_(2 * log(self.deviation))
+            yield classifier

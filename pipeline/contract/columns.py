@@ -14,6 +14,9 @@ _SHOWN_NAMES = 20
 _SCORE_NAMES = ALL_ANSWER_COLUMNS | frozenset(
     schema.score_schema(answer=(), teacher=(), id_type=pa.string()).names
 )
+_LABEL_NAMES = frozenset(
+    schema.label_schema(num_labels=1, answer=(), id_type=pa.string(), with_pair=True).names
+) | {schema.TEACHER + name for name in (schema.PREDICTION, schema.PREDICTIONS, schema.SCORE)}
 _INPUT_NAMES = frozenset({schema.INPUT_TEXT, schema.INPUT_TEXT_PAIR, schema.GROUP})
 
 
@@ -59,14 +62,18 @@ class Columns:
         return tuple(dict.fromkeys((*self.texts, *self.passthrough)))
 
 
-def check_kept_names(columns: Columns) -> None:
-    """Make sure that kept columns can stand beside a score shard's own, and beside texts and groups before.
+def check_kept_names(columns: Columns, *, is_labelling: bool = False) -> None:
+    """Make sure that kept columns can stand beside a shard's own, and beside texts and groups before.
+
+    Args:
+        columns: which are read.
+        is_labelling: whether the shards are of soft labels; else they are of scores.
 
     Raises:
         ParameterError: the name of a kept column is taken.
     """
     for name in columns.keep:
-        if name in _SCORE_NAMES:
+        if name in (_LABEL_NAMES if is_labelling else _SCORE_NAMES):
             raise ParameterError(f"`keep` {name}: the output has a column {name!r} of its own: rename yours")
         if name in _INPUT_NAMES:
             raise ParameterError(f"`keep` {name}: the name is taken: rename yours")

@@ -103,15 +103,21 @@ def score_schema(
 
 
 def label_schema(
-    *, num_labels: int, answer: pa.Field, id_type: pa.DataType | None = None, with_pair: bool
+    *,
+    num_labels: int,
+    answer: Sequence[pa.Field],
+    id_type: pa.DataType | None = None,
+    with_pair: bool,
+    kept: Sequence[pa.Field] = (),
 ) -> pa.Schema:
     """Return the schema of a soft-label shard.
 
     Args:
         num_labels: width of the logit vectors.
-        answer: column of the teacher's answer.
+        answer: columns of the teacher's answer.
         id_type: type of the id column, None where the job has none.
         with_pair: whether the texts are pairs.
+        kept: input columns that are passed through, as in the input.
     """
     pair = [pa.field(TEXT_PAIR, pa.string(), nullable=False)] if with_pair else []
     return pa.schema(
@@ -123,9 +129,10 @@ def label_schema(
             pa.field(UNIT_HASH, pa.binary(TEXT_HASH_BYTES), nullable=False),
             pa.field(SPLIT, pa.string(), nullable=False),
             pa.field(TEACHER_LOGITS, vector(num_labels), nullable=False),
-            answer,
+            *answer,
             pa.field(NUM_TOKENS, pa.int32(), nullable=False),
             pa.field(TRUNCATED, pa.bool_(), nullable=False),
+            *kept,
         ]
     )
 

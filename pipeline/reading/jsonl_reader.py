@@ -17,6 +17,8 @@ _TYPES: dict[pa.DataType, tuple[type, ...]] = {
     pa.int64(): (int,),
     pa.float64(): (int, float),
 }
+# Kept columns may hold arrays of strings, too, as labels of which several hold at once.
+_STRINGS = pa.list_(pa.string())
 _JSON_NAMES = {
     str: "strings",
     bool: "booleans",
@@ -37,7 +39,8 @@ def infer_types(
     The first `INFERENCE_ROWS` JSON objects tell; a column that is null in all of them has the type null.
 
     Raises:
-        InputError: a column is in none of them, or holds values of several types, arrays or objects.
+        InputError: a column is in none of them, or holds values of several types, arrays or objects; kept
+            columns may hold arrays of strings.
     """
     has_records = False
 
@@ -54,14 +57,17 @@ def infer_types(
         where = path if len(rows) < INFERENCE_ROWS else f"{path}, first {INFERENCE_ROWS:,} objects"
         check_present(where, list(dict.fromkeys(name for row in rows for name in row)), columns)
     return {
-        name: _infer(path, name, [row.get(name) for row in rows]) for name in columns.passthrough
+        name: _infer(path, name, [row.get(name) for row in rows], takes_arrays=name in columns.keep)
+        for name in columns.passthrough
     }, has_records
 
 
-def _infer(path: str, name: str, values: Iterable[object]) -> pa.DataType:
+def _infer(path: str, name: str, values: Sequence[object], *, takes_arrays: bool) -> pa.DataType:
     found = {type(value) for value in values if value is not None}
     if not found:
         return pa.null()
+    if takes_arrays and all(value is None or _is_strings(value) for value in values):
+        return _STRINGS
     for kind, fitting in _TYPES.items():
         if found <= set(fitting):
             return kind
@@ -142,7 +148,13 @@ def _text_error(value: object) -> RowError | None:
     return None if _is_unicode(value) else (RejectReason.UNDECODABLE, _raw(value))
 
 
+def _is_strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
 def _value_error(value: object, kind: pa.DataType) -> RowError | None:
+    if kind == _STRINGS and isinstance(value, list) and _is_strings(value):
+        return None if all(map(_is_unicode, value)) else (RejectReason.UNDECODABLE, _raw(value))
     if isinstance(value, str) and not _is_unicode(value):
         return RejectReason.UNDECODABLE, _raw(value)
     fits = type(value) in _TYPES.get(kind, ())

@@ -52,7 +52,7 @@ def read_true_labels(
                 raise InputError(
                     f"{source}: id {key!r} has the labels {known_name!r} and {name!r}; give it one of them"
                 )
-    ids = _as_ids(set(label_by_key.values()), labels)
+    ids = label_ids(set(label_by_key.values()), labels)
 
     def lookup(batch: pa.RecordBatch) -> LabelIds:
         keys: Sequence[Hashable]
@@ -72,8 +72,16 @@ def _keys(ids: pa.Array | pa.ChunkedArray) -> list[str | None]:
     return [None if value is None else str(value) for value in ids.to_pylist()]
 
 
-def _as_ids(names: set[str], labels: Sequence[str]) -> dict[str, int]:
-    """Return the label id of each name that occurs in the labels' file."""
+def label_ids(names: set[str], labels: Sequence[str]) -> dict[str, int]:
+    """Return the label id of each name that occurs among true labels.
+
+    Args:
+        names: label names, or whole numbers that count the labels from 0.
+        labels: label names of the model.
+
+    Raises:
+        InputError: naming labels that are none of the model's.
+    """
     label_to_id = {label: place for place, label in enumerate(labels)}
     if names <= label_to_id.keys():
         return {name: label_to_id[name] for name in names}

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from model.answers.task import Task
-from model.errors import ArtifactError, InputError
+from model.errors import InputError
 from model.guarantee.unit import Unit
 from model.training.batching import bucketed_batches, step_seed
 from model.training.soft_labelled_texts import SoftLabelledTexts, concatenate, mark_last
@@ -18,6 +18,8 @@ from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import LabelManifest, read_manifest
 from pipeline.contract.shards import read_shard
+from pipeline.results.alike_outputs import check_alike
+from pipeline.results.kept_true_labels import KeptTrueLabels
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
 
 # Enough rows of different shards at once that an ordered corpus is mixed.
@@ -34,11 +36,13 @@ class SoftLabels:
         outputs: the directories and their manifests: of one teacher, and cut to one length.
         num_train_rows: rows to train on.
         held_out_share: share of the train split's units, drawn by hash, that branches are judged by.
+        true_labels: column of true labels that are learnt from, too; None for none.
     """
 
     outputs: tuple[tuple[OutputLayout, LabelManifest], ...]
     num_train_rows: int
     held_out_share: float
+    true_labels: KeptTrueLabels | None = None
 
     @classmethod
     def open(cls, directories: str | Sequence[str]) -> SoftLabels:
@@ -51,13 +55,17 @@ class SoftLabels:
         names = [directories] if isinstance(directories, str) else directories
         layouts = [OutputLayout(name) for name in dict.fromkeys(names)]
         outputs = tuple((layout, read_manifest(layout, LabelManifest)) for layout in layouts)
-        _check_alike(outputs)
+        check_alike(outputs)
         num_rows = sum(manifest.counts.get(schema.TRAIN_SPLIT, 0) for _, manifest in outputs)
         share = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / num_rows) if num_rows else 0.0
         opened = cls(outputs=outputs, num_train_rows=0, held_out_share=share)
         batches = opened.read_shards(columns=[schema.SPLIT, schema.UNIT_HASH])
         num_train_rows = sum(len(opened._train_split(batch, held_out=False)) for batch in batches)
         return replace(opened, num_train_rows=num_train_rows)
+
+    def with_true_labels(self, column: str) -> SoftLabels:
+        """Return these with the true labels of a column; raises what `KeptTrueLabels.find` does."""
+        return replace(self, true_labels=KeptTrueLabels.find(self.outputs, column))
 
     @property
     def directories(self) -> tuple[str, ...]:
@@ -93,6 +101,11 @@ class SoftLabels:
     def max_length(self) -> int:
         """Tokens that the teacher's texts were cut to."""
         return self._manifest.settings.max_length
+
+    @property
+    def teacher_hash(self) -> str:
+        """Of the teacher's checkpoint."""
+        return self._manifest.settings.model_hash
 
     @property
     def unit(self) -> Unit:
@@ -179,7 +192,7 @@ class SoftLabels:
         pair = [schema.TEXT_PAIR] if self.has_pairs else []
         return [
             schema.TEXT, *pair, schema.TEXT_HASH, schema.UNIT_HASH, schema.SPLIT, schema.TEACHER_LOGITS,
-            schema.NUM_TOKENS,
+            schema.NUM_TOKENS, *([self.true_labels.column] if self.true_labels else []),
         ]  # fmt: skip
 
     def read_shards(self, *, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -223,6 +236,7 @@ class SoftLabels:
                     text_pairs=rows[schema.TEXT_PAIR].to_pylist() if self.has_pairs else None,
                     logits=rows[schema.TEACHER_LOGITS].flatten().to_numpy().reshape(len(rows), -1),
                     num_tokens=rows[schema.NUM_TOKENS].to_numpy().astype(np.int64),
+                    true_labels=self.true_labels.of_rows(rows) if self.true_labels else None,
                 )
 
     def _train_split(self, batch: pa.RecordBatch, *, held_out: bool) -> pa.RecordBatch:
@@ -237,36 +251,3 @@ class SoftLabels:
         is_train &= ~in_hash_sample(hashes, largest_share, HashStream.CALIBRATION)
         is_held_out = in_hash_sample(hashes, self.held_out_share, HashStream.HELD_OUT)
         return batch.filter(pa.array(is_train & (is_held_out == held_out)))
-
-
-def _check_alike(outputs: Sequence[tuple[OutputLayout, LabelManifest]]) -> None:
-    """Refuse outputs that do not go together.
-
-    Raises:
-        ArtifactError: naming two of them and what differs.
-    """
-    first_layout, first = outputs[0]
-    for layout, manifest in outputs[1:]:
-        pairs = zip(_KINDS, _kind(manifest), _kind(first), strict=True)
-        if differing := [name for name, here, there in pairs if here != there]:
-            raise ArtifactError(
-                f"{layout.directory!r} and {first_layout.directory!r} do not go together: they are of "
-                f"different {', '.join(differing)}"
-            )
-
-
-_KINDS = (
-    "labels",
-    "tasks",
-    "teachers",
-    "`max_length`",
-    "kinds of text, single and pairs",
-    "units of a promise",
-)
-
-
-def _kind(manifest: LabelManifest) -> tuple[object, ...]:
-    """Return what outputs have to have in common, in the order of `_KINDS`."""
-    settings = manifest.settings
-    has_pairs = settings.columns.text_pair is not None
-    return manifest.labels, settings.task, settings.model_hash, settings.max_length, has_pairs, settings.unit

@@ -29,6 +29,7 @@ from model.tokens.max_length import choose_max_length, position_limit
 from pipeline.contract import schema
 from pipeline.contract.answer_columns import answer_columns, soft_label_field
 from pipeline.contract.arrays import fixed_size_list, source_column
+from pipeline.contract.columns import check_kept_names
 from pipeline.contract.defaults import default_calibration_fraction
 from pipeline.contract.job import LabelSettings
 from pipeline.contract.manifest import DISTINCT_TEXTS, NOT_FINITE, LabelManifest
@@ -126,8 +127,9 @@ class LabelTask:
         Raises:
             CheckpointError: if the teacher cannot be used.
             ArtifactError: if what it remembers is damaged.
-            ParameterError: if `max_length` is more than the teacher takes.
+            ParameterError: if `max_length` is more than the teacher takes, or a kept column's name is taken.
         """
+        check_kept_names(inputs.options.columns, is_labelling=True)
         if calibration_fraction is None:
             calibration_fraction = default_calibration_fraction(inputs.num_rows)
         check_fraction("calibration_fraction", calibration_fraction)
@@ -158,9 +160,10 @@ class LabelTask:
         """Schema of a soft-label shard."""
         return schema.label_schema(
             num_labels=len(self.labels),
-            answer=soft_label_field(self.task),
+            answer=[soft_label_field(self.task)],
             id_type=self.reading.id_type,
             with_pair=self.reading.columns.text_pair is not None,
+            kept=self.reading.kept,
         )
 
     @property

@@ -111,6 +111,7 @@ class LabelWithTeacher(beam.PTransform):
         text_pair_column: str | None = None,
         id_column: str | None = None,
         group_column: str | None = None,
+        keep: Sequence[str] = (),
         **options: Unpack[LabelOptions],
     ) -> None:
         """Inspect the input and load the teacher; what is wrong with them is raised here.
@@ -124,13 +125,20 @@ class LabelWithTeacher(beam.PTransform):
             id_column: passed through as `id`.
             group_column: rows of equal value are of one split, and a promise is of the texts, one of each
                 group.
+            keep: columns that are passed through, such as true labels for `distill`.
             options: see `LabelOptions` and `JobOptions`.
 
         Raises:
             FastBertJobsError: a mistake that the user can cure; nothing is written then.
         """
         super().__init__()
-        columns = Columns(text=text_column, text_pair=text_pair_column, id=id_column, group=group_column)
+        columns = Columns(
+            text=text_column,
+            text_pair=text_pair_column,
+            id=id_column,
+            group=group_column,
+            keep=tuple(keep),
+        )
         self._job = label_job(input=input, columns=columns, teacher=teacher, output=output, **options)
 
     def expand(self, begin: PBegin) -> beam.PCollection[LabelManifest]:

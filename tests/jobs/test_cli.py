@@ -32,7 +32,7 @@ _TRAINING = {"--output", "--epochs", "--learning-rate", "--batch-size", "--seed"
 OPTIONS = {
     "label-teacher": {
         *_BEAM_JOB, "--teacher", "--max-length", "--calibration-fraction", "--promise-of", "--group-column",
-        "--teacher-training-input",
+        "--teacher-training-input", "--keep",
     },
     "score": {
         *_BEAM_JOB, "--model", "--max-disagreement", "--max-missed", "--target-speedup", "--confidence",
@@ -42,11 +42,14 @@ OPTIONS = {
     "calibrate": {"--model", "--labels", "--output", "--rows", "--confidence", "--precision", "--device"},
     "distill": {
         *_TRAINING, "--labels", "--backbone", "--branch", "--kl-direction", "--hard-label-weight",
-        "--lexical-size", "--precision", "--device", "--resume",
+        "--lexical-size", "--precision", "--device", "--resume", "--true-labels", "--true-label-weight",
+        "--continue",
     },
     "finetune": {
         *_TRAINING, "--input", "--text-column", "--text-pair-column", "--label-column", "--model",
-        "--eval-input", "--max-length", "--weight-decay", "--warmup", "--format", "--device",
+        "--eval-input", "--max-length", "--weight-decay", "--warmup", "--format", "--device", "--task",
+        "--label-separator", "--eval-fraction", "--best-by", "--class-weights", "--gradient-accumulation",
+        "--precision", "--threads", "--resume",
     },
     "audit": {"scores", "--output", "--labels-input", "--label-column", "--id-column", "--format"},
     "quickstart": {"--output", "--seed"},
@@ -54,7 +57,7 @@ OPTIONS = {
 REQUIRED = {
     "label-teacher": {"--input", "--text-column", "--teacher", "--output"},
     "score": {"--input", "--text-column", "--model", "--output"},
-    "distill": {"--labels", "--backbone", "--output"},
+    "distill": {"--labels", "--output"},
     "calibrate": {"--model", "--labels"},
     "finetune": {"--input", "--text-column", "--label-column", "--model", "--output"},
     "audit": {"scores"},

@@ -51,7 +51,7 @@ def saved_often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run_together(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     """Return what runs the command as if in so many processes, which are threads."""
-    lock, load = Lock(), distill.load_fresh_fastbert
+    lock, load = Lock(), distill.load_fastbert
 
     def load_alone(*given: Any) -> Any:
         # Threads have one random generator.
@@ -75,7 +75,7 @@ def run_together(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     def group(launch: Launch, _: torch.device) -> Any:
         yield groups[launch]
 
-    monkeypatch.setattr(distill, "load_fresh_fastbert", load_alone)
+    monkeypatch.setattr(distill, "load_fastbert", load_alone)
     with monkeypatch.context() as patch:
         patch.setattr(distill, "process_group", group)
         yield run

@@ -324,3 +324,34 @@ def test_a_damaged_memory_of_the_teacher_is_one_line(command: CommandLine, teach
     assert line.startswith(f"'{copy / 'teacher_texts.parquet'}' is damaged: ")
     assert line.endswith("make the model again with `fastbert-jobs finetune`")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_spread_of_the_answers_is_told(command: CommandLine, teacher: Path, tmp_path: Path):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+    out = command(*label(path, teacher, tmp_path / "out", rows_per_shard=16))
+    answers = read_output(tmp_path / "out")["teacher_prediction"].to_pylist()
+    for name in set(answers):
+        assert f"'{name}' {answers.count(name) / len(answers):.1%}" in out
+    assert "warning: " not in out
+
+
+def test_a_teacher_that_gives_one_answer_is_warned_of(command: CommandLine, teacher: Path, tmp_path: Path):
+    model = AutoModelForSequenceClassification.from_pretrained(teacher)
+    with torch.no_grad():
+        model.classifier.bias[1] += 100
+    model.save_pretrained(tmp_path / "stuck")
+    AutoTokenizer.from_pretrained(teacher).save_pretrained(tmp_path / "stuck")
+    path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
+    out = command(*label(path, tmp_path / "stuck", tmp_path / "out"))
+    assert "answers: 'maybe' 100.0%; 2 of 3 labels never" in out
+    assert "warning: 100.00% of the rows got one label, 'maybe'" in out
+
+
+def test_columns_may_be_kept(command: CommandLine, teacher: Path, tmp_path: Path):
+    own = [None if place % 3 else place for place in range(len(TEXTS))]
+    path = write_parquet(tmp_path / "rows.parquet", {"text": TEXTS, "mine": own})
+    command(*label(path, teacher, tmp_path / "out", keep="mine", rows_per_shard=16))
+    assert read_output(tmp_path / "out")["mine"].to_pylist() == own
+    path = write_parquet(tmp_path / "rows.parquet", {"text": TEXTS, "split": own})
+    line = command.refused(*label(path, teacher, tmp_path / "other", keep="split"))
+    assert line == "--keep split: the output has a column 'split' of its own: rename yours"

@@ -6,8 +6,10 @@ from copy import deepcopy
 import pytest
 import torch
 
+from model.engine.execution import Precision, resolve_execution
 from model.errors import InputError, ParameterError, TrainingError
 from model.training.classifier import finetune
+from model.training.finetuning.settings import ClassWeights, FinetuningSettings
 from model.training.labelled_texts import LabelledTexts
 from model.training.loop import TrainingConfig
 
@@ -62,11 +64,12 @@ def test_the_weights_of_the_best_epoch_are_restored(model, tokenizer):
         weights.append({name: value.clone() for name, value in model.state_dict().items()})
 
     result = finetune(model, tokenizer, ROWS, config(epochs=6), evaluation=turned, on_epoch=on_epoch)
-    accuracies = [epoch.accuracy for epoch in result.epochs]
+    accuracies = [epoch.quality.accuracy for epoch in result.epochs]
     assert told == result.epochs
-    assert result.accuracy == max(accuracies) > accuracies[-1]
-    assert accuracy_of(model, tokenizer, turned) == pytest.approx(result.accuracy)
-    best = weights[accuracies.index(result.accuracy)]
+    assert result.report.quality.accuracy == max(accuracies) > accuracies[-1]
+    assert accuracy_of(model, tokenizer, turned) == pytest.approx(max(accuracies))
+    assert accuracies[result.best_epoch - 1] == max(accuracies)
+    best = weights[result.best_epoch - 1]
     assert all(torch.equal(value, best[name]) for name, value in model.state_dict().items())
 
 
@@ -74,8 +77,8 @@ def test_without_evaluation_the_last_epoch_stays(model, tokenizer):
     judged = deepcopy(model)
     steps = []
     result = finetune(model, tokenizer, ROWS, config(), on_step=lambda report: steps.append(report))
-    assert result.accuracy is None
-    assert [epoch.accuracy for epoch in result.epochs] == [None, None]
+    assert (result.report, result.best_epoch) == (None, None)
+    assert [epoch.quality for epoch in result.epochs] == [None, None]
     assert [report.step for report in steps] == list(range(1, 31))
     for epoch, first in zip(result.epochs, (0, 15), strict=True):
         assert epoch.loss == pytest.approx(sum(report.loss for report in steps[first : first + 15]) / 15)
@@ -158,3 +161,26 @@ def test_weights_that_are_not_finite_end_training(model, tokenizer):
         model.classifier.weight.fill_(torch.nan)
     with pytest.raises(TrainingError, match="the loss of step 1 is nan"):
         finetune(model, tokenizer, ROWS, config())
+
+
+def test_accumulated_batches_are_the_step_of_one_large_batch(model, tokenizer):
+    # Without dropout, which draws anew for every batch.
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    whole = deepcopy(model)
+    halves = FinetuningSettings(gradient_accumulation=2, class_weights=ClassWeights.BALANCED)
+    steps, expected = [], []
+    finetune(model, tokenizer, ROWS, config(epochs=1, batch_size=4), halves, on_step=steps.append)
+    once = FinetuningSettings(class_weights=ClassWeights.BALANCED)
+    finetune(whole, tokenizer, ROWS, config(epochs=1, batch_size=8), once, on_step=expected.append)
+    assert len(steps) == len(expected) == 15
+    losses = [[report.loss for report in each] for each in (steps, expected)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+    # The first step's are of equal weights; each loss is of its whole step, whatever is weighed how.
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
+
+
+def test_fp16_is_refused(model, tokenizer):
+    with pytest.raises(ParameterError, match="`precision` fp16 is too coarse to train in; give fp32 or bf16"):
+        finetune(model, tokenizer, ROWS, config(), execution=resolve_execution(Precision.FP16, device="cpu"))

@@ -18,6 +18,7 @@ from model.training.self_distillation import (
     branch_qualities,
     self_distillation_loss,
 )
+from model.training.soft_labelled_texts import NO_LABEL
 
 SHAPE = st.tuples(st.integers(1, 6), st.integers(2, 9))
 TWO_LOGITS = SHAPE.flatmap(
@@ -225,3 +226,16 @@ def test_a_branch_that_is_the_teacher_has_no_divergence(model, texts, make_engin
     quality = branch_qualities(make_engine(model), tokenized, own)[1]
     assert quality.kl == pytest.approx(0, abs=1e-6)
     assert quality.agreement == 1
+
+
+def test_true_labels_are_added_where_texts_have_them():
+    torch.manual_seed(0)
+    student, teacher = torch.randn(4, 3), torch.randn(4, 3)
+    labels = torch.tensor([2, NO_LABEL, NO_LABEL, 0])
+    loss = self_distillation_loss(student, teacher, true_labels=labels, true_label_weight=0.5)
+    wrong = -(student.log_softmax(-1)[0, 2] + student.log_softmax(-1)[3, 0])
+    torch.testing.assert_close(loss, self_distillation_loss(student, teacher) + 0.5 * wrong / 4)
+    none = self_distillation_loss(
+        student, teacher, true_labels=torch.full((4,), NO_LABEL), true_label_weight=0.5
+    )
+    torch.testing.assert_close(none, self_distillation_loss(student, teacher))

@@ -10,7 +10,7 @@ from pipeline.contract import schema
 from pipeline.contract.answer_columns import answer_fields, soft_label_field, teacher_fields
 
 RULE = AnswerRule(task=Task.ONE_LABEL)
-LABEL = {"num_labels": 3, "answer": soft_label_field(Task.ONE_LABEL)}
+LABEL = {"num_labels": 3, "answer": [soft_label_field(Task.ONE_LABEL)]}
 ANSWER = {"answer": answer_fields(RULE, 3), "teacher": teacher_fields(RULE)}
 KEPT = (pa.field("text", pa.string()), pa.field("tags", pa.list_(pa.int8())))
 SCHEMAS = {

@@ -39,7 +39,7 @@ def write_rows(directory: str, rows: pa.Table, **settings: Any) -> None:
         **{name: rows[name] for name in rows.column_names},
     }
     label_schema = schema.label_schema(
-        num_labels=2, answer=soft_label_field(Task.ONE_LABEL), with_pair=bool(pairs)
+        num_labels=2, answer=[soft_label_field(Task.ONE_LABEL)], with_pair=bool(pairs)
     )
     metadata = with_metadata(label_schema, {"fingerprint": job.fingerprint})
     splits = rows["split"].to_pylist()

@@ -60,7 +60,7 @@ def write_labels(
     plan = make_plan([("a.csv", "csv", [RowRange(first_row=0, num_rows=len(split)) for split in splits])])
     claim_output(layout, job, overwrite=False)
     label_schema = schema.label_schema(
-        num_labels=2, answer=soft_label_field(Task.ONE_LABEL), with_pair=with_pair
+        num_labels=2, answer=[soft_label_field(Task.ONE_LABEL)], with_pair=with_pair
     )
     texts: list[str] = []
     for item, split in zip(plan.items, splits, strict=True):
