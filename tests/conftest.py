@@ -51,6 +51,14 @@ _TEXTS = (
 )
 
 _WIDE = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
+# Distances of more than three tokens share embeddings.
+_DISTANCES = {
+    "relative_attention": True,
+    "position_buckets": 8,
+    "norm_rel_ebd": "layer_norm",
+    "pos_att_type": "p2c|c2p",
+    "position_biased_input": False,
+}
 _FAMILIES = {
     "bert": {**_WIDE, "hidden_dropout_prob": 0.2, "classifier_dropout": 0.3},
     "ernie": {**_WIDE, "use_task_id": True, "task_type_vocab_size": 3, "classifier_dropout": 0.3},
@@ -77,6 +85,17 @@ _FAMILIES = {
         "classifier_dropout": 0.3,
     },
     "mobilebert, wide": {**_WIDE, "embedding_size": 16, "use_bottleneck": False, "classifier_dropout": 0.3},
+    # As DeBERTa-v3 is; and as the largest of version 2, and old ones, have it.
+    "deberta-v2": {**_WIDE, **_DISTANCES, "share_att_key": True, "type_vocab_size": 0, "cls_dropout": 0.3},
+    "deberta-v2, convolution": {
+        **_WIDE,
+        **_DISTANCES,
+        "embedding_size": 24,
+        "position_biased_input": True,
+        "conv_kernel_size": 3,
+        "conv_act": "gelu",
+        "pos_att_type": ["c2p"],
+    },
 }
 # These count positions from the padding token's number on, which in their vocabularies is 1.
 _PADDING_IS_ONE = ("roberta", "xlm-roberta", "camembert", "mpnet")
@@ -150,7 +169,7 @@ def make_classifier(tokenizer_of) -> Callable[..., torch.nn.Module]:
             label2id={f"label {index}": index for index in range(num_labels)},
             max_position_embeddings=MAX_LENGTH + 2,
             pad_token_id=tokenizer.pad_token_id,
-            **{**_FAMILIES[family], **({} if "distilbert" in family else {"type_vocab_size": 2}), **config},
+            **{**({} if "distilbert" in family else {"type_vocab_size": 2}), **_FAMILIES[family], **config},
         )
         model = AutoModelForSequenceClassification.from_config(config)
         # MobileBERT normalises nothing: its states grow from layer to layer.

@@ -10,8 +10,10 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
+
+from model.network.backbones.text_flops import TextFlops, linear_flops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,11 @@ class BackboneAdapter:
         """Adapt `model`, an `AutoModelForSequenceClassification` of one of `families`."""
         self.model = model
         self.base: Any = model.base_model
+
+    @classmethod
+    def refusal(cls, config: PretrainedConfig) -> str | None:
+        """Return which setting of a model of this family cannot be run a layer at a time; None for none."""
+        return None
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -115,10 +122,19 @@ class BackboneAdapter:
 
     @property
     def embedding_modules(self) -> list[nn.Module]:
-        """What `embed` runs, on every token."""
+        """What is run on every token once, whatever the number of layers: above all what `embed` runs."""
         return [self.base.embeddings]
+
+    def layer_linears(self, index: int) -> int:
+        """Return the FLOPs per token of the linear layers in layer `index` (from 0)."""
+        return linear_flops(self.layers[index])
 
     @property
     def attention_width(self) -> int:
         """Width of a layer's attention products: heads times the size of one, over all attentions in it."""
         return int(self.model.config.hidden_size)
+
+    @property
+    def attention_flops(self) -> TextFlops:
+        """What a layer's attention products cost: scores and weighted sums, for all tokens."""
+        return TextFlops(per_pair=4 * self.attention_width)

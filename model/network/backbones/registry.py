@@ -5,6 +5,7 @@ from transformers import PreTrainedModel
 from model.errors import CheckpointError
 from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.albert import AlbertAdapter
+from model.network.backbones.deberta import DebertaAdapter
 from model.network.backbones.distilbert import DistilBertAdapter
 from model.network.backbones.electra import ElectraAdapter
 from model.network.backbones.mobilebert import MobileBertAdapter
@@ -22,6 +23,7 @@ _ADAPTERS: dict[str, type[BackboneAdapter]] = {
         MPNetAdapter,
         AlbertAdapter,
         MobileBertAdapter,
+        DebertaAdapter,
     )
     for family in adapter.families
 }
@@ -33,7 +35,8 @@ def adapter_for(model: PreTrainedModel) -> BackboneAdapter:
     """Return the adapter of `model`'s family.
 
     Raises:
-        CheckpointError: if the family is not supported, or the model is a decoder.
+        CheckpointError: if the family is not supported, the model is a decoder, or one of its settings cannot
+            be run a layer at a time.
     """
     family, name = model.config.model_type, model.name_or_path or "the model"
     if family == FastBertConfig.model_type:
@@ -45,4 +48,6 @@ def adapter_for(model: PreTrainedModel) -> BackboneAdapter:
         )
     if getattr(model.config, "is_decoder", False):
         raise CheckpointError(f"{name!r} is a decoder (is_decoder=true); only encoders can exit early")
+    if refused := _ADAPTERS[family].refusal(model.config):
+        raise CheckpointError(f"{name!r} cannot exit early: {refused}")
     return _ADAPTERS[family](model)
