@@ -59,6 +59,8 @@ _DISTANCES = {
     "pos_att_type": "p2c|c2p",
     "position_biased_input": False,
 }
+# What is not in a vocabulary this small.
+_NO_SPECIALS = dict.fromkeys(["bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"])
 _FAMILIES = {
     "bert": {**_WIDE, "hidden_dropout_prob": 0.2, "classifier_dropout": 0.3},
     "ernie": {**_WIDE, "use_task_id": True, "task_type_vocab_size": 3, "classifier_dropout": 0.3},
@@ -96,10 +98,21 @@ _FAMILIES = {
         "conv_act": "gelu",
         "pos_att_type": ["c2p"],
     },
+    # Local attention sees four tokens on each side.
+    "modernbert": {**_WIDE, **_NO_SPECIALS, "local_attention": 8, "classifier_dropout": 0.3},
+    "modernbert, mean": {
+        **_WIDE,
+        **_NO_SPECIALS,
+        "classifier_pooling": "mean",
+        "local_attention": 8,
+        "global_attn_every_n_layers": 2,
+        "hidden_activation": "silu",
+        **dict.fromkeys(["attention_bias", "mlp_bias", "norm_bias", "classifier_bias"], True),
+    },
 }
 # These count positions from the padding token's number on, which in their vocabularies is 1.
 _PADDING_IS_ONE = ("roberta", "xlm-roberta", "camembert", "mpnet")
-_NO_TOKEN_TYPES = ("distilbert", "mpnet")
+_NO_TOKEN_TYPES = ("distilbert", "mpnet", "modernbert")
 
 
 @pytest.fixture(scope="session")
@@ -324,14 +337,16 @@ def _plain_branch(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor
 
 
 def _plain_pooling(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
+    states = _normalised(branch, states)
     weights = (states @ branch.queries.weight.T).softmax(dim=0)
     seen = [(weight[:, None] * states).sum(dim=0) for weight in weights.T]
-    joined = torch.cat([branch.norm(each) for each in (*seen, states.mean(dim=0), states[0])])
+    token = states[_token_of(branch)]
+    joined = torch.cat([branch.norm(each) for each in (*seen, states.mean(dim=0), token)])
     return branch.classifier(torch.nn.functional.gelu(branch.dense(joined)))
 
 
 def _plain_paper_branch(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
-    narrow = branch.narrow(states).tanh()
+    narrow = branch.narrow(_normalised(branch, states)).tanh()
     query, key, value = branch.query(narrow), branch.key(narrow), branch.value(narrow)
     size = narrow.shape[1] // branch.num_heads
     heads = []
@@ -340,7 +355,18 @@ def _plain_paper_branch(branch: torch.nn.Module, states: torch.Tensor) -> torch.
         scores = query[:, part] @ key[:, part].T / size**0.5
         heads.append(scores.softmax(dim=-1) @ value[:, part])
     attended = branch.attention_output(torch.cat(heads, dim=1))
-    return branch.classifier(branch.dense(attended[0]).tanh())
+    return branch.classifier(branch.dense(attended[_token_of(branch)]).tanh())
+
+
+def _normalised(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
+    if not branch.reading.normalise:
+        return states
+    centred = states - states.mean(dim=1, keepdim=True)
+    return centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
+
+
+def _token_of(branch: torch.nn.Module) -> int:
+    return -1 if branch.reading.tokens == "last" else 0
 
 
 @pytest.fixture(scope="session")

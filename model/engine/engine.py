@@ -258,7 +258,7 @@ class Engine:
         return self._runner.run_layer(layer, states, batch)
 
     def run_last_layer(self, states: Tensor, batch: MicroBatch) -> Tensor:
-        """Return the first tokens' states after the last layer, (rows, hidden_size)."""
+        """Return what the classifier reads of each text after the last layer, (rows, hidden_size)."""
         return self._runner.run_last_layer(states, batch)
 
     def branch_features(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
@@ -275,9 +275,9 @@ class Engine:
         groups = _groups(parts, min_rows=branch_rows)
         return torch.cat(self.parallel_map(lambda group: self.branch_logits(layer, torch.cat(group)), groups))
 
-    def classify(self, first: Tensor) -> Tensor:
+    def classify(self, read: Tensor) -> Tensor:
         """Return the teacher classifier's logits, (rows, num_labels) float32, from `run_last_layer`."""
-        return self.adapter.classify(first[:, None]).float()
+        return self.adapter.classify(read[:, None]).float()
 
 
 def _groups(parts: Iterable[Tensor], *, min_rows: int | None) -> list[list[Tensor]]:

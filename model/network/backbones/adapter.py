@@ -14,6 +14,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
 from model.network.backbones.text_flops import TextFlops, linear_flops
+from model.tokens.read_tokens import ReadTokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,8 @@ class BackboneAdapter:
 
     families: ClassVar[tuple[str, ...]] = ("bert", "ernie")
     has_token_types: ClassVar[bool] = True
+    # Whether layers end in a norm; else their states grow from layer to layer, and a branch normalises them.
+    normalises_states: ClassVar[bool] = True
     # Where a layer keeps the parts of a `Block`, in the order of its fields; none where it is no such block.
     block_parts: ClassVar[tuple[str, ...]] = (
         *("attention.self.query", "attention.self.key", "attention.self.value"),
@@ -55,6 +58,11 @@ class BackboneAdapter:
     def refusal(cls, config: PretrainedConfig) -> str | None:
         """Return which setting of a model of this family cannot be run a layer at a time; None for none."""
         return None
+
+    @classmethod
+    def read_tokens(cls, config: PretrainedConfig) -> ReadTokens:
+        """Return which tokens' states the classifier of such a model reads."""
+        return ReadTokens.FIRST
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -90,7 +98,10 @@ class BackboneAdapter:
         return (create_bidirectional_mask(self.model.config, hidden, attention_mask),)
 
     def run_layer(self, index: int, hidden: Tensor, inputs: tuple[Tensor | None, ...]) -> Tensor:
-        """Return the states after layer `index` (from 0), of the shape of `hidden`."""
+        """Return the states after layer `index` (from 0), of the shape of `hidden`.
+
+        After the last they are what the classifier reads: normalised, where a norm follows all layers.
+        """
         output = self.layers[index](hidden, *inputs)
         states: Tensor = output[0] if isinstance(output, tuple) else output
         return states
@@ -114,7 +125,7 @@ class BackboneAdapter:
         """Return the checkpoint's own logits, (batch, num_labels), from the last layer's states.
 
         Args:
-            hidden: (batch, length, hidden_size), of which only the first token is read.
+            hidden: (batch, 1, hidden_size), of each text what `read_tokens` says.
         """
         classifier: nn.Module = self.model.classifier
         logits: Tensor = classifier(self.base.pooler(hidden))
