@@ -51,6 +51,16 @@ _TEXTS = (
 )
 
 _WIDE = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
+# Distances of more than three tokens share embeddings.
+_DISTANCES = {
+    "relative_attention": True,
+    "position_buckets": 8,
+    "norm_rel_ebd": "layer_norm",
+    "pos_att_type": "p2c|c2p",
+    "position_biased_input": False,
+}
+# What is not in a vocabulary this small.
+_NO_SPECIALS = dict.fromkeys(["bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"])
 _FAMILIES = {
     "bert": {**_WIDE, "hidden_dropout_prob": 0.2, "classifier_dropout": 0.3},
     "ernie": {**_WIDE, "use_task_id": True, "task_type_vocab_size": 3, "classifier_dropout": 0.3},
@@ -77,10 +87,32 @@ _FAMILIES = {
         "classifier_dropout": 0.3,
     },
     "mobilebert, wide": {**_WIDE, "embedding_size": 16, "use_bottleneck": False, "classifier_dropout": 0.3},
+    # As DeBERTa-v3 is; and as the largest of version 2, and old ones, have it.
+    "deberta-v2": {**_WIDE, **_DISTANCES, "share_att_key": True, "type_vocab_size": 0, "cls_dropout": 0.3},
+    "deberta-v2, convolution": {
+        **_WIDE,
+        **_DISTANCES,
+        "embedding_size": 24,
+        "position_biased_input": True,
+        "conv_kernel_size": 3,
+        "conv_act": "gelu",
+        "pos_att_type": ["c2p"],
+    },
+    # Local attention sees four tokens on each side.
+    "modernbert": {**_WIDE, **_NO_SPECIALS, "local_attention": 8, "classifier_dropout": 0.3},
+    "modernbert, mean": {
+        **_WIDE,
+        **_NO_SPECIALS,
+        "classifier_pooling": "mean",
+        "local_attention": 8,
+        "global_attn_every_n_layers": 2,
+        "hidden_activation": "silu",
+        **dict.fromkeys(["attention_bias", "mlp_bias", "norm_bias", "classifier_bias"], True),
+    },
 }
 # These count positions from the padding token's number on, which in their vocabularies is 1.
 _PADDING_IS_ONE = ("roberta", "xlm-roberta", "camembert", "mpnet")
-_NO_TOKEN_TYPES = ("distilbert", "mpnet")
+_NO_TOKEN_TYPES = ("distilbert", "mpnet", "modernbert")
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +182,7 @@ def make_classifier(tokenizer_of) -> Callable[..., torch.nn.Module]:
             label2id={f"label {index}": index for index in range(num_labels)},
             max_position_embeddings=MAX_LENGTH + 2,
             pad_token_id=tokenizer.pad_token_id,
-            **{**_FAMILIES[family], **({} if "distilbert" in family else {"type_vocab_size": 2}), **config},
+            **{**({} if "distilbert" in family else {"type_vocab_size": 2}), **_FAMILIES[family], **config},
         )
         model = AutoModelForSequenceClassification.from_config(config)
         # MobileBERT normalises nothing: its states grow from layer to layer.
@@ -305,14 +337,16 @@ def _plain_branch(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor
 
 
 def _plain_pooling(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
+    states = _normalised(branch, states)
     weights = (states @ branch.queries.weight.T).softmax(dim=0)
     seen = [(weight[:, None] * states).sum(dim=0) for weight in weights.T]
-    joined = torch.cat([branch.norm(each) for each in (*seen, states.mean(dim=0), states[0])])
+    token = states[_token_of(branch)]
+    joined = torch.cat([branch.norm(each) for each in (*seen, states.mean(dim=0), token)])
     return branch.classifier(torch.nn.functional.gelu(branch.dense(joined)))
 
 
 def _plain_paper_branch(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
-    narrow = branch.narrow(states).tanh()
+    narrow = branch.narrow(_normalised(branch, states)).tanh()
     query, key, value = branch.query(narrow), branch.key(narrow), branch.value(narrow)
     size = narrow.shape[1] // branch.num_heads
     heads = []
@@ -321,7 +355,18 @@ def _plain_paper_branch(branch: torch.nn.Module, states: torch.Tensor) -> torch.
         scores = query[:, part] @ key[:, part].T / size**0.5
         heads.append(scores.softmax(dim=-1) @ value[:, part])
     attended = branch.attention_output(torch.cat(heads, dim=1))
-    return branch.classifier(branch.dense(attended[0]).tanh())
+    return branch.classifier(branch.dense(attended[_token_of(branch)]).tanh())
+
+
+def _normalised(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
+    if not branch.reading.normalise:
+        return states
+    centred = states - states.mean(dim=1, keepdim=True)
+    return centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
+
+
+def _token_of(branch: torch.nn.Module) -> int:
+    return -1 if branch.reading.tokens == "last" else 0
 
 
 @pytest.fixture(scope="session")

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
 from model.checkpoints.foreign import foreign
 from model.cost.exit_cost import cost_of_exits
 from model.exits.policy import ExitPolicy
+from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.registry import adapter_for
+from model.network.backbones.text_flops import TextFlops, linear_flops
 from model.network.branch_design import BRANCH_SIZES, BranchDesign
 from model.network.branches.branch import Branch, BranchFlops
 from model.network.branches.paper import paper_count
@@ -39,9 +40,8 @@ class FlopsModel:
     Attributes:
         hidden_size: width of the hidden states that a branch reads.
         layer_linears: (num_layers,) FLOPs of a layer's linear layers, per token.
-        attention_width: heads times their size.
-        first_token_linears: FLOPs of the last layer's linear layers that are run for the first token only.
-        first_token_attention: of the last layer's attention width, what is computed for that token only.
+        attention: of a layer's attention products, for all tokens.
+        skipped: of the last layer, what is not run for tokens that the classifier does not read.
         embedding_linears: FLOPs of linear layers before the first layer, per token.
         head_linears: FLOPs of the model's own classifier, per text.
         num_labels: width of the logits.
@@ -52,9 +52,8 @@ class FlopsModel:
 
     hidden_size: int
     layer_linears: tuple[int, ...]
-    attention_width: int
-    first_token_linears: int
-    first_token_attention: int
+    attention: TextFlops
+    skipped: TextFlops
     embedding_linears: int
     head_linears: int
     num_labels: int
@@ -108,12 +107,6 @@ class FlopsModel:
 
     # -- the actual count ----------------------------------------------------------------------------
 
-    def _skipped_in_last_layer(self, num_tokens: Lengths) -> Flops:
-        """Return what the last layer does not do for the tokens after the first, (rows,)."""
-        others = num_tokens - 1
-        left: Flops = (self.first_token_linears + 4 * self.first_token_attention * num_tokens) * others
-        return left
-
     def full_depth(self, num_tokens: Lengths) -> Flops:
         """Return the FLOPs of each text at full depth, no branch being run, (rows,).
 
@@ -134,9 +127,9 @@ class FlopsModel:
         """
         linears = np.cumsum(self.layer_linears) + self.embedding_linears
         layers = np.arange(1, self.num_layers + 1)
-        attention = 4 * self.attention_width * num_tokens[:, None] ** 2 * layers
+        attention = self.attention.of_text(num_tokens)[:, None] * layers
         flops: Flops = linears * num_tokens[:, None] + attention
-        flops[:, -1] += self.head_linears - self._skipped_in_last_layer(num_tokens)
+        flops[:, -1] += self.head_linears - self.skipped.of_text(num_tokens)
         return flops
 
     def to_exits(self, num_tokens: Lengths) -> Flops:
@@ -197,22 +190,16 @@ def flops_model(
         branch = branch or make_branch(FastBertConfig(backbone_config=config, num_labels=config.num_labels))
         model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     backbone = adapter_for(model)
-    layers = tuple(_linear_flops(layer) for layer in backbone.layers)
-    embedding = sum(map(_linear_flops, backbone.embedding_modules))
-    last = backbone.blocks(len(layers) - 1)[-1:]
-    distinct_layers = sum(_linear_flops(layer) for layer in set(backbone.layers))
+    layers = tuple(map(backbone.layer_linears, range(len(backbone.layers))))
+    embedding = sum(map(linear_flops, backbone.embedding_modules))
+    distinct_layers = sum(linear_flops(layer) for layer in set(backbone.layers))
     return FlopsModel(
         hidden_size=config.hidden_size,
         layer_linears=layers,
-        attention_width=backbone.attention_width,
-        first_token_linears=sum(
-            _linear_flops(part)
-            for block in last
-            for part in (block.query, block.attention_output, block.up, block.down)
-        ),
-        first_token_attention=sum(block.query.out_features for block in last),
+        attention=backbone.attention_flops,
+        skipped=_skipped_in_last_layer(backbone),
         embedding_linears=embedding,
-        head_linears=_linear_flops(model) - distinct_layers - embedding,
+        head_linears=linear_flops(model) - distinct_layers - embedding,
         num_labels=config.num_labels,
         branch=branch.flops,
         paper_branch=branch.paper_flops,
@@ -238,8 +225,11 @@ def checkpoint_flops(directory: Path) -> FlopsModel:
         return fastbert_flops(config)
 
 
-def _linear_flops(module: nn.Module) -> int:
-    """Return the FLOPs per token of all linear layers inside `module`."""
-    return sum(
-        2 * part.in_features * part.out_features for part in module.modules() if isinstance(part, nn.Linear)
-    )
+def _skipped_in_last_layer(backbone: BackboneAdapter) -> TextFlops:
+    """Return what packed blocks leave out for all tokens but the first; nothing of other layers."""
+    skipped = TextFlops()
+    for block in backbone.blocks(len(backbone.layers) - 1)[-1:]:
+        linears = sum(map(linear_flops, (block.query, block.attention_output, block.up, block.down)))
+        attention = 4 * block.query.out_features
+        skipped += TextFlops(per_pair=attention, per_token=linears - attention, per_text=-linears)
+    return skipped

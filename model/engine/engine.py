@@ -271,7 +271,7 @@ class Engine:
         return self._runner.run_layer(layer, states, batch)
 
     def run_last_layer(self, states: Tensor, batch: MicroBatch) -> Tensor:
-        """Return the first tokens' states after the last layer, (rows, hidden_size)."""
+        """Return what the classifier reads of each text after the last layer, (rows, hidden_size)."""
         return self._runner.run_last_layer(states, batch)
 
     def branch_features(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
@@ -288,12 +288,12 @@ class Engine:
         groups = _groups(parts, min_rows=branch_rows)
         return torch.cat(self.parallel_map(lambda group: self.branch_logits(layer, torch.cat(group)), groups))
 
-    def classify(self, first: Tensor) -> Tensor:
+    def classify(self, read: Tensor) -> Tensor:
         """Return the teacher classifier's logits, (rows, num_outputs) float32, from `run_last_layer`.
 
         A score comes with the spread of what is exact.
         """
-        logits = self.adapter.classify(first[:, None]).float()
+        logits = self.adapter.classify(read[:, None]).float()
         if self.task is Task.SCORE:
             return functional.pad(logits, (0, 1), value=EXACT_LOG_VARIANCE)
         return logits

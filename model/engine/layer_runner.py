@@ -37,7 +37,7 @@ class LayerRunner(Protocol):
         """Return the states after `layer`, from 1 and any but the last; see `Engine.run_layer`."""
 
     def run_last_layer(self, states: Tensor, batch: MicroBatch) -> Tensor:
-        """Return the first tokens' states after the last layer, (texts, hidden_size)."""
+        """Return what the classifier reads of each text after the last layer, (texts, hidden_size)."""
 
 
 def expected_backend(adapter: BackboneAdapter, execution: Execution) -> Backend:

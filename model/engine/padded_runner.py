@@ -13,7 +13,7 @@ class PaddedRunner:
     def __init__(self, adapter: BackboneAdapter) -> None:
         """Run the layers of the adapter's model as they are."""
         self.backend = Backend.HUGGING_FACE
-        self._adapter = adapter
+        self._adapter, self._read = adapter, adapter.read_tokens(adapter.model.config)
 
     def num_processed_tokens(self, batch: MicroBatch) -> int:
         """See `LayerRunner`."""
@@ -29,7 +29,8 @@ class PaddedRunner:
 
     def run_last_layer(self, states: Tensor, batch: MicroBatch) -> Tensor:
         """See `LayerRunner`."""
-        return self._run_padded(len(self._adapter.layers), states, batch)[:, 0]
+        last = batch.unpad(self._run_padded(len(self._adapter.layers), states, batch))
+        return self._read.of_packed(last, batch)
 
     def _run_padded(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return (texts, width, hidden_size)."""

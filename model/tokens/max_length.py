@@ -42,12 +42,11 @@ def check_max_length(max_length: int, model: PreTrainedModel, name: str) -> None
     Raises:
         CheckpointError: naming the length and the limits.
     """
-    limit = min(_positions(model), default=max_length)
-    if not _LEAST <= max_length <= limit:
-        raise CheckpointError(
-            f"{name!r} says 'max_length' {max_length} in its config.json, which is not between {_LEAST} and "
-            f"{limit}, the positions of its network"
-        )
+    says, limits = f"{name!r} says 'max_length' {max_length} in its config.json, which is", _positions(model)
+    if not limits and max_length < _LEAST:
+        raise CheckpointError(f"{says} less than {_LEAST}")
+    if limits and not _LEAST <= max_length <= min(limits):
+        raise CheckpointError(f"{says} not between {_LEAST} and {min(limits)}, the positions of its network")
 
 
 def choose_max_length(requested: int | None, limit: int) -> int:

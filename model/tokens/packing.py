@@ -109,6 +109,10 @@ class MicroBatch:
         """Return (texts,) where each text's first token stands in the micro-batch."""
         return torch.from_numpy(self.cu_seqlens[:-1]).to(device, non_blocking=True)
 
+    def last_tokens(self, device: torch.device) -> Tensor:
+        """Return (texts,) where each text's last token stands in the micro-batch."""
+        return torch.from_numpy(self.cu_seqlens[1:] - 1).to(device, non_blocking=True)
+
     def attention_mask(self, device: torch.device) -> Tensor | None:
         """Return (texts, width) bool, True at real tokens; None where no text is padded."""
         if not self.is_padded:

@@ -34,7 +34,7 @@ class PackedPaperBranch:
         output_weight = torch.einsum("ohd,hdw->ohw", output_by_head, by_head(branch.value))
         output_bias = output @ branch.value.bias.double() + branch.attention_output.bias.double()
 
-        self._heads = heads
+        self._heads, self._reading = heads, branch.reading
         self._narrow = linear(branch.narrow.weight, branch.narrow.bias, nn.Tanh())
         self._project_query = linear(query_weight.flatten(0, 1).to(dtype), folded_bias.flatten().to(dtype))
         self._attention_output = linear(output_weight.flatten(1).to(dtype), output_bias.to(dtype))
@@ -48,9 +48,9 @@ class PackedPaperBranch:
             states: (tokens or more, hidden_size) of the micro-batch, contiguous.
             batch: its texts.
         """
-        narrow = self._narrow(states)[: batch.num_real_tokens]
-        first = narrow.index_select(0, batch.first_tokens(narrow.device))
-        query = self._project_query(first).view(len(first), self._heads, -1)
+        narrow = self._narrow(self._reading.prepared(states))[: batch.num_real_tokens]
+        token = narrow.index_select(0, self._reading.tokens.standing(batch, narrow.device))
+        query = self._project_query(token).view(len(token), self._heads, -1)
         # In float32: for products as small as these a format of 16 bits pays on no device.
         padded = batch.pad(narrow.float())
         context = PaperBranch.attend(query.float(), padded, batch.attention_mask(narrow.device))

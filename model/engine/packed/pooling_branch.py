@@ -10,12 +10,13 @@ from model.tokens.packing import MicroBatch
 
 
 class PackedPoolingBranch:
-    """A `PoolingBranch` made ready: the same answers, and no state is copied."""
+    """A `PoolingBranch` made ready: the same answers, and no state is copied that is normalised already."""
 
     @torch.no_grad()
     def __init__(self, branch: PoolingBranch, linear: LinearType) -> None:
         """Make ready what `branch` consists of, on its device and in its dtype."""
         hidden_size, dtype = branch.queries.in_features, branch.dense.weight.dtype
+        self._reading = branch.reading
         self._queries = branch.queries.weight.detach()
         self._normalised_shape, self._epsilon = (hidden_size,), branch.norm.eps
         # The norm's scale and shift are part of the dense layer: in float64, so that folding rounds once.
@@ -32,6 +33,7 @@ class PackedPoolingBranch:
             states: (tokens or more, hidden_size) of the micro-batch, contiguous.
             batch: its texts.
         """
+        states = self._reading.prepared(states)
         num_texts, num_sums = len(batch.lengths), len(self._queries) + 1
         seen = states.new_empty(num_texts, num_sums + 1, states.shape[1])
         # No state is copied, and nothing has a shape of its own for every number of texts and tokens, for
@@ -43,7 +45,7 @@ class PackedPoolingBranch:
             tokens, states, starts.flatten(), mode="sum", per_sample_weights=self._weights(states, batch)
         )
         seen[:, :-1] = sums.view(num_sums, num_texts, -1).transpose(0, 1)
-        seen[:, -1] = states.index_select(0, first)
+        seen[:, -1] = states.index_select(0, self._reading.tokens.standing(batch, states.device))
         return functional.layer_norm(seen, self._normalised_shape, eps=self._epsilon).flatten(1)
 
     def _weights(self, states: Tensor, batch: MicroBatch) -> Tensor:

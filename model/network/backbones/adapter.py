@@ -10,8 +10,11 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
+
+from model.network.backbones.text_flops import TextFlops, linear_flops
+from model.tokens.read_tokens import ReadTokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class BackboneAdapter:
 
     families: ClassVar[tuple[str, ...]] = ("bert", "ernie")
     has_token_types: ClassVar[bool] = True
+    # Whether layers end in a norm; else their states grow from layer to layer, and a branch normalises them.
+    normalises_states: ClassVar[bool] = True
     # Where a layer keeps the parts of a `Block`, in the order of its fields; none where it is no such block.
     block_parts: ClassVar[tuple[str, ...]] = (
         *("attention.self.query", "attention.self.key", "attention.self.value"),
@@ -48,6 +53,16 @@ class BackboneAdapter:
         """Adapt `model`, an `AutoModelForSequenceClassification` of one of `families`."""
         self.model = model
         self.base: Any = model.base_model
+
+    @classmethod
+    def refusal(cls, config: PretrainedConfig) -> str | None:
+        """Return which setting of a model of this family cannot be run a layer at a time; None for none."""
+        return None
+
+    @classmethod
+    def read_tokens(cls, config: PretrainedConfig) -> ReadTokens:
+        """Return which tokens' states the classifier of such a model reads."""
+        return ReadTokens.FIRST
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -83,7 +98,10 @@ class BackboneAdapter:
         return (create_bidirectional_mask(self.model.config, hidden, attention_mask),)
 
     def run_layer(self, index: int, hidden: Tensor, inputs: tuple[Tensor | None, ...]) -> Tensor:
-        """Return the states after layer `index` (from 0), of the shape of `hidden`."""
+        """Return the states after layer `index` (from 0), of the shape of `hidden`.
+
+        After the last they are what the classifier reads: normalised, where a norm follows all layers.
+        """
         output = self.layers[index](hidden, *inputs)
         states: Tensor = output[0] if isinstance(output, tuple) else output
         return states
@@ -107,7 +125,7 @@ class BackboneAdapter:
         """Return the checkpoint's own logits, (batch, num_labels), from the last layer's states.
 
         Args:
-            hidden: (batch, length, hidden_size), of which only the first token is read.
+            hidden: (batch, 1, hidden_size), of each text what `read_tokens` says.
         """
         classifier: nn.Module = self.model.classifier
         logits: Tensor = classifier(self.base.pooler(hidden))
@@ -115,10 +133,19 @@ class BackboneAdapter:
 
     @property
     def embedding_modules(self) -> list[nn.Module]:
-        """What `embed` runs, on every token."""
+        """What is run on every token once, whatever the number of layers: above all what `embed` runs."""
         return [self.base.embeddings]
+
+    def layer_linears(self, index: int) -> int:
+        """Return the FLOPs per token of the linear layers in layer `index` (from 0)."""
+        return linear_flops(self.layers[index])
 
     @property
     def attention_width(self) -> int:
         """Width of a layer's attention products: heads times the size of one, over all attentions in it."""
         return int(self.model.config.hidden_size)
+
+    @property
+    def attention_flops(self) -> TextFlops:
+        """What a layer's attention products cost: scores and weighted sums, for all tokens."""
+        return TextFlops(per_pair=4 * self.attention_width)

@@ -7,6 +7,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
+from torch.nn import functional
+
+from model.tokens.read_tokens import ReadTokens
 
 Count = TypeVar("Count", int, npt.NDArray[np.int64])
 
@@ -28,8 +31,34 @@ class BranchFlops:
         return self.per_token * num_tokens + self.per_text
 
 
+@dataclass(frozen=True, kw_only=True)
+class StateReading:
+    """How branches read the states of a family's layers.
+
+    Attributes:
+        tokens: what the model's own classifier reads; of its token a branch sees the state itself.
+        normalise: whether states are normalised first, each by itself: where layers do not end in a norm,
+            states grow from layer to layer, and a few tokens' are much larger than the others'.
+    """
+
+    tokens: ReadTokens = ReadTokens.FIRST
+    normalise: bool = False
+
+    def prepared(self, states: Tensor) -> Tensor:
+        """Return states, (..., hidden_size), as a branch takes them."""
+        return functional.layer_norm(states, states.shape[-1:]) if self.normalise else states
+
+
+BERTS_READING = StateReading()
+
+
 class Branch(nn.Module, ABC):
     """A student classifier: from the hidden states of one layer to logits."""
+
+    def __init__(self, reading: StateReading) -> None:
+        """Make a branch over states that are read so."""
+        super().__init__()
+        self.reading = reading
 
     @abstractmethod
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from model.network.branches.branch import Branch, BranchFlops
+from model.network.branches.branch import BERTS_READING, Branch, BranchFlops, StateReading
 
 
 def paper_count(hidden_size: int, width: int) -> BranchFlops:
@@ -15,23 +15,31 @@ def paper_count(hidden_size: int, width: int) -> BranchFlops:
 
 
 class PaperBranch(Branch):
-    """Narrow, attend once, and classify the first token.
+    """Narrow, attend once, and classify the first token, or the one that the model's own classifier reads.
 
-    Linear H -> width, tanh, self-attention over the text, first token, Linear, tanh, Linear -> N, as in the
+    Linear H -> width, tanh, self-attention over the text, that token, Linear, tanh, Linear -> N, as in the
     authors' code (Liu et al. 2020, Table 1, gives the sizes; activation, heads and pooling are open there).
 
-    Only the first token is read after the attention, so there is one query per text, and what the key and the
+    Only one token is read after the attention, so there is one query per text, and what the key and the
     value layer do to every token can be done once per text instead: a score q'(K n + k) is (K'q)'n but for a
     constant that softmax does not see, and a weighted sum of V n + v is V applied to the weighted sum of n.
     """
 
-    def __init__(self, *, hidden_size: int, width: int, num_heads: int, num_outputs: int) -> None:
+    def __init__(
+        self,
+        *,
+        hidden_size: int,
+        width: int,
+        num_heads: int,
+        num_outputs: int,
+        reading: StateReading = BERTS_READING,
+    ) -> None:
         """Make a branch with fresh weights.
 
         Raises:
             ValueError: if `width` is no multiple of `num_heads`.
         """
-        super().__init__()
+        super().__init__(reading)
         if width % num_heads:
             raise ValueError(f"branch width {width} is no multiple of its {num_heads} heads")
         self.num_heads = num_heads
@@ -47,19 +55,20 @@ class PaperBranch(Branch):
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Classify each text; see `Branch.forward`."""
-        narrow = torch.tanh(self.narrow(hidden))
-        return self.classify(self.attend(self.project_query(narrow[:, 0]), narrow, attention_mask))
+        narrow = torch.tanh(self.narrow(self.reading.prepared(hidden)))
+        query = self.project_query(self.reading.tokens.of_padded(narrow, attention_mask))
+        return self.classify(self.attend(query, narrow, attention_mask))
 
-    def project_query(self, first: Tensor) -> Tensor:
+    def project_query(self, token: Tensor) -> Tensor:
         """Return what a text looks for in its tokens.
 
         Args:
-            first: (batch, width) narrow states of the first tokens.
+            token: (batch, width) narrow state of each text's token.
 
         Returns:
             (batch, heads, width); a token's score is its product with the token's narrow state.
         """
-        heads = self.query(first).view(len(first), self.num_heads, -1)
+        heads = self.query(token).view(len(token), self.num_heads, -1)
         query: Tensor = torch.einsum("bhd,hdw->bhw", heads * heads.shape[-1] ** -0.5, self._by_head(self.key))
         return query
 

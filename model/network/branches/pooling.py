@@ -4,23 +4,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.network.branches.branch import Branch, BranchFlops
+from model.network.branches.branch import BERTS_READING, Branch, BranchFlops, StateReading
 
 
 class PoolingBranch(Branch):
     """Look at a text in a few ways, and classify what is seen by one hidden layer.
 
     What is seen: the sums of the states by learned queries (a query is a vector, a token's weight the softmax
-    of its state's product with it, as in Yang et al. 2016), the mean of the states, and the first token's.
-    Each is normalised, all are joined, and Linear, GELU, Linear make the logits.
+    of its state's product with it, as in Yang et al. 2016), the mean of the states, and the state of
+    the token that the model's own classifier reads, the first where it reads all. Each is normalised, all are
+    joined, and Linear, GELU, Linear make the logits.
 
     A token is read by a few products with vectors, where the paper's branch narrows every token by a matrix:
     what a text costs hardly depends on its length.
     """
 
-    def __init__(self, *, hidden_size: int, width: int, num_queries: int, num_outputs: int) -> None:
+    def __init__(
+        self,
+        *,
+        hidden_size: int,
+        width: int,
+        num_queries: int,
+        num_outputs: int,
+        reading: StateReading = BERTS_READING,
+    ) -> None:
         """Make a branch with fresh weights."""
-        super().__init__()
+        super().__init__(reading)
         # These are the names of the tensors in checkpoints: to rename one is to lose all that were saved.
         self.queries = nn.Linear(hidden_size, num_queries, bias=False)
         self.norm = nn.LayerNorm(hidden_size)
@@ -29,6 +38,7 @@ class PoolingBranch(Branch):
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Classify each text; see `Branch.forward`."""
+        hidden = self.reading.prepared(hidden)
         scores = self.queries(hidden)
         if attention_mask is None:
             weights = scores.new_full((*scores.shape[:2], 1), 1 / scores.shape[1])
@@ -38,7 +48,8 @@ class PoolingBranch(Branch):
             weights = weights / weights.sum(dim=1, keepdim=True)
         weights = torch.cat([scores.softmax(dim=1), weights], dim=2)
         pooled = torch.bmm(weights.transpose(1, 2), hidden)
-        seen = self.norm(torch.cat([pooled, hidden[:, :1]], dim=1)).flatten(1)
+        token = self.reading.tokens.of_padded(hidden, attention_mask)
+        seen = self.norm(torch.cat([pooled, token[:, None]], dim=1)).flatten(1)
         logits: Tensor = self.classifier(functional.gelu(self.dense(seen)))
         return logits
 

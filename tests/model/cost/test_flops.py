@@ -14,6 +14,7 @@ from model.cost.flops import checkpoint_flops, fastbert_flops, flops_model
 from model.engine.execution import Backend
 from model.errors import CheckpointError
 from model.exits.policy import ExitPolicy
+from model.network.backbones.text_flops import TextFlops
 from model.network.branch_design import BranchDesign
 from model.network.branches.branch import BranchFlops
 from model.network.branches.paper import PaperBranch
@@ -130,10 +131,9 @@ def test_full_depth_is_what_torch_counts_in_the_hugging_face_model(model, text):
     num_tokens = np.array([inputs["input_ids"].shape[1]])
     flops = fastbert_flops(model.config)
     # Hugging Face finishes all tokens of the last layer.
-    only_first = replace(flops, first_token_linears=0, first_token_attention=0)
-    assert only_first.full_depth(num_tokens).tolist() == [expected]
-    if "mobilebert" not in model.config.backbone_config.model_type:
-        assert flops.full_depth(num_tokens)[0] < expected
+    all_tokens = replace(flops, skipped=TextFlops())
+    assert all_tokens.full_depth(num_tokens).tolist() == [expected]
+    assert (flops.full_depth(num_tokens)[0] < expected) == bool(model.adapter.blocks(3))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,8 @@ def test_exits_are_what_torch_counts_in_the_sweep(model, make_engine, texts, thr
         expected = counted(lambda text=text: model.predict([text], policy=policy, engine=engine))
         # The last layer's one query per text is run as sums, which torch does not count.
         is_last = result.exit_layer == flops.num_layers
-        expected = expected + 4 * flops.first_token_attention * result.num_tokens * is_last
+        width = sum(block.query.out_features for block in model.adapter.blocks(3)[-1:])
+        expected = expected + 4 * width * result.num_tokens * is_last
         assert flops.with_exits(result.num_tokens, result.exit_layer, policy).tolist() == expected.tolist()
 
 
@@ -156,7 +157,7 @@ def test_every_layer_of_every_family_costs_something(model):
     flops = fastbert_flops(model.config)
     assert flops.num_layers == model.num_layers == 4
     assert min(flops.layer_linears) > 0
-    assert flops.attention_width > 0
+    assert flops.attention.per_pair > 0
     assert flops.head_linears > 0
     assert flops.hidden_size == 32
     assert flops.num_labels == 3
@@ -196,7 +197,7 @@ def test_groups_of_albert_that_share_weights_cost_as_often_as_they_are_run(make_
     assert len(one.layer_linears) == len(two.layer_linears) == 4
     # Two inner layers a group cost twice as much; the head is the same.
     assert two.layer_linears == tuple(2 * cost for cost in one.layer_linears)
-    assert two.attention_width == 2 * one.attention_width
+    assert two.attention.per_pair == 2 * one.attention.per_pair
     assert one.head_linears == two.head_linears == 2 * 32 * (32 + 3)
 
 

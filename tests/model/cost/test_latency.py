@@ -10,7 +10,7 @@ def test_counts_flops_a_token_and_takes_the_time(fastbert, make_engine, texts):
     flops = fastbert_flops(fastbert.config)
     cost = measure_cost(make_engine(fastbert, token_budget=90), tokenized, flops)
     lengths = tokenized.lengths
-    linears = flops.layer_linears[0] * lengths + 4 * flops.attention_width * lengths**2
+    linears = flops.layer_linears[0] * lengths + flops.attention.of_text(lengths)
     np.testing.assert_allclose(cost.layer_flops, linears.sum() / lengths.sum())
     np.testing.assert_allclose(cost.branch_flops, flops.branch.of_text(lengths).sum() / lengths.sum())
     assert cost.layer_seconds > 0

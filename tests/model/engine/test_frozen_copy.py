@@ -27,6 +27,13 @@ def test_a_copy_is_frozen_and_converted(module, dtype):
         assert torch.equal(copied.state_dict()[name], tensor.to(copied.state_dict()[name].dtype)), name
 
 
+def test_constants_keep_their_format(module):
+    module["drop"].register_buffer("frequencies", torch.rand(3), persistent=False)
+    copied = frozen_copy(module, device="cpu", dtype=torch.bfloat16)
+    assert torch.equal(copied["drop"].frequencies, module["drop"].frequencies)
+    assert frozen_copy(module, device="meta", dtype=torch.float16)["drop"].frequencies.is_meta
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_module_stays_as_it_is(module, dtype, snapshot_of):
     before = snapshot_of(module)

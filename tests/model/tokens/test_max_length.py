@@ -5,6 +5,9 @@ from transformers import AutoModelForSequenceClassification
 from model.errors import CheckpointError, ParameterError
 from model.tokens.max_length import check_max_length, choose_max_length, position_limit
 
+# These know distances between tokens only.
+_NO_POSITIONS = ("deberta-v2", "modernbert", "modernbert, mean")
+
 
 def test_the_longest_length_is_asked_for_or_the_models_but_512_at_most():
     assert choose_max_length(None, 48) == 48
@@ -33,11 +36,15 @@ def test_the_limit_is_what_the_model_can_take_and_no_token_more(family, make_cla
     model, tokenizer = make_classifier(family), tokenizer_of(family)
     tokenizer.model_max_length = 10**30
     limit = position_limit(model, tokenizer)
-    assert limit in (48, 50)  # max_position_embeddings is 50, of which the RoBERTa family cannot use 2
 
     def run(num_tokens):
         model(input_ids=torch.full((1, num_tokens), 7), attention_mask=torch.ones(1, num_tokens))
 
+    if family in _NO_POSITIONS:
+        assert limit == 10**30
+        run(300)
+        return
+    assert limit in (48, 50)  # max_position_embeddings is 50, of which the RoBERTa family cannot use 2
     run(limit)
     with pytest.raises((IndexError, RuntimeError)):
         run(limit + 1)
@@ -63,6 +70,10 @@ def test_a_checkpoint_may_ask_for_what_its_network_takes(family, make_classifier
     limit = position_limit(model, tokenizer)
     for length in (4, limit):
         check_max_length(length, model, "m")
+    if family in _NO_POSITIONS:
+        with pytest.raises(CheckpointError, match=r"'m' says 'max_length' 3 .* less than 4"):
+            check_max_length(3, model, "m")
+        return
     for length in (-1, 0, 3, limit + 1):
         with pytest.raises(CheckpointError, match=f"'m' says 'max_length' {length} .* 4 and {limit}, the"):
             check_max_length(length, model, "m")

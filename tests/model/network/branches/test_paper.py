@@ -37,13 +37,6 @@ def test_equals_torchs_own_attention_with_padding(branch, hidden, attention_mask
     torch.testing.assert_close(branch(hidden, attention_mask), textbook(branch, hidden, attention_mask))
 
 
-def test_a_text_alone_has_the_logits_that_it_has_in_a_batch(branch, hidden, attention_mask):
-    logits = branch(hidden, attention_mask)
-    for row, length in enumerate(attention_mask.sum(1).tolist()):
-        alone = branch(hidden[row : row + 1, :length])
-        torch.testing.assert_close(alone[0], logits[row])
-
-
 def test_number_of_parameters_is_the_authors():
     branch = PaperBranch(hidden_size=768, width=128, num_heads=2, num_outputs=2)
     assert sum(parameter.numel() for parameter in branch.parameters()) == 181_250
