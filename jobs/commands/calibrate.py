@@ -31,6 +31,7 @@ from pipeline.contract.storage import check_output_directory, is_local
 from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.results.calibration import Calibration, known_cost
 from pipeline.results.calibration_report import CalibrationReport
+from pipeline.results.calibration_table import float_array
 from pipeline.results.calibration_texts import CalibrationTexts, calibration_texts
 from pipeline.results.near_copies import near_copies
 from pipeline.results.soft_labels import SoftLabels
@@ -148,7 +149,7 @@ def _calibrate(
 
 def _teacher_logits(rows: pa.Table) -> npt.NDArray[np.float32]:
     """Return (rows, num_labels) float32."""
-    logits: npt.NDArray[np.float32] = rows[schema.TEACHER_LOGITS].combine_chunks().flatten().to_numpy()
+    logits = float_array(rows[schema.TEACHER_LOGITS])
     return logits.reshape(len(rows), -1)
 
 

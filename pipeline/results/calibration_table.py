@@ -66,5 +66,6 @@ def float_array(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
     values = column.combine_chunks()
     while pa.types.is_fixed_size_list(values.type):
         values = values.flatten()
-    flat: npt.NDArray[np.float32] = values.to_numpy()
+    # Arrow's own memory cannot be written to, and torch takes none such.
+    flat: npt.NDArray[np.float32] = values.to_numpy().copy()
     return flat

@@ -239,11 +239,11 @@ def test_rows_without_a_column(saved: Path):
     assert "cannot be read" in refusal(saved)
 
 
-def test_a_label_that_is_none_of_the_reports(saved: Path):
+def test_labels_of_another_report(saved: Path):
     report = json.loads((saved / "calibration.json").read_text())
     report["labels"] = ["ham", "spam", "another"]
     (saved / "calibration.json").write_text(json.dumps(report))
-    assert "cannot be read" in refusal(saved)
+    assert "do not belong together" in refusal(saved)
 
 
 @pytest.mark.parametrize("name", CalibratedFor.__dataclass_fields__)

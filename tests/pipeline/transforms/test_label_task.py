@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from model.answers.task import Task
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.engine.execution import Precision, resolve_execution
 from model.errors import EnvironmentMismatchError, ParameterError
@@ -33,6 +34,7 @@ def task(teacher: Path) -> LabelTask:
         directory=str(teacher),
         model_hash=checkpoint_hash(teacher),
         labels=LABELS,
+        task=Task.ONE_LABEL,
         max_length=MAX_LENGTH,
         calibration_fraction=0.3,
         unit=Unit.TEXTS,
