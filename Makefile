@@ -7,6 +7,9 @@ TORCH_INDEX ?=
 PIP    := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet \
           $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
+# That many share the tests, each with a core and 2 GB of its own.
+TEST_PROCESSES ?= 2
+
 # What `make bench` needs and this repository does not hold (see CONTRIBUTING.md): texts, a classifier that
 # was fine-tuned on SST-2, and a directory to work in.
 BENCH_DATA    ?= ../shared/data
@@ -22,7 +25,7 @@ quickstart: $(VENV)/.installed  ## the main job on real text, about five minutes
 	$(BIN)/fastbert-jobs quickstart
 
 test: $(VENV)/.installed-dev lint types  ## everything that CI runs
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --cov --cov-report=term --numprocesses $(TEST_PROCESSES) --dist worksteal
 
 install: $(VENV)/.installed  ## a virtual environment with the pinned versions
 

@@ -8,6 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+# Each command imports its own only when it is run.
+import jobs.commands.audit
+import jobs.commands.calibrate
+import jobs.commands.distill
+import jobs.commands.finetune
+import jobs.commands.label_teacher
+import jobs.commands.score  # noqa: F401
 from jobs.cli import main
 
 Words = tuple[object, ...]

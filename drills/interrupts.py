@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from jobs.terminal.interrupts import EXIT_INTERRUPTED, exit_on_interrupt
 from tests.job_fixtures import snapshot
 
 
-def drill_interrupts(home: Home, scratch: Path, num_moments: int) -> Report:
+def drill_interrupts(
+    home: Home, scratch: Path, num_moments: int, *, num_workers: Sequence[int] = (1, 2)
+) -> Report:
     """Send every process of a command what a terminal sends them, at random moments."""
     report = Report("interrupted")
     draw = random.Random(0)
-    for workers in (1, 2):
+    for workers in num_workers:
         command = home.commands["score"]
         words: Words = (*command.words, "--rows-per-shard", 4, "--workers", workers)
         whole = run((*words, "--output", scratch / "whole"), scratch / "log")

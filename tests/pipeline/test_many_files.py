@@ -16,7 +16,7 @@ __all__ = ["store"]
 
 # A hundred million rows; `python -m drills plan` has a thousand million.
 FILES = 10_000
-TRACED_FILES = 2_000
+TRACED_FILES = 1_000
 # Of a file, its work item and its shard: what stays, and what a step takes besides.
 MOST_BYTES_KEPT, MOST_BYTES_MORE = 2_500, 5_000
 # Whatever the number of files: listings, the description, the manifest.
@@ -58,6 +58,7 @@ def traced() -> Iterator[None]:
     tracemalloc.stop()
 
 
+@pytest.mark.no_cover
 def test_each_step_asks_for_a_file_once_and_for_little_else(asked: Counter[str]):
     files = ManyFiles(FILES)
     for name, step in files.steps.items():
@@ -69,16 +70,32 @@ def test_each_step_asks_for_a_file_once_and_for_little_else(asked: Counter[str])
         assert all(0 <= more <= MOST_REQUESTS_BESIDES for more in asked.values()), (name, asked)
 
 
-def test_memory_is_bounded_by_a_few_thousand_bytes_a_file(store: dict[str, bytes], traced: None):
+def memory_of_steps() -> dict[str, tuple[int, int]]:
+    """How many bytes stay after each step, and how many it took at most."""
     files = ManyFiles(TRACED_FILES)
     before, _ = tracemalloc.get_traced_memory()
+    taken = {}
     for name, step in files.steps.items():
         at_first, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
         step()
         kept, peak = tracemalloc.get_traced_memory()
-        assert kept - before < TRACED_FILES * MOST_BYTES_KEPT, name
-        assert peak - at_first < TRACED_FILES * MOST_BYTES_MORE, name
+        taken[name] = kept - before, peak - at_first
+    return taken
+
+
+@pytest.mark.no_cover
+def test_memory_is_bounded_by_a_few_thousand_bytes_a_file(store: dict[str, bytes], traced: None):
+    """Twice, of which the less counts: what the whole process takes is traced.
+
+    A table of the interpreter that grows by megabytes at once, as that of its strings does after
+    thousands of other tests, grows so once.
+    """
+    first = memory_of_steps()
+    store.clear()
+    for name, (kept, more) in memory_of_steps().items():
+        assert min(kept, first[name][0]) < TRACED_FILES * MOST_BYTES_KEPT, name
+        assert min(more, first[name][1]) < TRACED_FILES * MOST_BYTES_MORE, name
 
 
 def test_the_description_is_made_no_oftener_for_many_files(

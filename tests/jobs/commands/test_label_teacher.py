@@ -201,7 +201,9 @@ def test_the_same_job_twice_is_the_same_bytes(command: CommandLine, teacher: Pat
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
 
 
-def test_worker_processes_write_the_same_bytes(command: CommandLine, teacher: Path, tmp_path: Path):
+def test_worker_processes_write_the_same_bytes(
+    command: CommandLine, teacher: Path, tmp_path: Path, forked_workers: None
+):
     path = write_tsv(tmp_path / "rows.tsv", {"text": [*TEXTS, ""]})
     command(*label(path, teacher, tmp_path / "one", rows_per_shard=30, threads=1))
     command(*label(path, teacher, tmp_path / "two", rows_per_shard=30, threads=1, workers=2))

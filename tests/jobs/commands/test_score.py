@@ -184,7 +184,9 @@ def test_the_same_job_twice_is_the_same_bytes(command: CommandLine, fastbert: Pa
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
 
 
-def test_worker_processes_write_the_same_bytes(command: CommandLine, fastbert: Path, tmp_path: Path):
+def test_worker_processes_write_the_same_bytes(
+    command: CommandLine, fastbert: Path, tmp_path: Path, forked_workers: None
+):
     path = write_tsv(tmp_path / "rows.tsv", {"text": [*TEXTS, ""]})
     score = (
         "score", *FP32, "--input", path, "--text-column", "text", "--model", fastbert, "--speed", 0.7,

@@ -203,7 +203,9 @@ def test_a_full_disk_is_one_line(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_two_commands_on_a_directory_do_not_meet(fastbert: Path, tmp_path: Path, workers: int):
+def test_two_commands_on_a_directory_do_not_meet(
+    fastbert: Path, tmp_path: Path, forked_workers: None, workers: int
+):
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
     runner = RunnerConfig(workers=workers)
     with (
@@ -223,22 +225,16 @@ def write_broken_off(path: Path) -> Path:
     return path
 
 
-def test_a_users_mistake_in_a_worker_process_is_raised_as_such(fastbert: Path, tmp_path: Path):
-    path = write_broken_off(tmp_path / "rows.csv.gz")
-    with pytest.raises(InputError) as error:
-        score(fastbert, path, tmp_path / "out", runner=RunnerConfig(workers=2))
-    assert str(error.value).startswith(f"{path}: cannot be read: ")
-    assert "while running" not in str(error.value)
-    assert not (tmp_path / "out" / "_MANIFEST.json").exists()
-
-
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_users_mistake_in_a_worker_is_no_traceback(
+def test_a_users_mistake_in_a_worker_is_raised_as_such_and_is_no_traceback(
     fastbert: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], workers: int
 ):
     path = write_broken_off(tmp_path / "rows.csv.gz")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as error:
         score(fastbert, path, tmp_path / "out", runner=RunnerConfig(workers=workers))
+    assert str(error.value).startswith(f"{path}: cannot be read: ")
+    assert "while running" not in str(error.value)
+    assert not (tmp_path / "out" / "_MANIFEST.json").exists()
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err
 

@@ -79,20 +79,21 @@ def test_workers_load_once_and_the_driver_lets_go(tmp_path: Path, rows: Path, ad
     assert threading.active_count() <= threads + 2
 
 
-def test_an_item_whose_worker_is_killed_is_done_by_the_other(tmp_path: Path, rows: Path):
+def test_an_item_whose_worker_is_killed_is_done_by_another_and_one_that_kills_them_all_is_one_line(
+    tmp_path: Path, rows: Path
+):
+    """On a cluster that loses its workers by it; without any it is refused."""
     task = DeadlyTask(mercy=str(tmp_path / "mercy"))
     with dask_cluster() as address:
         found = run(tmp_path / "there", task, address)
-    assert (tmp_path / "mercy").exists()
-    assert found == done_here(tmp_path / "here", task)
-
-
-def test_an_item_that_kills_worker_after_worker_is_one_line(tmp_path: Path, rows: Path):
-    with (
-        dask_cluster(1, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as address,
-        pytest.raises(ItemError, match="workers of the Dask cluster died of an item"),
-    ):
-        run(tmp_path / "there", DeadlyTask(), address)
+        assert (tmp_path / "mercy").exists()
+        assert found == done_here(tmp_path / "here", task)
+        with distributed.Client(address) as client:
+            # As by `distributed.scheduler.allowed-failures`: the first death is the last.
+            client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
+        with pytest.raises(ItemError, match="workers of the Dask cluster died of an item"):
+            run(tmp_path / "all", DeadlyTask(), address)
+        assert refused(f"--dask_client_address={address}").startswith("the Dask cluster has no workers")
 
 
 def test_a_mistake_there_is_told_as_here(tmp_path: Path, rows: Path, address: str):
@@ -116,11 +117,6 @@ def test_a_cluster_must_be_named_and_answer(tmp_path: Path):
     assert "there is no Dask scheduler at what is this" in refused("--dask_client_address=what is this")
     missing = tmp_path / "scheduler.json"
     assert refused(f"--dask_scheduler_file={missing}") == f"there is no Dask scheduler file {str(missing)!r}"
-
-
-def test_a_cluster_without_workers_is_refused():
-    with dask_cluster(0) as address:
-        assert refused(f"--dask_client_address={address}").startswith("the Dask cluster has no workers")
 
 
 def test_workers_of_another_version_or_none_are_refused(

@@ -2,10 +2,9 @@ import logging
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +12,10 @@ from jobs.driver.worker_processes import run_in_processes
 from model.errors import ItemError
 from pipeline.contract.manifest import LabelManifest
 from pipeline.transforms.corpus_job import CorpusJob
+from pipeline.transforms.row_task import ProcessedRows
 from tests.job_fixtures import snapshot, write_tsv
 from tests.jobs.driver.elsewhere import written_by
+from tests.jobs.forked_workers import fork_context
 from tests.pipeline.transforms.shout_jobs import TEXTS, DeadlyTask, WatchfulTask, items_of, shard_job
 
 
@@ -35,9 +36,21 @@ def done_here(job: CorpusJob[LabelManifest], output: Path) -> dict[str, bytes]:
     return written_by(replace(job, output=str(output)))
 
 
-def test_processes_write_what_one_process_writes_and_nobody_listens(tmp_path: Path, rows: Path):
+class InterruptedTask(WatchfulTask):
+    """Is sent what a terminal sends to all processes, where it is in a worker process."""
+
+    def process(self, *args: Any) -> ProcessedRows:
+        if multiprocessing.parent_process():
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().process(*args)
+
+
+def test_processes_write_what_one_writes_nobody_listens_and_they_do_not_heed_ctrl_c(
+    tmp_path: Path, rows: Path
+):
+    """Three claims of the processes that a user has: each is a fresh one, which takes seconds to import."""
     (tmp_path / "report").mkdir()
-    task = WatchfulTask(report=str(tmp_path / "report"))
+    task = InterruptedTask(report=str(tmp_path / "report"))
     job = shard_job(tmp_path / "out", task=task, rows_per_shard=1)
     run(job, workers=2)
     assert not multiprocessing.active_children()
@@ -49,7 +62,7 @@ def test_processes_write_what_one_process_writes_and_nobody_listens(tmp_path: Pa
 
 
 def test_a_worker_that_is_killed_is_told_and_its_item_done_by_another(
-    tmp_path: Path, rows: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, rows: Path, forked_workers: None, caplog: pytest.LogCaptureFixture
 ):
     task = DeadlyTask(mercy=str(tmp_path / "mercy"))
     job = shard_job(tmp_path / "out", task=task, rows_per_shard=1)
@@ -62,7 +75,9 @@ def test_a_worker_that_is_killed_is_told_and_its_item_done_by_another(
     assert snapshot(tmp_path / "out") == done_here(job, tmp_path / "here")
 
 
-def test_an_item_that_kills_every_worker_fails_when_the_others_are_done(tmp_path: Path, rows: Path):
+def test_an_item_that_kills_every_worker_fails_when_the_others_are_done(
+    tmp_path: Path, rows: Path, forked_workers: None
+):
     job = shard_job(tmp_path / "out", task=DeadlyTask(), rows_per_shard=1)
     with pytest.raises(ItemError) as error:
         run(job, workers=1)
@@ -76,28 +91,22 @@ def test_an_item_that_kills_every_worker_fails_when_the_others_are_done(tmp_path
 
 def test_workers_end_with_their_driver(tmp_path: Path, rows: Path):
     """However it ends: here as the driver is killed while a worker is at an item for ever."""
-    program = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from jobs.driver.worker_processes import run_in_processes\n"
-        "from tests.jobs.driver.test_worker_processes import SleepyTask\n"
-        "from tests.pipeline.transforms.shout_jobs import shard_job\n"
-        "if __name__ == '__main__':\n"
-        "    home = Path(sys.argv[1])\n"
-        "    job = shard_job(home / 'out', task=SleepyTask(report=str(home)), rows_per_shard=1)\n"
-        "    job.claim()\n"
-        "    run_in_processes(job, job.plan.items, 1)\n"
-    )
-    (tmp_path / "program.py").write_text(program)
     os.mkfifo(tmp_path / "fifo")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    driver = subprocess.Popen([sys.executable, str(tmp_path / "program.py"), str(tmp_path)], env=environment)
+    driver = fork_context().Process(target=drive, args=(tmp_path,))
+    driver.start()
     # Opened when the worker is at its item, and at its end when the worker is gone.
     with (tmp_path / "fifo").open() as fifo:
         assert fifo.readline() == "here\n"
         driver.kill()
-        driver.wait()
+        driver.join()
         assert fifo.read() == ""
+
+
+def drive(home: Path) -> None:
+    """Be a driver, which starts a worker as drivers do."""
+    job = shard_job(home / "out", task=SleepyTask(report=str(home)), rows_per_shard=1)
+    job.claim()
+    run_in_processes(job, items_of(job), 1)
 
 
 class SleepyTask(WatchfulTask):
@@ -108,20 +117,6 @@ class SleepyTask(WatchfulTask):
         fifo.write("here\n")
         fifo.flush()
         signal.pause()
-
-
-def test_workers_do_not_heed_ctrl_c(tmp_path: Path, rows: Path):
-    job = shard_job(tmp_path / "out", task=InterruptedTask(), rows_per_shard=3)
-    run(job, workers=1)
-    assert len(job.layout.finished_shards()) == 3
-
-
-class InterruptedTask(WatchfulTask):
-    """Is sent what a terminal sends to all its processes."""
-
-    def process(self, *args: object) -> object:  # type: ignore[override]
-        os.kill(os.getpid(), signal.SIGINT)
-        return super(WatchfulTask, self).process(*args)  # type: ignore[arg-type]
 
 
 def test_a_driver_that_fails_leaves_no_workers(tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch):

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertModel
 from transformers.utils import logging
 
+from model.answers.task import Task
 from model.checkpoints.hub import resolve_checkpoint
 from model.checkpoints.loading import (
     label_names,
@@ -18,6 +19,7 @@ from model.checkpoints.loading import (
     load_for_finetuning,
     load_tokenizer,
     silence_transformers,
+    task_of,
 )
 from model.errors import CheckpointError
 from model.fastbert import FastBertForSequenceClassification
@@ -186,17 +188,19 @@ def test_a_tokenizer_that_cannot_pad(directory):
 
 
 @backbone_only
-def test_a_regression(directory):
-    change_config(directory, id2label={"0": "score"}, label2id={"score": 0})
-    with pytest.raises(CheckpointError, match="one label only"):
-        load(directory)
+def test_several_labels_at_once_are_another_task(directory):
+    change_config(directory, problem_type="multi_label_classification")
+    assert task_of(load(directory).config, "mine") is Task.LABEL_SET
 
 
 @backbone_only
-@pytest.mark.parametrize("kind", ["multi_label_classification", "regression"])
-def test_another_problem_than_one_label_of_several(directory, kind):
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("regression", "has 3 scores; a regression of one"), ("ordinal", "is for ordinal; known are")],
+)
+def test_what_logits_mean_has_to_be_known(directory, kind, told):
     change_config(directory, problem_type=kind)
-    with pytest.raises(CheckpointError, match=f"is for {kind}"):
+    with pytest.raises(CheckpointError, match=told):
         load(directory)
 
 

@@ -13,7 +13,9 @@ from tests.model.exit_populations import NUM_LABELS, population
 
 SHARES = st.integers(1, 300).map(lambda thousandths: thousandths / 1000)
 CHANCES = st.sampled_from([0.0001, 0.002, 0.01, 0.05])
-REDRAWS = 160
+# Of so many the promise that is broken is broken clearly oftener than it says: in about 18 cases of 100.
+REDRAWS = 100
+CALIBRATION_ROWS = 3000
 SHORT_PATH = SearchEffort(num_coarse=8, num_fine=12, num_risks=12)
 COMMON, RARE = 0, 3
 
@@ -106,6 +108,7 @@ def test_a_corpus_may_be_too_small_for_a_share(num_texts, least):
     corpus_test(enough, CorpusSize(num_units=max(num_texts, 2)), rows_of(np.zeros(9)))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("max_missed", [{}, {COMMON: 0.15}])
 def test_promises_of_a_corpus_are_broken_no_oftener_than_they_say(max_missed):
     """Through the real search and test; those of all texts are broken in a corpus far more often."""
@@ -114,8 +117,8 @@ def test_promises_of_a_corpus_are_broken_no_oftener_than_they_say(max_missed):
     rng = np.random.default_rng(1)
     broken, saves = {"corpus": 0, "population": 0}, 0
     for _ in range(REDRAWS):
-        drawn = everything.take(rng.integers(0, len(everything), 6000))
-        search, test = drawn.take(slice(0, None, 4)), drawn.take(np.arange(6000) % 4 > 0)
+        drawn = everything.take(rng.integers(0, len(everything), CALIBRATION_ROWS))
+        search, test = drawn.take(slice(0, None, 4)), drawn.take(np.arange(CALIBRATION_ROWS) % 4 > 0)
         corpus = everything.take(rng.integers(0, len(everything), size.num_units))
         tested = corpus_test(constraint, size, test).constraint
         for name, to_keep in (("corpus", tested), ("population", constraint)):

@@ -17,7 +17,9 @@ from model.guarantee.risk_control import (
 from model.guarantee.threshold_search import SearchEffort
 from tests.model.exit_populations import KINDS, population
 
-REDRAWS = 1000
+# As many as it takes to notice: of 300 a mistake that breaks a promise of 0.05 in 18 % of cases, as that of
+# the last simulation below does, is found in all but one of 100,000 runs.
+REDRAWS = 300
 RARE = 3
 
 
@@ -64,6 +66,7 @@ def allowed(confidence):
     return binom.ppf(0.999, REDRAWS, 1 - confidence)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", KINDS)
 def test_certificates_are_broken_no_oftener_than_they_say(kind):
     broken = violations(
@@ -73,6 +76,7 @@ def test_certificates_are_broken_no_oftener_than_they_say(kind):
         assert count <= allowed(confidence)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", KINDS)
 def test_nor_are_those_for_a_rare_label(kind):
     broken = violations(
@@ -86,6 +90,7 @@ def test_nor_are_those_for_a_rare_label(kind):
         assert count <= allowed(confidence)
 
 
+@pytest.mark.no_cover
 def test_nor_are_those_for_what_is_called_something():
     broken = violations(
         "sensible",
@@ -110,6 +115,7 @@ def test_what_is_called_something_falsely_is_bounded_and_the_bound_is_used():
     assert rows.saved_compute(found.thresholds) > 1.1
 
 
+@pytest.mark.no_cover
 def test_the_candidate_after_the_last_would_break_them():
     """The mistake of a published implementation; shows that these simulations would notice."""
 
@@ -127,6 +133,7 @@ def test_the_candidate_after_the_last_would_break_them():
     assert broken[0.95] > allowed(0.95)
 
 
+@pytest.mark.no_cover
 def test_certificates_are_not_idle_either():
     """Of sensible exits most of what could be saved with hindsight is."""
     everything = population("sensible")

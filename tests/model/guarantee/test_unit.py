@@ -8,7 +8,8 @@ from model.guarantee.risk_control import RiskConstraint, certify
 from model.guarantee.threshold_search import SearchEffort
 from tests.model.exit_populations import population
 
-REDRAWS = 200
+# Of the draws that are to break a promise nearly half do, at the least.
+REDRAWS = 100
 CONSTRAINT = RiskConstraint(max_disagreement=0.1)
 SHORT_PATH = SearchEffort(num_coarse=6, num_fine=8, num_risks=8)
 ALLOWED = binom.ppf(0.999, REDRAWS, 1 - CONSTRAINT.confidence)
@@ -27,6 +28,7 @@ def broken(everything, draw, shares):
     return count
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("is_by_group", [True, False])
 def test_texts_of_a_group_are_one_draw(is_by_group):
     """Of 200 groups of 40 texts that are answered alike, one text of each, or all as if they were many."""
@@ -40,6 +42,7 @@ def test_texts_of_a_group_are_one_draw(is_by_group):
     assert count <= ALLOWED if is_by_group else count > 2 * ALLOWED
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("is_by_row", [True, False])
 def test_rows_are_promised_by_drawing_rows(is_by_row):
     """What the first exit gets wrong is repeated most: more rows disagree than distinct texts."""

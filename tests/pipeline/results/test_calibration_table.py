@@ -67,7 +67,7 @@ def test_rows_that_were_left_out_show_where_others_are_used_for_something_else(
             held_out_flags(rows)
 
 
-@pytest.mark.parametrize("column", ["used_for", "num_tokens", "source"])
+@pytest.mark.parametrize("column", ["used_for", "num_tokens", "row"])
 def test_rows_that_were_sorted_show(table: pa.Table, column: str):
     with pytest.raises(ValueError, match="filtered or sorted"):
-        held_out_flags(table.sort_by(column))
+        held_out_flags(table.sort_by([(column, "descending")]))

@@ -115,7 +115,8 @@ def test_of_texts_none_stands_on_both_sides():
 
 CONSTRAINT = RiskConstraint(max_disagreement=0.1)
 SHORT_PATH = SearchEffort(num_coarse=6, num_fine=8, num_risks=8)
-REDRAWS = 60
+# Of so many a promise of another unit is broken 9 to 40 times.
+REDRAWS = 40
 # More of these are broken in one of a thousand tests, where each promise is kept in 95 of 100 cases.
 MOST_BROKEN = binom.ppf(0.999, REDRAWS, 1 - CONSTRAINT.confidence)
 Flags = npt.NDArray[np.bool_]
@@ -179,6 +180,7 @@ def everything() -> ExitOutcomes:
     return population("sensible", num_rows=6000)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("unit", "promised", "remembers"),
     [
@@ -211,6 +213,7 @@ def test_with_heavy_repeats_a_promise_is_kept_of_what_it_is_of(
     assert count <= MOST_BROKEN if unit is promised else count > 2 * MOST_BROKEN
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("remembers", [True, False])
 @pytest.mark.parametrize("unit", [Unit.TEXTS, Unit.GROUPS])
 def test_near_copies_break_promises_of_texts_and_none_of_groups(

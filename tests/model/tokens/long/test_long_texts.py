@@ -14,11 +14,14 @@ from tests.model.tokens.tokenizers_of_every_kind import byte_level, every_kind, 
 
 KINDS = every_kind()
 BLANKS, DROPPED = " \n\t\r\u3000", "\x00\u200b\xad\u0301\ufe0f"
+# Many times longer than the bounds below, and no longer than that: the tokenizer itself makes a sequence of
+# each pair of a piece that it cuts from one text and one that it cuts from the other.
+LONGEST = 160
 LONG_WORD = st.sampled_from(
     ["abcde", "ABxyz019+/=", "日本語中文字", "テキスト", "🙂👍", "àéü", "'s.,", "한국"]
-).flatmap(lambda letters: st.text(letters, min_size=30, max_size=400))
+).flatmap(lambda letters: st.text(letters, min_size=30, max_size=LONGEST))
 RUN = st.builds(
-    lambda letter, number: letter * number, st.sampled_from([*BLANKS, *DROPPED, "x"]), st.integers(1, 400)
+    lambda letter, number: letter * number, st.sampled_from([*BLANKS, *DROPPED, "x"]), st.integers(1, LONGEST)
 )
 SHORT_WORDS = st.lists(
     st.sampled_from(["a", "fox", "12", "日", "it's", "x²", "<mask>", "[SEP]"]), max_size=80
@@ -78,6 +81,7 @@ def test_ids_are_the_tokenizers(kind, texts, max_length, side):
     check(KINDS[kind], texts, None, max_length)
 
 
+@pytest.mark.no_cover
 @FEW
 @given(TEXTS.flatmap(lambda texts: st.tuples(st.just(texts), st.permutations(texts))), MAX_LENGTH, SIDE)
 def test_ids_of_pairs_are_the_tokenizers(kind, both, max_length, side):
@@ -135,7 +139,7 @@ def test_both_ends_of_a_long_text_are_cut_from_it(name, side):
 
 def test_of_two_long_texts_the_longer_one_keeps_the_odd_token():
     tokenizer = word_piece(lowercase=True)
-    for first, second in [(400, 401), (401, 400), (400, 400), (900, 400), (400, 900)]:
+    for first, second in [(80, 81), (81, 80), (80, 80), (200, 80), (80, 200)]:
         texts, pairs = ["the fox " * first], ["a " * (2 * second)]
         check(tokenizer, texts, pairs, 14)
         check(tokenizer, texts, pairs, 15)
