@@ -29,7 +29,7 @@ from pipeline.transforms.score_task import (
     ScoreTask,
     shadow_unit,
 )
-from pipeline.transforms.scoring import score_job
+from pipeline.transforms.scoring import PolicyOfCorpus, score_job
 
 
 def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
@@ -63,7 +63,7 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
 
 
 def _job(
-    config: ScoreConfig, policy: "ExitPolicy | _WatchedPromise", planned: PlannedJob | None
+    config: ScoreConfig, policy: ExitPolicy | PolicyOfCorpus, planned: PlannedJob | None
 ) -> CorpusJob[ScoreManifest]:
     return score_job(
         input=config.input,
