@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,16 +21,22 @@ class Command:
         words: of its line, without the output.
         again: what a rerun's has besides.
         as_compared: what of the files in the output must be equal.
+        first: of a job that is done in steps, what the lines of those before this one have besides.
+        step: what this one has.
+        then: what those after it have.
     """
 
     words: Words
     again: Words = ()
     as_compared: Callable[[Files], object] = dict
+    first: tuple[Words, ...] = ()
+    step: Words = ()
+    then: tuple[Words, ...] = ()
 
     @property
     def name(self) -> str:
         """What it is called."""
-        return str(self.words[0])
+        return " ".join(map(str, (self.words[0], *self.step[:1])))
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,28 @@ class Home:
             ),
         )  # fmt: skip
         return {command.name: command for command in made}
+
+    @cached_property
+    def steps(self) -> dict[str, Command]:
+        """Every step of a job that is done in parts, by name."""
+        plan, finish = ("--plan-only",), ("--finish",)
+        all_items, some, others = (("--items", items) for items in ("0:", "0:2", "2:"))
+        order = {
+            plan: ((), (all_items, finish)),
+            some: ((plan,), (others, finish)),
+            finish: ((plan, all_items), ()),
+        }
+        made = (
+            replace(self.commands[name], first=first, step=step, then=then, as_compared=_but_for_the_plan)
+            for name in ("label-teacher", "score")
+            for step, (first, then) in order.items()
+        )
+        return {command.name: command for command in made}
+
+
+def _but_for_the_plan(files: Files) -> object:
+    """Return what a job in one step leaves too."""
+    return {name: content for name, content in files.items() if name != "_PLAN.parquet"}
 
 
 def _but_for_what_is_timed(files: Files) -> object:

@@ -10,12 +10,12 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from drills.forked import Ended, run
+from drills.forked import Ended, Words, run
 from drills.home import Command, Home
 from drills.report import Report
 from tests.job_fixtures import snapshot
@@ -80,13 +80,8 @@ def kill_points(command: Command, scratch: Path) -> list[Kill]:
     log = scratch / "writes"
     log.write_text("")
     output = scratch / "counted"
-    ended = run(
-        (*command.words, "--output", output),
-        scratch / "log",
-        before=partial(_watch_writes, output, log, None),
-    )
-    if ended.status:
-        raise RuntimeError(f"{command.name} failed: {ended.output}")
+    _do(command, command.first, output, scratch)
+    _do(command, (command.step,), output, scratch, before=partial(_watch_writes, output, log, None))
     shutil.rmtree(output)
     writes = log.read_text()
     return [
@@ -103,10 +98,9 @@ def drill_writes(home: Home, scratch: Path, names: Iterable[str] | None = None, 
         points = kill_points(command, scratch)
         whole = _whole(command, scratch)
         for kill in points[::every]:
-            output = scratch / "out"
-            _clear(scratch)
+            output = _prepared(command, scratch)
             ended = run(
-                (*command.words, "--output", output), scratch / "log",
+                (*command.words, *command.step, "--output", output), scratch / "log",
                 before=partial(_watch_writes, output, None, kill),
             )  # fmt: skip
             what = f"{command.name} at write {kill.point}{' (emptied)' * kill.is_after_truncation}"
@@ -123,15 +117,14 @@ def drill_moments(home: Home, scratch: Path, num_moments: int, names: Iterable[s
     draw = random.Random(0)
     for command in _chosen(home, names):
         whole = _whole(command, scratch)
-        _clear(scratch)
-        seconds = run((*command.words, "--output", scratch / "out"), scratch / "log").seconds
+        output = _prepared(command, scratch)
+        seconds = run((*command.words, *command.step, "--output", output), scratch / "log").seconds
         for _ in range(num_moments):
-            _clear(scratch)
-            output = scratch / "out"
+            output = _prepared(command, scratch)
             moments = [draw.uniform(0.05, seconds) for _ in range(1 + (draw.random() < 1 / 3))]
             again: tuple[object, ...] = ()
             for moment in moments:
-                _run_until((*command.words, *again, "--output", output), scratch, moment)
+                _run_until((*command.words, *command.step, *again, "--output", output), scratch, moment)
                 again = command.again
             what = f"{command.name} after {' and '.join(f'{moment:.3f} s' for moment in moments)}"
             report.check(_recovers(command, output, scratch, whole, report), what)
@@ -150,9 +143,11 @@ def _run_until(words: tuple[object, ...], scratch: Path, moment: float) -> Ended
 
 def _recovers(command: Command, output: Path, scratch: Path, whole: object, report: Report) -> bool:
     """Run a killed command again, and return whether its output is what it must be, and nothing beside it."""
-    ended = run((*command.words, *command.again, "--output", output), scratch / "log")
-    # A command that was killed after its last write is done.
-    is_done = not ended.status or "exists already" in ended.last_line
+    for step in (command.step, *command.then):
+        ended = run((*command.words, *step, *command.again, "--output", output), scratch / "log")
+        # A command that was killed after its last write is done.
+        if not (is_done := not ended.status or "exists already" in ended.last_line):
+            break
     found = command.as_compared(snapshot(output)) if output.is_dir() else None
     beside = [path.name for path in scratch.glob("out?*") if ".old-" not in path.name]
     if not is_done or beside:
@@ -161,18 +156,40 @@ def _recovers(command: Command, output: Path, scratch: Path, whole: object, repo
 
 
 def _whole(command: Command, scratch: Path) -> object:
-    """Return what a run writes that is never killed."""
+    """Return what a run writes that is never killed, and does all in one step."""
     shutil.rmtree(scratch / "whole", ignore_errors=True)
-    ended = run((*command.words, "--output", scratch / "whole"), scratch / "log")
-    if ended.status:
-        raise RuntimeError(f"{command.name} failed: {ended.output}")
+    _do(command, ((),), scratch / "whole", scratch)
     return command.as_compared(snapshot(scratch / "whole"))
 
 
-def _clear(scratch: Path) -> None:
+def _prepared(command: Command, scratch: Path) -> Path:
+    """Return an output in which there is what a command begins with, and nothing else."""
     for path in scratch.glob("out*"):
         shutil.rmtree(path)
+    output, ready = scratch / "out", scratch / f"before {command.name}"
+    if command.first and not ready.exists():
+        # Made in its place, whose name is part of the plan.
+        _do(command, command.first, output, scratch)
+        output.rename(ready)
+    if command.first:
+        shutil.copytree(ready, output)
+    return output
+
+
+def _do(
+    command: Command,
+    steps: Iterable[Words],
+    output: Path,
+    scratch: Path,
+    before: Callable[[], object] = lambda: None,
+) -> None:
+    """Do steps of a command, none of which may fail."""
+    for step in steps:
+        ended = run((*command.words, *step, "--output", output), scratch / "log", before=before)
+        if ended.status:
+            raise RuntimeError(f"{command.name} failed: {ended.output}")
 
 
 def _chosen(home: Home, names: Iterable[str] | None) -> list[Command]:
-    return [home.commands[name] for name in names or home.commands]
+    known = {**home.commands, **home.steps}
+    return [known[name] for name in names or known]

@@ -2,9 +2,10 @@
 
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.driver.beam_driver import run_corpus_job
+from jobs.driver.dask_cluster import check_dask
 from jobs.driver.dataflow import check_dataflow
 from jobs.driver.job_outcome import JobOutcome, describe_input
-from jobs.driver.planned_job import open_plan
+from jobs.driver.planned_job import PlannedJob, open_plan
 from jobs.driver.runner import take_device, torch_threads
 from jobs.terminal.answer_shares import describe_answers, warn_of_one_answer
 from jobs.terminal.console import print_next_step, stdout_console
@@ -15,6 +16,7 @@ from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import DISTINCT_TEXTS, LabelManifest
 from pipeline.contract.schema import CALIBRATION_SPLIT, TRAIN_SPLIT
 from pipeline.results.teacher_answers import count_teacher_answers
+from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.label_task import LEARNT_BY_TEACHER, LabelTask
 from pipeline.transforms.labelling import label_job
 
@@ -28,6 +30,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
+    # All of it before the input is read, which may take long.
     check_dataflow(
         config.runner,
         inputs={"input": config.input, "teacher_training_input": config.teacher_training_input},
@@ -35,8 +38,21 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
         model=config.teacher,
     )
     planned = open_plan(config)
+    check_dask(config.runner)
     take_device(config.runner, config.device)
-    job = label_job(
+    job = _job(config, planned)
+    outcome = run_corpus_job(job, config, _banner(config, job))
+    if outcome is not None:
+        _summarise(config, outcome)
+        assert isinstance(job.task, LabelTask)
+        if job.task.task is Task.ONE_LABEL:
+            _show_answers(config, outcome)
+        _say_what_is_next(config)
+    return outcome
+
+
+def _job(config: LabelTeacherConfig, planned: PlannedJob | None) -> CorpusJob[LabelManifest]:
+    return label_job(
         input=config.input,
         columns=Columns(
             text=config.text_column,
@@ -61,27 +77,20 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
         torch_threads=torch_threads(config.runner),
         part=planned.part if planned else None,
     )
-    settings = job.task.settings
+
+
+def _banner(config: LabelTeacherConfig, job: CorpusJob[LabelManifest]) -> dict[str, object]:
+    task, settings = job.task, job.task.settings
+    assert isinstance(task, LabelTask)
     assert isinstance(settings, LabelSettings)
-    assert isinstance(job.task, LabelTask)
-    outcome = run_corpus_job(
-        job,
-        config,
-        {
-            "teacher": f"{config.teacher}, {len(job.task.labels)} labels",
-            "learnt from": _describe_teacher_texts(job.task.num_teacher_texts),
-            "input": describe_input(job),
-            "texts": f"cut to {settings.max_length} tokens, "
-            f"{settings.calibration_fraction:.2%} of the {settings.unit.counted} for calibration",
-            "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
-        },
-    )
-    if outcome is not None:
-        _summarise(config, outcome)
-        if job.task.task is Task.ONE_LABEL:
-            _show_answers(config, outcome)
-        _say_what_is_next(config)
-    return outcome
+    return {
+        "teacher": f"{config.teacher}, {len(task.labels)} labels",
+        "learnt from": _describe_teacher_texts(task.num_teacher_texts),
+        "input": describe_input(job),
+        "texts": f"cut to {settings.max_length} tokens, "
+        f"{settings.calibration_fraction:.2%} of the {settings.unit.counted} for calibration",
+        "runs on": f"{task.execution.summary()}, {config.runner.runner}",
+    }
 
 
 def _describe_teacher_texts(num_texts: int | None) -> str:

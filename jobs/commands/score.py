@@ -2,6 +2,7 @@
 
 from jobs.configs.score import ScoreConfig
 from jobs.driver.beam_driver import run_corpus_job
+from jobs.driver.dask_cluster import check_dask
 from jobs.driver.dataflow import check_dataflow
 from jobs.driver.job_outcome import JobOutcome, describe_input
 from jobs.driver.planned_job import PlannedJob, open_plan
@@ -23,6 +24,7 @@ from pipeline.reading.inputs import Inputs
 from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.results.calibration import Calibration
 from pipeline.results.corpus_promise import CorpusPromise
+from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.score_task import (
     EXIT_COUNT,
     PROCESSED_TOKENS,
@@ -30,7 +32,7 @@ from pipeline.transforms.score_task import (
     ScoreTask,
     shadow_unit,
 )
-from pipeline.transforms.scoring import score_job
+from pipeline.transforms.scoring import PolicyOfCorpus, score_job
 
 
 def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
@@ -42,30 +44,42 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
     Raises:
         FastBertJobsError: a mistake that the user can cure; nothing is written then.
     """
+    # All of it before the input is read, which may take long.
     check_dataflow(
         config.runner,
         inputs={"input": config.input},
         outputs={"output": config.output},
         model=config.model,
     )
-    columns = Columns(
-        text=config.text_column,
-        text_pair=config.text_pair_column,
-        id=config.id_column,
-        keep=config.keep,
-        group=config.group_column,
-    )
-    # Before the input is read, which may take long: most mistakes are in the policy.
     asked = choose_policy(config)
     planned = open_plan(config)
+    check_dask(config.runner)
     take_device(config.runner, config.device)
     promise = _WatchedPromise(asked, planned) if isinstance(asked, CorpusPromise) else None
-    job = score_job(
+    job = _job(config, asked if promise is None else promise, planned)
+    outcome = run_corpus_job(
+        job, config, _banner(config, job), corpus=None if promise is None else promise.size
+    )
+    if outcome is not None:
+        _summarise(config, outcome)
+    return outcome
+
+
+def _job(
+    config: ScoreConfig, policy: ExitPolicy | PolicyOfCorpus, planned: PlannedJob | None
+) -> CorpusJob[ScoreManifest]:
+    return score_job(
         input=config.input,
-        columns=columns,
+        columns=Columns(
+            text=config.text_column,
+            text_pair=config.text_pair_column,
+            id=config.id_column,
+            keep=config.keep,
+            group=config.group_column,
+        ),
         model=config.model,
         output=config.output,
-        policy=asked if promise is None else promise,
+        policy=policy,
         rows_per_shard=config.rows_per_shard,
         shadow_fraction=config.shadow_fraction,
         shadow_rows=config.shadow_rows,
@@ -78,21 +92,17 @@ def run(config: ScoreConfig) -> JobOutcome[ScoreManifest] | None:
         torch_threads=torch_threads(config.runner),
         part=planned.part if planned else None,
     )
-    assert isinstance(job.task, ScoreTask)
-    outcome = run_corpus_job(
-        job,
-        config,
-        {
-            "model": f"{config.model}, {job.task.policy.num_layers} layers, {len(job.task.labels)} labels",
-            "input": describe_input(job),
-            "policy": describe_policy(job.task.policy),
-            "runs on": f"{job.task.execution.summary()}, {config.runner.runner}",
-        },
-        corpus=promise.size if promise else None,
-    )
-    if outcome is not None:
-        _summarise(config, outcome)
-    return outcome
+
+
+def _banner(config: ScoreConfig, job: CorpusJob[ScoreManifest]) -> dict[str, object]:
+    task = job.task
+    assert isinstance(task, ScoreTask)
+    return {
+        "model": f"{config.model}, {task.policy.num_layers} layers, {len(task.labels)} labels",
+        "input": describe_input(job),
+        "policy": describe_policy(task.policy),
+        "runs on": f"{task.execution.summary()}, {config.runner.runner}",
+    }
 
 
 class _WatchedPromise:

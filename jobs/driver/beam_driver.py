@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import apache_beam as beam
 
 from jobs.driver.beam_run import run_on_beam
-from jobs.driver.dask_cluster import check_dask
 from jobs.driver.dataflow import template_location
 from jobs.driver.directory_lock import lock_directory
 from jobs.driver.dry_run import show_dry_run
@@ -18,6 +17,7 @@ from jobs.driver.template import write_template
 from jobs.driver.worker_processes import run_in_processes
 from jobs.terminal.console import print_settings, stdout_console
 from model.guarantee.finite_corpus import CorpusSize
+from pipeline.contract.item_ranges import ItemRanges
 from pipeline.contract.manifest import REJECTED, Manifest
 from pipeline.contract.plan import WorkItem
 from pipeline.contract.storage import check_output_directory
@@ -47,7 +47,6 @@ def run_corpus_job(
             or a shard does not fit the plan.
     """
     runner, console = config.runner, stdout_console()
-    check_dask(runner)
     if runner.dry_run:
         show_dry_run(job, runner, banner)
         return None
@@ -96,8 +95,11 @@ def _describe_plan(job: CorpusJob[Manifest], finished: set[str]) -> str:
 
 
 def _describe_part(job: CorpusJob[Manifest], finished: set[str]) -> str:
+    if not job.items:
+        return f"nothing to do: there are {len(job.plan.items):,} items, and none of them is of this part"
     before = f", {len(finished):,} of them before" if finished else ""
-    return f"{len(job.items):,} of {len(job.plan.items):,} items are done{before}"
+    numbers = ItemRanges.of(item.index for item in job.items)
+    return f"done: items {numbers} of {len(job.plan.items):,}{before}"
 
 
 def _run(

@@ -17,16 +17,17 @@ from model.errors import EnvironmentMismatchError, FastBertJobsError, ItemError,
 from model.messages import one_line
 from pipeline.contract.worker_environment import check_environment, environment
 
+DASK_RUNNER = "DaskRunner"
+
 # Beam knows it by its path alone.
 _PATH = "apache_beam.runners.dask.dask_runner.DaskRunner"
-_NAME = "DaskRunner"
 _CONNECTION_SECONDS = 10
 _INSTALL = "pip install -c constraints.txt '.[dask]'"
 
 
 def is_dask(runner: str) -> bool:
     """Return whether a runner, named or with its path, is Dask's."""
-    return runner in (_NAME, _PATH)
+    return runner in (DASK_RUNNER, _PATH)
 
 
 def dask_args(beam_args: Sequence[str]) -> tuple[str, ...]:
@@ -60,8 +61,8 @@ def check_dask(runner: RunnerConfig) -> None:
     if not {"address", "scheduler_file"} & given.keys():
         # Dask would start a cluster of its own, whose pages all machines around could read.
         raise ParameterError(
-            f"`runner` {_NAME} needs a cluster: give --dask_client_address tcp://HOST:PORT of its scheduler, "
-            "or --dask_scheduler_file; on this machine alone, `workers` does without Dask"
+            f"`runner` {DASK_RUNNER} needs a cluster: give --dask_client_address tcp://HOST:PORT of its "
+            "scheduler, or --dask_scheduler_file; on this machine alone, `workers` does without Dask"
         )
     with _client(given) as client:
         if not client.scheduler_info()["workers"]:
@@ -90,7 +91,7 @@ def _dask_options(beam_args: Sequence[str]) -> dict[str, Any]:
         from apache_beam.runners.dask.dask_runner import DaskOptions
     # Without Dask the module fails with whatever comes first.
     except (ImportError, AttributeError) as error:
-        raise ParameterError(f"`runner` {_NAME} needs Dask: {_INSTALL}") from error
+        raise ParameterError(f"`runner` {DASK_RUNNER} needs Dask: {_INSTALL}") from error
     options = PipelineOptions(list(beam_args)).view_as(DaskOptions)
     found: dict[str, Any] = options.get_all_options(drop_default=True, current_only=True)
     return found

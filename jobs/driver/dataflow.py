@@ -82,6 +82,7 @@ def check_dataflow(
     _check_place(options)
     _check_package(options)
     _check_reach(inputs, outputs, model)
+    _check_credentials(options)
     _check_buckets(options)
 
 
@@ -99,6 +100,22 @@ def _check_reach(inputs: Mapping[str, Iterable[str]], outputs: Mapping[str, str]
             f"{model!r} is on this machine, where workers of Dataflow cannot see it; copy it to a bucket, "
             "and give gs://BUCKET/..., or a name on the hub"
         )
+
+
+def _check_credentials(options: PipelineOptions) -> None:
+    """Refuse to ask Google without an account: Beam would look for one for a while, and go on without."""
+    cloud = options.view_as(GoogleCloudOptions)
+    if cloud.no_auth:
+        return
+    from google import auth
+
+    try:
+        auth.default(scopes=cloud.gcp_oauth_scopes)
+    except auth.exceptions.GoogleAuthError as error:
+        raise ParameterError(
+            f"`runner` DataflowRunner needs an account of Google's: {one_line(error)}; run "
+            "`gcloud auth application-default login`"
+        ) from error
 
 
 def _check_buckets(options: PipelineOptions) -> None:
@@ -144,7 +161,10 @@ def _check_place(options: PipelineOptions) -> None:
     for name in ("temp_location", "staging_location"):
         value = getattr(cloud, name)
         if value is not None and not _BUCKET_DIRECTORY.fullmatch(value):
-            raise ParameterError(f"--{name} {value!r} is no gs://BUCKET/DIRECTORY")
+            raise ParameterError(
+                f"--{name} {value!r} is no gs://BUCKET/DIRECTORY, where a bucket's name is of three or more "
+                "lower-case letters, digits, -, _ and ."
+            )
     if options.view_as(TestOptions).dry_run:
         raise ParameterError("--dry_run is Beam's, of a pipeline alone: give `dry_run`")
 

@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
 from jobs.configs.runner import IN_PROCESS_RUNNERS, RunnerConfig
-from jobs.driver.dask_cluster import dask_args, is_dask
+from jobs.driver.dask_cluster import DASK_RUNNER, dask_args, is_dask
 from jobs.driver.dataflow import dataflow_args, is_dataflow
 from model.engine import execution
 from model.engine.execution import Device
@@ -69,7 +69,7 @@ def _check_runner_name(name: str) -> None:
     """
     if name in IN_PROCESS_RUNNERS or "." in name or is_dask(name):
         return
-    known = StandardOptions.KNOWN_RUNNER_NAMES
+    known = [*StandardOptions.KNOWN_RUNNER_NAMES, DASK_RUNNER]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"

@@ -9,6 +9,8 @@ def silence_beam() -> None:
     logging.getLogger().addFilter(_is_no_known_noise)
     # Logs whatever a DoFn raises, before Beam raises it again.
     logging.getLogger("apache_beam.runners.common").disabled = True
+    # Tells each of its attempts with a traceback; what comes of the last one is told.
+    logging.getLogger("apache_beam.utils.retry").setLevel(logging.ERROR)
 
 
 def _is_no_known_noise(record: logging.LogRecord) -> bool:

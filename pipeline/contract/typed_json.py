@@ -1,6 +1,6 @@
 """JSON files as frozen dataclasses: what is read is checked against the type that was written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from enum import StrEnum
 from types import NoneType, UnionType
@@ -159,18 +159,46 @@ def read_typed(path: str, kind: type[Content], *, cure: str) -> Content:
     Raises:
         ArtifactError: if the file is damaged, of another version of the schema, or no `kind`.
     """
+    return as_typed(path, read_plain(path, cure=cure), kind, cure=cure)
+
+
+def read_plain(path: str, *, cure: str) -> dict[str, object]:
+    """Return what `write_typed` wrote as the JSON object that it is.
+
+    Args:
+        path: of the file.
+        cure: as for `read_typed`.
+
+    Raises:
+        ArtifactError: if it cannot be read, or holds anything else.
+    """
     try:
-        plain = read_json(path)
+        return read_json(path)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path!r} is damaged: {one_line(error)}; {cure}") from error
-    version = plain.pop(_SCHEMA_VERSION, None)
+
+
+def as_typed(path: str, plain: Mapping[str, object], kind: type[Content], *, cure: str) -> Content:
+    """Return the dataclass that `read_plain` has read.
+
+    Args:
+        path: of the file, for what is said of it.
+        plain: what was read.
+        kind: what was written.
+        cure: as for `read_typed`.
+
+    Raises:
+        ArtifactError: if it is of another version of the schema, or no `kind`.
+    """
+    version = plain.get(_SCHEMA_VERSION)
     if version != SCHEMA_VERSION:
         found = "an older version" if version is None else f"version {version!r}"
         raise ArtifactError(
             f"{path!r} is of {found} of the data contract, and this is version {SCHEMA_VERSION}; {cure}"
         )
+    fields = {name: value for name, value in plain.items() if name != _SCHEMA_VERSION}
     try:
-        return structured(plain, kind)
+        return structured(fields, kind)
     except ValueError as error:
         raise ArtifactError(f"{path!r} is damaged: {error}; {cure}") from error
 

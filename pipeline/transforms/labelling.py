@@ -13,8 +13,9 @@ from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import LabelManifest
 from pipeline.reading.inputs import inspect_inputs
 from pipeline.reading.labelled_texts import ROWS_PER_ITEM
-from pipeline.transforms.corpus_job import CorpusJob, JobOptions, as_strings, prepare_job
+from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.label_task import LabelTask
+from pipeline.transforms.prepared_job import JobOptions, as_strings, prepare_job
 from pipeline.transforms.write_shards import RunCorpusJob
 
 

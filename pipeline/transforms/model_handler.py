@@ -20,7 +20,7 @@ from model.exits.binding import execution_for
 from model.exits.policy import ExitPolicy, check_speed_or_policy
 from model.fastbert import FastBertForSequenceClassification
 from pipeline.reading.remote_checkpoints import find_checkpoint
-from pipeline.transforms.corpus_job import as_strings
+from pipeline.transforms.prepared_job import as_strings
 
 Text = str | tuple[str, str]
 

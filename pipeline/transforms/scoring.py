@@ -13,8 +13,9 @@ from pipeline.contract import defaults
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.reading.inputs import Inputs
-from pipeline.transforms.corpus_job import CorpusJob, JobOptions, as_strings, prepare_job
+from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.loaded_models import Holder
+from pipeline.transforms.prepared_job import JobOptions, as_strings, prepare_job
 from pipeline.transforms.score_task import Scorer, ScoreTask
 from pipeline.transforms.write_shards import RunCorpusJob
 

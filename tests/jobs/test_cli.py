@@ -37,9 +37,12 @@ OPTIONS = {
     "score": {
         *_BEAM_JOB, "--model", "--max-disagreement", "--max-missed", "--target-speedup", "--confidence",
         "--calibration", "--speed", "--fixed-exit-layer", "--keep", "--group-column", "--promise",
-        "--shadow-fraction", "--shadow-rows",
+        "--shadow-fraction", "--shadow-rows", "--max-false", "--decide", "--tolerance",
     },
-    "calibrate": {"--model", "--labels", "--output", "--rows", "--confidence", "--precision", "--device"},
+    "calibrate": {
+        "--model", "--labels", "--output", "--rows", "--confidence", "--precision", "--device", "--decide",
+        "--tolerance",
+    },
     "distill": {
         *_TRAINING, "--labels", "--backbone", "--branch", "--kl-direction", "--hard-label-weight",
         "--lexical-size", "--precision", "--device", "--resume", "--true-labels", "--true-label-weight",

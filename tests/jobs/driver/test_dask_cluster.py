@@ -119,6 +119,16 @@ def test_a_cluster_must_be_named_and_answer(tmp_path: Path):
     assert refused(f"--dask_scheduler_file={missing}") == f"there is no Dask scheduler file {str(missing)!r}"
 
 
+def test_a_cluster_is_looked_for_before_the_input_is(command: CommandLine, fastbert: Path, tmp_path: Path):
+    words = ("--input", tmp_path / "missing.tsv", "--text-column", "text", "--output", tmp_path / "out")
+    there = ("--runner", "DaskRunner", "--dask_scheduler_file", tmp_path / "scheduler.json")
+    for given in (
+        ("score", *words, "--model", fastbert, "--speed", 0.7),
+        ("label-teacher", *words, "--teacher", fastbert),
+    ):
+        assert "there is no Dask scheduler file" in command.refused(*given, *there)
+
+
 def test_workers_of_another_version_or_none_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
 ):

@@ -25,7 +25,7 @@ __all__ = ["bucket", "dataflow"]
 
 TEXTS = make_texts(60)
 PLACE = ["--project=my-project", "--region=europe-west4", f"--temp_location=gs://{BUCKET}/tmp"]
-GIVEN = [*PLACE, f"--sdk_container_image={IMAGE}"]
+GIVEN = [*PLACE, "--no_auth", f"--sdk_container_image={IMAGE}"]
 ADDED = [
     "--no_save_main_session", "--experiments=no_use_multiple_sdk_containers",
     "--number_of_worker_harness_threads=1", "--sdk_location=container",
@@ -54,7 +54,7 @@ def score(rows: str, model: str) -> list[str]:
 
 def on(service: Dataflow) -> list[str]:
     """The options that send a job to the service of these tests."""
-    return ["--runner", "DataflowRunner", *GIVEN, f"--dataflow_endpoint={service.endpoint}", "--no_auth"]
+    return ["--runner", "DataflowRunner", *GIVEN, f"--dataflow_endpoint={service.endpoint}"]
 
 
 def test_dataflow_is_told_by_its_name():
@@ -254,6 +254,22 @@ def test_what_workers_cannot_see_is_refused(command: CommandLine, fastbert: Path
     )  # fmt: skip
     assert f"{here[which]!r} is on this machine, where workers of Dataflow cannot see it" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_who_has_no_account_is_told_so_before_anything_is_asked(
+    command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("apitools", reason="apache-beam[gcp] is not installed")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setattr("jobs.driver.dataflow.match_files", lambda _: pytest.fail("a bucket is asked for"))
+    line = command.refused(
+        *score(f"gs://{BUCKET}/rows.tsv", f"gs://{BUCKET}/model"), "--output", f"gs://{BUCKET}/out",
+        "--runner", "DataflowRunner", *(option for option in GIVEN if option != "--no_auth"),
+    )  # fmt: skip
+    assert line.startswith("--runner DataflowRunner needs an account of Google's: Your default credentials")
+    assert line.endswith("; run `gcloud auth application-default login`")
 
 
 @pytest.mark.parametrize("name", ["temp_location", "staging_location"])

@@ -20,9 +20,11 @@ from model.errors import (
     OutputError,
     ParameterError,
 )
+from pipeline.contract.columns import Columns
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.worker_errors import MOST_ERRORS, write_worker_error
-from pipeline.transforms import corpus_job
+from pipeline.reading.inputs import inspect_inputs
+from pipeline.transforms import prepared_job
 from pipeline.transforms.score_task import ScoreTask
 from tests.job_fixtures import CommandLine, make_texts, snapshot, write_tsv
 
@@ -79,7 +81,7 @@ def test_the_input_is_looked_at_when_the_job_is_planned_and_not_again(
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("the input is inspected again")
 
-    monkeypatch.setattr(corpus_job, "inspect_inputs", fail)
+    monkeypatch.setattr(prepared_job, "inspect_inputs", fail)
     score(items="0:")
     assert score(finish=True).num_rows == 60
 
@@ -131,9 +133,7 @@ def test_an_item_that_fails_fails_its_part_alone(score: Any, tmp_path: Path, mon
 def test_a_part_is_begun_however_many_others_failed(score: Any, tmp_path: Path, rows: Path):
     score(rows_per_shard=2, plan_only=True)
     layout = OutputLayout(str(tmp_path / "out"))
-    items = (
-        corpus_job.inspect_inputs([str(rows)], corpus_job.Columns(text="text"), rows_per_shard=2).plan().items
-    )
+    items = inspect_inputs([str(rows)], Columns(text="text"), rows_per_shard=2).plan().items
     for item in items[:MOST_ERRORS]:
         write_worker_error(layout, item, RuntimeError("boom"))
     score(rows_per_shard=2, items=f"{MOST_ERRORS}:")
@@ -246,8 +246,11 @@ def test_the_steps_say_what_is_next(command: CommandLine, teacher: Path, rows: P
     out = command(*words, "--plan-only")
     assert "planned: 6 items" in out
     assert "next: this command with --items 0:6 in place of --plan-only" in out
-    assert "2 of 6 items are done" in command(*words, "--items", "0:2")
-    assert "6 of 6 items are done, 2 of them before" in command(*words, "--items", "0:")
+    assert "done: items 0:2 of 6" in command(*words, "--items", "0:2")
+    assert "done: items 0:6 of 6, 2 of them before" in command(*words, "--items", "0:")
+    assert "nothing to do: there are 6 items, and none of them is of this part" in command(
+        *words, "--items", "0/40"
+    )
     assert "60 rows, 1 rejected (61 of them finished before)" in command(*words, "--finish")
 
 

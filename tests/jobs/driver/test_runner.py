@@ -130,6 +130,7 @@ def test_every_runner_that_beam_knows_may_be_named(name: str):
     ("runner", "message"),
     [
         ("SparkRuner", "`runner` SparkRuner is not known to Beam; did you mean SparkRunner?"),
+        ("DaskRuner", "`runner` DaskRuner is not known to Beam; did you mean DaskRunner?"),
         ("zzz", "`runner` zzz is not known to Beam; known are "),
     ],
 )

@@ -49,6 +49,17 @@ def test_what_is_committed_is_read(layout: OutputLayout, command: str):
     assert found.settings == settings
 
 
+def test_it_is_parsed_once(layout: OutputLayout, monkeypatch: pytest.MonkeyPatch):
+    done(layout, job())
+    paths: list[str] = []
+    monkeypatch.setattr(
+        "pipeline.contract.typed_json.read_json", lambda path: paths.append(path) or read_json(path)
+    )
+    monkeypatch.setattr("pipeline.contract.manifest.read_json", paths.append)
+    read_manifest(layout, ScoreManifest)
+    assert paths == [layout.manifest]
+
+
 def test_a_certificate_is_read_as_it_was_written(layout: OutputLayout):
     done(layout, job())
     part = ConstraintPart(kind=Kind.MISSED, name=1, share=0.2)
