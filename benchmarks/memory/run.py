@@ -31,11 +31,11 @@ from model.checkpoints.loading import load_classifier, load_tokenizer
 from model.engine.execution import Precision, resolve_execution
 from model.exits.teacher import Teacher
 from model.fastbert import FastBertForSequenceClassification
-from model.guarantee.calibrate import calibrate, exit_uncertainty
+from model.guarantee.calibrate import calibrate
 from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.risk_control import RiskConstraint, certify
-from model.guarantee.temperature_scaling import fit_temperature
+from model.guarantee.temperature_scaling import exit_uncertainty, fit_temperature
 from model.tokens.tokenization import tokenize
 from pipeline.contract import schema
 from pipeline.results.soft_labels import SoftLabels
@@ -188,10 +188,12 @@ def redrawn(
         drawn = np.random.default_rng(seed).permutation(rows)[: args.calibration_rows]
         search = drawn[is_search]
         temperatures = tuple(
-            fit_temperature(calibration.logits[search, place], calibration.teacher_labels[search])
+            fit_temperature(
+                calibration.logits[search, place], calibration.teacher_logits[search], calibration.answer
+            )
             for place in range(len(calibration.exits) - 1)
         )
-        uncertainty = exit_uncertainty(calibration.logits, temperatures)
+        uncertainty = exit_uncertainty(calibration.logits, temperatures, calibration.answer)
         yield (
             search,
             drawn[~is_search],

@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from transformers import BertConfig
 
+from model.answers.answer import OneLabel
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from model.cost.flops import flops_model
 from model.cost.latency import RunCost
 from model.exits.policy import CalibratedFor
-from model.guarantee.calibrate import exit_uncertainty
 from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_calibration import ExitCalibration
-from model.guarantee.temperature_scaling import fit_temperature
+from model.guarantee.temperature_scaling import fit_exits
 from model.network.branches.branch import BranchFlops
 from model.version import NUMERICS_VERSION
 
@@ -75,18 +77,19 @@ class Texts:
     def calibrate(self) -> ExitCalibration:
         """Return what `calibrate` makes of answers: temperatures from the search rows, uncertainties."""
         is_held_out = np.zeros(len(self), dtype=np.bool_)
-        searching = search_rows(is_held_out)
-        temperatures = tuple(
-            fit_temperature(self.logits[searching, place], self.teacher_labels[searching])
-            for place in range(NUM_LAYERS)
+        labels = tuple(f"label {number}" for number in range(self.logits.shape[2]))
+        teacher_logits = np.eye(len(labels), dtype=np.float32)[self.teacher_labels]
+        temperatures, uncertainty = fit_exits(
+            self.logits, teacher_logits, OneLabel(labels), is_search=search_rows(is_held_out)
         )
         return ExitCalibration(
-            labels=tuple(f"label {number}" for number in range(self.logits.shape[2])),
+            labels=labels,
             is_held_out=is_held_out,
             num_tokens=self.num_tokens,
-            teacher_labels=self.teacher_labels,
+            teacher_logits=teacher_logits,
             logits=self.logits,
-            uncertainty=exit_uncertainty(self.logits, temperatures),
+            rule=AnswerRule(task=Task.ONE_LABEL),
+            uncertainty=uncertainty,
             temperatures=temperatures,
             flops=_FLOPS,
             cost=_COST,

@@ -58,7 +58,6 @@ def population() -> ExitOutcomes:
         disagrees=np.concatenate([wrong, np.zeros((NUM_TEXTS, 1), dtype=np.bool_)], axis=1),
         exit_cost=tokens[:, None] * np.array([0.01, *np.arange(1.0, NUM_EXITS)]),
         branch_cost=np.tile(0.06 * tokens[:, None], NUM_EXITS - 1),
-        teacher_labels=np.zeros(NUM_TEXTS, dtype=np.int64),
     )
 
 

@@ -11,13 +11,14 @@ from jobs.driver.torch_threads import torch_threads
 from jobs.driver.uploaded_directory import output_directory
 from jobs.terminal.classifier_table import describe_quality, label_table
 from jobs.terminal.console import print_next_step, print_settings, stdout_console, training_progress
+from model.answers.task import Task
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.hub import METRICS_FILE
 from model.checkpoints.loading import silence_transformers
 from model.training.classifier import FinetuningResult, finetune
 from model.training.finetuning.learner import FinetuningEpoch
 from model.training.finetuning.quality import Quality
-from model.training.finetuning.settings import BestBy, Task, default_learning_rate
+from model.training.finetuning.settings import BestBy, default_learning_rate
 from model.training.loop import TrainingConfig
 from model.training.resume import TrainingState
 from pipeline.contract.typed_json import write_typed
@@ -86,10 +87,10 @@ def _training(config: FinetuneConfig) -> TrainingConfig:
 
 def _show(config: FinetuneConfig, material: FinetuneMaterial) -> None:
     """Print what was decided."""
-    task, rows = Task(config.task), material.rows
-    answers = "a regression" if task is Task.REGRESSION else f"{len(material.labels)} labels"
+    task, rows = Task.named(config.task), material.rows
+    answers = "a regression" if task is Task.SCORE else f"{len(material.labels)} labels"
     told = f"{len(rows):,} rows, {rows.num_rejected:,} without text or label left out"
-    if task is Task.MULTI_LABEL:
+    if task is Task.LABEL_SET:
         answers += " of which any number may hold"
         told += f", {sum(not label for label in rows.labels):,} of which no label holds"
     judged = "nothing, the last epoch is kept"

@@ -18,9 +18,10 @@ from jobs.configs.options import (
     TextColumn,
     TextPairColumn,
 )
+from model.answers.task import Task
 from model.checks import check_at_least, check_fraction, check_positive
 from model.errors import ParameterError
-from model.training.finetuning.settings import BestBy, ClassWeights, FinetuningSettings, Task
+from model.training.finetuning.settings import BestBy, ClassWeights, FinetuningSettings
 
 TaskName = Literal["single-label", "multi-label", "regression"]
 BestByName = Literal["accuracy", "macro-f1", "loss", "spearman"]
@@ -111,7 +112,7 @@ class FinetuneConfig:
             check_at_least("threads", self.threads, 1)
         if self.learning_rate is not None:
             check_positive("learning_rate", self.learning_rate)
-        self.settings.check(Task(self.task))
+        self.settings.check(Task.named(self.task))
 
     @property
     def settings(self) -> FinetuningSettings:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jobs.configs.finetune import FinetuneConfig
+from model.answers.task import Task
 from model.checkpoints.loading import load_for_finetuning, load_tokenizer
 from model.engine.execution import Device, Execution, Precision, execution_here
 from model.errors import InputError
 from model.tokens.max_length import choose_max_length, position_limit
-from model.training.finetuning.settings import Task
 from model.training.labelled_texts import LabelledTexts
 from pipeline.reading.inputs import Columns
 from pipeline.reading.labelled_texts import read_labelled_texts
@@ -60,9 +60,9 @@ def prepare_finetuning(config: FinetuneConfig) -> FinetuneMaterial:
         )
     directory = find_checkpoint(config.model)
     tokenizer = load_tokenizer(directory)
-    task = Task(config.task)
-    names = (config.label_column,) if task is Task.REGRESSION else labels
-    model = load_for_finetuning(directory, names, seed=config.seed, problem_type=task.problem_type)
+    task = Task.named(config.task)
+    names = (config.label_column,) if task is Task.SCORE else labels
+    model = load_for_finetuning(directory, names, seed=config.seed, problem_type=task.value)
     choose_max_length(config.max_length, position_limit(model, tokenizer))
     return FinetuneMaterial(
         rows=rows,
@@ -83,14 +83,14 @@ def _read(config: FinetuneConfig, patterns: tuple[str, ...]) -> LabelledTexts:
         columns,
         label_column=config.label_column,
         format=config.format,
-        task=Task(config.task),
+        task=Task.named(config.task),
         separator=config.label_separator,
     )
 
 
 def _check_labels(config: FinetuneConfig, rows: LabelledTexts) -> tuple[str, ...]:
     """Return the labels that occur, none of a regression; refuse rows that teach nothing."""
-    if Task(config.task) is Task.REGRESSION:
+    if Task.named(config.task) is Task.SCORE:
         if len(set(rows.labels)) < 2:
             raise InputError(
                 f"column {config.label_column!r} holds one number only, {rows.labels[0]!r}; there is nothing "

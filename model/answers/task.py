@@ -24,3 +24,12 @@ class Task(StrEnum):
         (2, 5)
         """
         return 2 if self is Task.SCORE else num_labels
+
+    @classmethod
+    def named(cls, name: str) -> "Task":
+        """Return the task of a command line's word.
+
+        >>> Task.named("multi-label") is Task.LABEL_SET
+        True
+        """
+        return {"single-label": cls.ONE_LABEL, "multi-label": cls.LABEL_SET, "regression": cls.SCORE}[name]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from model.checkpoints.loading import label_names
+from model.checkpoints.loading import label_names, task_of
 from model.engine.execution import Execution, Precision, check_finite, resolve_execution
 from model.engine.gpus import device_named
 from model.errors import InputError, ParameterError
@@ -18,7 +18,7 @@ from model.tokens.max_length import choose_max_length, position_limit
 from model.tokens.tokenization import TokenizedTexts, tokenize
 from model.training.batching import bucketed_batches, step_seed
 from model.training.finetuning.learner import FinetuningEpoch, FinetuningLearner
-from model.training.finetuning.objective import Objective, make_targets, task_of
+from model.training.finetuning.objective import Objective, make_targets
 from model.training.finetuning.quality import QualityReport, judge_answers
 from model.training.finetuning.settings import BestBy, FinetuningSettings
 from model.training.labelled_texts import LabelledTexts
@@ -82,7 +82,7 @@ def finetune(
         ArtifactError: if `state` is another training's.
     """
     settings = settings or FinetuningSettings()
-    settings.check(task_of(model.config))
+    settings.check(task_of(model.config, "the model"))
     execution = execution or resolve_execution(Precision.FP32)
     if execution.precision is Precision.FP16:
         raise ParameterError("`precision` fp16 is too coarse to train in; give fp32 or bf16")
@@ -91,7 +91,7 @@ def finetune(
     held_out = None if evaluation is None else _Examples.of(model, tokenizer, evaluation, max_length)
     home = model.device
     model.to(device_named(execution.device)).train()
-    best_by = BestBy.choose(settings.best_by, task_of(model.config)) if held_out else None
+    best_by = BestBy.choose(settings.best_by, task_of(model.config, "the model")) if held_out else None
     learner = FinetuningLearner(model, epochs=config.epochs, best_by=best_by)
     steps = _steps(learner, model, tokenizer, examples, config, settings, execution, state)
     report = None
@@ -145,7 +145,7 @@ def _judge(
     logits = teacher_logits(model.eval(), tokenizer, examples.texts, token_budget=execution.token_budget)
     check_finite(logits)
     labels = label_names(model.config)
-    return judge_answers(logits, examples.targets, task=task_of(model.config), labels=labels)
+    return judge_answers(logits, examples.targets, task=task_of(model.config, "the model"), labels=labels)
 
 
 def _steps(

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from model.answers.task import Task
 from model.errors import InputError
-from model.training.finetuning.settings import Task
 from model.training.labelled_texts import Label, LabelledTexts
 from pipeline.contract import schema
 from pipeline.contract.columns import check_label_name
@@ -27,7 +27,7 @@ def read_labelled_texts(
     *,
     label_column: str,
     format: str | None = None,
-    task: Task = Task.SINGLE_LABEL,
+    task: Task = Task.ONE_LABEL,
     separator: str = ",",
 ) -> LabelledTexts:
     """Read labelled texts into memory.
@@ -53,7 +53,7 @@ def read_labelled_texts(
     labels: list[Label] = []
     num_rejected = 0
     for path, batch in _read_batches(inputs):
-        if task is not Task.SINGLE_LABEL:
+        if task is not Task.ONE_LABEL:
             _check_readable(batch, path, label_column)
         rows = batch.accepted
         row_labels = _labels_of(rows, path, label_column, task, separator)
@@ -79,9 +79,9 @@ def _labels_of(
 ) -> Sequence[Label | None]:
     """Return the label of each row, None where it has none."""
     values, numbers = rows[label_column], rows[schema.ROW]
-    if task is Task.REGRESSION:
+    if task is Task.SCORE:
         return as_numbers(values, rows=numbers, path=path, name=label_column)
-    if task is Task.MULTI_LABEL:
+    if task is Task.LABEL_SET:
         return as_label_sets(values, separator=separator, rows=numbers, path=path, name=label_column)
     labels: list[str | None] = as_text(values).to_pylist()
     return labels

@@ -8,15 +8,11 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PretrainedConfig
 
-from model.checkpoints.loading import label_names
+from model.answers.task import Task
+from model.checkpoints.loading import label_names, task_of
 from model.errors import InputError
-from model.training.finetuning.settings import ClassWeights, Task
+from model.training.finetuning.settings import ClassWeights
 from model.training.labelled_texts import Label, names_of
-
-
-def task_of(config: PretrainedConfig) -> Task:
-    """Return what a model was made for, as transformers understands its configuration."""
-    return Task.of(config.problem_type, config.num_labels)
 
 
 def make_targets(labels: Sequence[Label], config: PretrainedConfig) -> Tensor:
@@ -33,17 +29,17 @@ def make_targets(labels: Sequence[Label], config: PretrainedConfig) -> Tensor:
     Raises:
         InputError: naming labels that the model does not know, or that are of another task.
     """
-    task = task_of(config)
-    kind = {Task.SINGLE_LABEL: str, Task.MULTI_LABEL: tuple, Task.REGRESSION: float}[task]
+    task = task_of(config, "the model")
+    kind = {Task.ONE_LABEL: str, Task.LABEL_SET: tuple, Task.SCORE: float}[task]
     if misfit := [label for label in labels if not isinstance(label, kind)][:1]:
-        raise InputError(f"the model is for {task.problem_type}, and {misfit[0]!r} is no label of that")
-    if task is Task.REGRESSION:
+        raise InputError(f"the model is for {task.value}, and {misfit[0]!r} is no label of that")
+    if task is Task.SCORE:
         return torch.tensor(labels, dtype=torch.float32)
     places = {label: place for place, label in enumerate(label_names(config))}
     names = [names_of(label) for label in labels]
     if unknown := sorted({name for each in names for name in each}.difference(places)):
         raise InputError(f"the model has no label {', '.join(map(repr, unknown[:5]))}")
-    if task is Task.SINGLE_LABEL:
+    if task is Task.ONE_LABEL:
         return torch.tensor([places[name] for (name,) in names])
     targets = torch.zeros(len(names), len(places))
     for row, each in enumerate(names):
@@ -70,11 +66,11 @@ class Objective:
 
         Balanced, a label of n_k among n rows and K labels weighs n / (K n_k), as in King and Zeng 2001.
         """
-        task = task_of(config)
+        task = task_of(config, "the model")
         weights.check(task)
         if weights is ClassWeights.NONE:
             return cls(task=task)
-        if task is Task.MULTI_LABEL:
+        if task is Task.LABEL_SET:
             positives = targets.sum(dim=0)
             return cls(task=task, class_weights=(len(targets) - positives) / positives.clamp(min=1))
         counts = targets.bincount(minlength=config.num_labels)
@@ -88,9 +84,9 @@ class Objective:
             targets: of `make_targets`.
         """
         logits = logits.float()
-        if self.task is Task.REGRESSION:
+        if self.task is Task.SCORE:
             return functional.mse_loss(logits.squeeze(-1), targets, reduction="none")
-        if self.task is Task.MULTI_LABEL:
+        if self.task is Task.LABEL_SET:
             weights = None if self.class_weights is None else self.class_weights.to(logits.device)
             losses = functional.binary_cross_entropy_with_logits(
                 logits, targets, reduction="none", pos_weight=weights
@@ -100,6 +96,6 @@ class Objective:
 
     def row_weights(self, targets: Tensor) -> Tensor:
         """Return how much each row counts in a mean, (rows,) float32."""
-        if self.class_weights is None or self.task is not Task.SINGLE_LABEL:
+        if self.class_weights is None or self.task is not Task.ONE_LABEL:
             return torch.ones(len(targets))
         return self.class_weights[targets]

@@ -9,8 +9,9 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from model.answers.task import Task
 from model.training.finetuning.objective import Objective
-from model.training.finetuning.settings import BestBy, Task
+from model.training.finetuning.settings import BestBy
 
 # Fewer of the labels that there are than this, and a classifier has collapsed; or of the spread of scores.
 _COLLAPSED_LABELS, _COLLAPSED_SPREAD = 0.5, 0.1
@@ -100,9 +101,9 @@ def judge_answers(
         labels: their names, in the order of the logits.
     """
     loss = float(Objective(task=task).losses(torch.from_numpy(logits), targets).mean())
-    if task is Task.REGRESSION:
+    if task is Task.SCORE:
         return _judge_scores(logits[:, 0], targets.numpy(), loss)
-    if task is Task.MULTI_LABEL:
+    if task is Task.LABEL_SET:
         predicted, true = logits >= 0, targets.numpy() > 0
         confusion = None
     else:

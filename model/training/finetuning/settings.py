@@ -3,39 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from model.answers.task import Task
 from model.checks import check_at_least
 from model.errors import ParameterError
-
-
-class Task(StrEnum):
-    """What a classifier answers."""
-
-    SINGLE_LABEL = "single-label"  # one of several labels
-    MULTI_LABEL = "multi-label"  # any number of several labels
-    REGRESSION = "regression"  # a number
-
-    @property
-    def problem_type(self) -> str:
-        """What Hugging Face calls it in a model's configuration."""
-        return _PROBLEM_TYPES[self]
-
-    @classmethod
-    def of(cls, problem_type: str | None, num_labels: int) -> "Task":
-        """Return the task of a model, told as Hugging Face tells it.
-
-        >>> Task.of(None, 1), Task.of("multi_label_classification", 3)
-        (<Task.REGRESSION: 'regression'>, <Task.MULTI_LABEL: 'multi-label'>)
-        """
-        if problem_type is None:
-            return cls.REGRESSION if num_labels == 1 else cls.SINGLE_LABEL
-        return next(task for task, name in _PROBLEM_TYPES.items() if name == problem_type)
-
-
-_PROBLEM_TYPES = {
-    Task.SINGLE_LABEL: "single_label_classification",
-    Task.MULTI_LABEL: "multi_label_classification",
-    Task.REGRESSION: "regression",
-}
 
 
 class BestBy(StrEnum):
@@ -65,9 +35,9 @@ class BestBy(StrEnum):
 
 
 _JUDGES = {
-    Task.SINGLE_LABEL: (BestBy.ACCURACY, BestBy.MACRO_F1, BestBy.LOSS),
-    Task.MULTI_LABEL: (BestBy.LOSS, BestBy.MACRO_F1, BestBy.ACCURACY),
-    Task.REGRESSION: (BestBy.LOSS, BestBy.SPEARMAN),
+    Task.ONE_LABEL: (BestBy.ACCURACY, BestBy.MACRO_F1, BestBy.LOSS),
+    Task.LABEL_SET: (BestBy.LOSS, BestBy.MACRO_F1, BestBy.ACCURACY),
+    Task.SCORE: (BestBy.LOSS, BestBy.SPEARMAN),
 }
 
 
@@ -83,7 +53,7 @@ class ClassWeights(StrEnum):
         Raises:
             ParameterError: of a regression.
         """
-        if self is not ClassWeights.NONE and task is Task.REGRESSION:
+        if self is not ClassWeights.NONE and task is Task.SCORE:
             raise ParameterError(f"`class_weights` {self}: a regression has no classes to weigh")
 
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from model.answers.task import Task
 from model.errors import InputError
-from model.training.finetuning.settings import Task
 from model.training.labelled_texts import LabelledTexts
 from pipeline.reading.inputs import Columns, inspect_inputs
 from pipeline.reading.labelled_texts import as_text, read_labelled_texts, read_rows
@@ -101,17 +101,17 @@ def read_as(task: Task, path: Path, separator: str = ",") -> LabelledTexts:
 def test_numbers_are_read_in_every_format(tmp_path: Path, name: str):
     numbers = ["0.5", "-2", "1e3", ""]
     WRITERS[name](tmp_path / name, {"t": ["a", "b", "c", "d"], "y": numbers})
-    rows = read_as(Task.REGRESSION, tmp_path / name)
+    rows = read_as(Task.SCORE, tmp_path / name)
     assert (rows.texts, rows.labels, rows.num_rejected) == (["a", "b", "c"], [0.5, -2.0, 1000.0], 1)
 
 
 def test_numbers_may_be_of_any_type_that_holds_some(tmp_path: Path):
     for number, values in enumerate(([1, 2], [1.0, None], [Decimal("1.5"), Decimal(2)])):
         path = write_parquet(tmp_path / f"{number}.parquet", {"t": ["a", "b"], "y": values})
-        assert read_as(Task.REGRESSION, path).labels == [float(each) for each in values if each is not None]
+        assert read_as(Task.SCORE, path).labels == [float(each) for each in values if each is not None]
     path = write_parquet(tmp_path / "bool.parquet", {"t": ["a"], "y": [True]})
     with pytest.raises(InputError, match="column 'y' holds bool, no numbers"):
-        read_as(Task.REGRESSION, path)
+        read_as(Task.SCORE, path)
 
 
 def test_label_sets_are_read_from_lists_and_from_text(tmp_path: Path):
@@ -119,19 +119,19 @@ def test_label_sets_are_read_from_lists_and_from_text(tmp_path: Path):
     lists: list[list[str] | None] = [["x", "y", "x"], [], ["z"], None]
     texts = ["a", "b", "c", "d"]
     for write, name in ((write_jsonl, "a.jsonl"), (write_parquet, "a.parquet")):
-        rows = read_as(Task.MULTI_LABEL, write(tmp_path / name, {"t": texts, "y": lists}))
+        rows = read_as(Task.LABEL_SET, write(tmp_path / name, {"t": texts, "y": lists}))
         assert (rows.texts, rows.labels, rows.num_rejected) == (["a", "b", "c"], expected, 1)
     path = write_jsonl(tmp_path / "b.jsonl", {"t": texts, "y": ["x; y", " ", "z", None]})
-    rows = read_as(Task.MULTI_LABEL, path, separator=";")
+    rows = read_as(Task.LABEL_SET, path, separator=";")
     assert (rows.labels, rows.num_rejected) == (expected, 1)
 
 
 @pytest.mark.parametrize(
     ("task", "values", "message"),
     [
-        (Task.REGRESSION, ["1", "nan"], "row 1: column 'y' holds 'nan', which is no finite number"),
-        (Task.MULTI_LABEL, [["x"], [""]], r"row 1: column 'y' holds an empty label: \[''\]"),
-        (Task.MULTI_LABEL, [["x"], [None]], "row 1: column 'y' holds an empty label"),
+        (Task.SCORE, ["1", "nan"], "row 1: column 'y' holds 'nan', which is no finite number"),
+        (Task.LABEL_SET, [["x"], [""]], r"row 1: column 'y' holds an empty label: \[''\]"),
+        (Task.LABEL_SET, [["x"], [None]], "row 1: column 'y' holds an empty label"),
     ],
 )
 def test_a_label_that_is_not_of_the_task_is_named(
@@ -146,4 +146,4 @@ def test_a_label_of_another_type_far_down_a_file_is_named(tmp_path: Path):
     lines = [json.dumps({"t": "a", "y": 1.5})] * 1100 + [json.dumps({"t": "b", "y": "much"})]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     with pytest.raises(InputError, match="row 1100: column 'y' holds much, which is of another type"):
-        read_as(Task.REGRESSION, tmp_path / "a.jsonl")
+        read_as(Task.SCORE, tmp_path / "a.jsonl")

@@ -2,21 +2,23 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
+from model.answers.task import Task
+from model.checkpoints.loading import task_of
 from model.errors import InputError, ParameterError
-from model.training.finetuning.objective import Objective, make_targets, task_of
-from model.training.finetuning.settings import ClassWeights, Task
+from model.training.finetuning.objective import Objective, make_targets
+from model.training.finetuning.settings import ClassWeights
 
 LABELS = {
-    Task.SINGLE_LABEL: ["b", "a", "c", "b"],
-    Task.MULTI_LABEL: [("b",), (), ("a", "c"), ("c",)],
-    Task.REGRESSION: [0.5, -1.0, 2.0, 0.0],
+    Task.ONE_LABEL: ["b", "a", "c", "b"],
+    Task.LABEL_SET: [("b",), (), ("a", "c"), ("c",)],
+    Task.SCORE: [0.5, -1.0, 2.0, 0.0],
 }
 
 
 def config_of(task: Task) -> BertConfig:
-    labels = ("score",) if task is Task.REGRESSION else ("a", "b", "c")
+    labels = ("score",) if task is Task.SCORE else ("a", "b", "c")
     return BertConfig(
-        problem_type=task.problem_type, id2label=dict(enumerate(labels)),
+        problem_type=task.value, id2label=dict(enumerate(labels)),
         label2id={label: place for place, label in enumerate(labels)}, hidden_size=8, num_attention_heads=2,
         num_hidden_layers=1, intermediate_size=8, vocab_size=20, hidden_dropout_prob=0.0,
     )  # fmt: skip
@@ -30,13 +32,13 @@ def test_the_loss_is_that_of_hugging_face(task: Task):
     targets = make_targets(LABELS[task], config)
     with torch.no_grad():
         theirs = model(input_ids=torch.arange(16).view(4, 4), labels=targets)
-    ours = Objective(task=task_of(config)).losses(theirs.logits, targets)
+    ours = Objective(task=task_of(config, "mine")).losses(theirs.logits, targets)
     assert ours.shape == (4,)
     torch.testing.assert_close(ours.mean(), theirs.loss)
 
 
 def test_balanced_rows_of_all_labels_weigh_the_same():
-    config = config_of(Task.SINGLE_LABEL)
+    config = config_of(Task.ONE_LABEL)
     targets = make_targets(["a"] * 6 + ["b"] * 3 + ["c"], config)
     weights = Objective.of(config, targets, ClassWeights.BALANCED).row_weights(targets)
     for label in range(3):
@@ -46,7 +48,7 @@ def test_balanced_rows_of_all_labels_weigh_the_same():
 
 
 def test_balanced_positives_of_a_label_weigh_as_much_as_its_negatives():
-    config = config_of(Task.MULTI_LABEL)
+    config = config_of(Task.LABEL_SET)
     targets = make_targets([("a",), ("a", "b"), ("a",), ("c",)], config)
     objective = Objective.of(config, targets, ClassWeights.BALANCED)
     # At a logit of 0 every target costs log 2: of each label the positives' share of the loss is one half.
@@ -56,7 +58,7 @@ def test_balanced_positives_of_a_label_weigh_as_much_as_its_negatives():
 
 
 def test_a_regression_has_no_classes():
-    config = config_of(Task.REGRESSION)
+    config = config_of(Task.SCORE)
     with pytest.raises(ParameterError, match="`class_weights` balanced: a regression has no classes"):
         Objective.of(config, torch.zeros(3), ClassWeights.BALANCED)
 
@@ -64,10 +66,10 @@ def test_a_regression_has_no_classes():
 @pytest.mark.parametrize(
     ("task", "label", "message"),
     [
-        (Task.SINGLE_LABEL, "z", "the model has no label 'z'"),
-        (Task.MULTI_LABEL, ("a", "z"), "the model has no label 'z'"),
-        (Task.SINGLE_LABEL, ("a",), r"is for single_label_classification, and \('a',\) is no label of that"),
-        (Task.REGRESSION, "a", "the model is for regression, and 'a' is no label of that"),
+        (Task.ONE_LABEL, "z", "the model has no label 'z'"),
+        (Task.LABEL_SET, ("a", "z"), "the model has no label 'z'"),
+        (Task.ONE_LABEL, ("a",), r"is for single_label_classification, and \('a',\) is no label of that"),
+        (Task.SCORE, "a", "the model is for regression, and 'a' is no label of that"),
     ],
 )
 def test_labels_of_another_model_are_refused(task: Task, label: object, message: str):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from model.answers.task import Task
 from model.training.finetuning.quality import Quality, judge_answers
-from model.training.finetuning.settings import BestBy, Task
+from model.training.finetuning.settings import BestBy
 
 NAMES = ("a", "b", "c")
 
@@ -14,7 +15,7 @@ def one_hot(answers: list[int]) -> np.ndarray:
 
 def test_one_of_several_labels_is_judged_by_class():
     report = judge_answers(
-        one_hot([0, 0, 1, 1, 1]), torch.tensor([0, 0, 0, 1, 2]), task=Task.SINGLE_LABEL, labels=NAMES
+        one_hot([0, 0, 1, 1, 1]), torch.tensor([0, 0, 0, 1, 2]), task=Task.ONE_LABEL, labels=NAMES
     )
     # Rows by label, columns by answer.
     assert report.confusion == ((2, 1, 0), (0, 1, 0), (0, 1, 0))
@@ -28,14 +29,14 @@ def test_one_of_several_labels_is_judged_by_class():
 
 
 def test_a_label_without_rows_or_answers_is_no_part_of_the_mean():
-    report = judge_answers(one_hot([0, 1]), torch.tensor([0, 1]), task=Task.SINGLE_LABEL, labels=NAMES)
+    report = judge_answers(one_hot([0, 1]), torch.tensor([0, 1]), task=Task.ONE_LABEL, labels=NAMES)
     assert report.quality.macro_f1 == 1.0
 
 
 def test_several_labels_at_once_are_right_where_all_of_them_are():
     logits = np.float32([[1, -1, 2], [-1, -1, -1], [1, 1, -1]])
     targets = torch.tensor([[1.0, 0, 1], [0, 0, 0], [1, 0, 0]])
-    report = judge_answers(logits, targets, task=Task.MULTI_LABEL, labels=NAMES)
+    report = judge_answers(logits, targets, task=Task.LABEL_SET, labels=NAMES)
     assert report.quality.accuracy == pytest.approx(2 / 3)
     np.testing.assert_allclose([each.f1 for each in report.by_label], [1.0, 0.0, 1.0])
     assert report.confusion == ()
@@ -43,7 +44,7 @@ def test_several_labels_at_once_are_right_where_all_of_them_are():
 
 def test_scores_are_judged_by_their_error_and_their_order():
     logits = np.float32([[0.0], [1.0], [5.0]])
-    report = judge_answers(logits, torch.tensor([0.0, 2.0, 3.0]), task=Task.REGRESSION, labels=("score",))
+    report = judge_answers(logits, torch.tensor([0.0, 2.0, 3.0]), task=Task.SCORE, labels=("score",))
     assert report.quality == Quality(loss=pytest.approx(5 / 3), spearman=pytest.approx(1.0))
     assert report.by_label == ()
     assert not report.collapse
@@ -54,7 +55,7 @@ def test_scores_are_judged_by_their_error_and_their_order():
 )
 def test_a_classifier_that_knows_few_of_its_labels_has_collapsed(answers: list[int], is_collapsed: bool):
     targets = torch.tensor([0, 1, 2, 0])
-    report = judge_answers(one_hot(answers), targets, task=Task.SINGLE_LABEL, labels=NAMES)
+    report = judge_answers(one_hot(answers), targets, task=Task.ONE_LABEL, labels=NAMES)
     assert bool(report.collapse) is is_collapsed
     if is_collapsed:
         assert (
@@ -63,13 +64,13 @@ def test_a_classifier_that_knows_few_of_its_labels_has_collapsed(answers: list[i
 
 
 def test_rows_of_one_label_answered_with_it_are_no_collapse():
-    report = judge_answers(one_hot([0, 0]), torch.tensor([0, 0]), task=Task.SINGLE_LABEL, labels=NAMES)
+    report = judge_answers(one_hot([0, 0]), torch.tensor([0, 0]), task=Task.ONE_LABEL, labels=NAMES)
     assert not report.collapse
 
 
 def test_scores_that_hardly_differ_are_a_collapse():
     logits = np.float32([[1.0], [1.01], [1.02]])
-    report = judge_answers(logits, torch.tensor([0.0, 2.0, 3.0]), task=Task.REGRESSION, labels=("score",))
+    report = judge_answers(logits, torch.tensor([0.0, 2.0, 3.0]), task=Task.SCORE, labels=("score",))
     assert report.collapse.startswith("the answers hardly differ: ")
 
 
