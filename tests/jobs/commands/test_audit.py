@@ -74,7 +74,7 @@ def test_statistics_are_those_of_pandas(
         )
         np.testing.assert_allclose(table[f"uncertainty_{name}"], exact, atol=1e-4)
     for layer, predicted in by_layer["prediction"]:
-        found = {label: rows for label, rows in dict(table["predictions"][layer]).items() if rows}
+        found = {label: rows for label, rows in dict(table["called"][layer]).items() if rows}
         assert found == predicted.value_counts().to_dict()
     shadow = frame.dropna(subset=["teacher_prediction"])
     agreeing = (shadow["prediction"] == shadow["teacher_prediction"]).groupby(shadow["exit_layer"])

@@ -426,7 +426,7 @@ def test_labels_that_are_not_of_the_task_are_refused(
     [
         (
             ("--best-by", "spearman"),
-            "--best-by spearman is none of accuracy, macro-f1, loss, which single-label",
+            "--best-by spearman is none of accuracy, macro-f1, loss, which single_label_classification",
         ),
         (("--task", "regression", "--best-by", "accuracy"), "--best-by accuracy is none of loss, spearman"),
         (

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 import torch
 
+from model.answers.rule import AnswerRule
+from model.answers.task import Task
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.cost.flops import fastbert_flops
 from model.engine.execution import Precision, resolve_execution
@@ -40,6 +42,8 @@ from tests.job_fixtures import (
 
 TEXTS = make_texts(80, longest=40)
 
+RULE = AnswerRule(task=Task.ONE_LABEL)
+
 
 @pytest.fixture(scope="module")
 def task(fastbert: Path) -> ScoreTask:
@@ -51,7 +55,7 @@ def task(fastbert: Path) -> ScoreTask:
         labels=LABELS,
         max_length=MAX_LENGTH,
         flops=fastbert_flops(load_fastbert_config(fastbert)),
-        policy=ExitPolicy.from_speed(0.7, num_layers=NUM_LAYERS),
+        policy=ExitPolicy.from_speed(0.7, num_layers=NUM_LAYERS, answer=RULE),
         shadow_fraction=0.4,
         shadow_unit=Unit.TEXTS,
         execution=resolve_execution(Precision.FP32, device="cpu"),
@@ -170,7 +174,7 @@ def test_equal_texts_are_run_once_and_counted_each(task: ScoreTask, loaded: Scor
 
 @pytest.mark.parametrize("layer", [1, 2, 3])
 def test_all_texts_can_leave_at_one_layer(task: ScoreTask, loaded: Scorer, layer: int):
-    policy = ExitPolicy.from_exit_layer(layer, num_layers=NUM_LAYERS)
+    policy = ExitPolicy.from_exit_layer(layer, num_layers=NUM_LAYERS, answer=RULE)
     table, counts = process(replace(task, policy=policy), accepted_rows(TEXTS), "a.csv", loaded)
     assert set(table["exit_layer"].to_pylist()) == {layer}
     assert counts[f"exit_layer_{layer}"] == len(TEXTS)
@@ -245,7 +249,7 @@ def test_what_changes_the_scores_is_in_the_settings(task: ScoreTask):
         {"max_length": 5},
         {"shadow_fraction": 0.5},
         {"shadow_unit": Unit.ROWS},
-        {"policy": ExitPolicy.from_speed(0.1, num_layers=NUM_LAYERS)},
+        {"policy": ExitPolicy.from_speed(0.1, num_layers=NUM_LAYERS, answer=RULE)},
         {"policy": replace(task.policy, temperatures=(2.0, 1.0))},
         {"policy": replace(task.policy, lexical_threshold=0.5)},
         {"policy": replace(task.policy, lexical_temperature=0.5)},
@@ -352,7 +356,7 @@ def test_a_row_of_the_shadow_sample_without_an_answer_at_full_depth_is_rejected(
     model.save_pretrained(tmp_path / "broken")
     spoilt = replace(
         task, directory=str(tmp_path / "broken"), model_hash=checkpoint_hash(tmp_path / "broken"),
-        policy=ExitPolicy.from_exit_layer(1, num_layers=NUM_LAYERS),
+        policy=ExitPolicy.from_exit_layer(1, num_layers=NUM_LAYERS, answer=RULE),
     )  # fmt: skip
     done = spoilt.process(accepted_rows(TEXTS), "a.csv", spoilt.load())
     units = text_hashes(TEXTS, None)
