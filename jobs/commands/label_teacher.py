@@ -107,6 +107,12 @@ def _summarise(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]) -
             "the teacher was fine-tuned on them",
             soft_wrap=True,
         )
+    elif config.teacher_training_input:
+        console.print(
+            "none of the texts that the teacher learnt from was drawn for calibration: are those of "
+            "--teacher-training-input spelt as in the input?",
+            soft_wrap=True,
+        )
     print_next_step(
         console,
         f"fastbert-jobs distill --labels {config.output} --backbone {config.teacher} --output fastbert",

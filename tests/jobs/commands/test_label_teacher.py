@@ -299,6 +299,9 @@ def test_texts_that_the_teacher_was_fine_tuned_on_calibrate_nothing(
     assert splits(tmp_path / "out") == {
         text: "train" if row < 15 else "calibration" for row, text in enumerate(TEXTS)
     }
+    strangers = write_tsv(tmp_path / "strangers.tsv", {"text": ["nothing of the kind"]})
+    out = command(*label(rows, teacher, tmp_path / "none", teacher_training_input=strangers))
+    assert "none of the texts that the teacher learnt from was drawn for calibration" in out
     # Other texts of the teacher are another job.
     write_tsv(given, {"text": TEXTS[:14], "label": ["a"] * 14})
     assert "differs in teacher_texts" in command.refused(*job)
