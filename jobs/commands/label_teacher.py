@@ -113,7 +113,8 @@ def _summarise(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]) -
             "--teacher-training-input spelt as in the input?",
             soft_wrap=True,
         )
-    print_next_step(
-        console,
-        f"fastbert-jobs distill --labels {config.output} --backbone {config.teacher} --output fastbert",
-    )
+    if counts.get(TRAIN_SPLIT, 0):
+        next_step = f"distill --labels {config.output} --backbone {config.teacher} --output fastbert"
+    else:
+        next_step = f"calibrate --model fastbert --labels {config.output}"
+    print_next_step(console, f"fastbert-jobs {next_step}")

@@ -290,6 +290,7 @@ def test_texts_that_the_teacher_was_fine_tuned_on_calibrate_nothing(
     out = command(*label(rows, teacher, tmp_path / "all", calibration_fraction=1.0))
     assert "texts that are not known here: name them with --teacher-training-input" in out
     assert "the teacher was fine-tuned on them" not in out
+    assert f"next: fastbert-jobs calibrate --model fastbert --labels {tmp_path / 'all'}" in out
     labelled = {"text": [*TEXTS[:15], *TEXTS[:3]], "label": ["a"] * 18}
     given = write_tsv(tmp_path / "labelled.tsv", labelled)
     job = label(rows, teacher, tmp_path / "out", calibration_fraction=1.0, teacher_training_input=given)
