@@ -150,7 +150,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     try:
         status = _execute_and_fail_once(words)
     except _UsageError as error:
-        _fail(error.format_message())
+        # Typer's checks are pydantic's, which begins with the kind of its error.
+        _fail(error.format_message().replace("Value error, ", ""))
     except (ValueError, OSError) as error:
         from model.errors import FastBertJobsError
 

@@ -164,9 +164,12 @@ def _show_certificate(certificate: Certificate, stats: ExitStats, unit: Unit) ->
         kind, most = "certified", certificate.max_disagreement
     else:
         kind, most = "not certified", certificate.upper_bound
+    promised = certificate.unit.promised
+    # "of the texts, one of each group, at 95%".
+    comma = "," if "," in promised else ""
     stdout_console().print(
         f"{kind} on {certificate.num_rows:,} test rows, of which {certificate.num_disagreements:,} disagree: "
-        f"at most {most:.2%} {certificate.unit.promised} at {certificate.confidence:.0%}; saved compute "
+        f"at most {most:.2%} {promised}{comma} at {certificate.confidence:.0%}; saved compute "
         f"expected {format_ratio(certificate.saved_compute)}, found {format_ratio(stats.saved_compute)}",
         soft_wrap=True,
     )

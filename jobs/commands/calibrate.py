@@ -190,14 +190,21 @@ def _check_rows(config: CalibrateConfig, directory: Path, labels: SoftLabels, te
                 f"{len(seen):,} of {len(rows):,} {labels.unit}, such as row {row} of {source!r}; calibrate "
                 "with the soft labels that it was distilled from, or label other texts"
             )
-        is_known = learnt is not None
         told.append(
-            f"the {learner} saw none of them" if is_known else f"what the {learner} learnt from is not known"
+            f"the {learner} saw none of them" if learnt is not None else _describe_unknown(learner, labels)
         )
     if labels.unit is Unit.ROWS and branch_texts is not None:
         repeated = sum(text_hash in texts.on_both_sides for text_hash in hashes)
         told[0] = f"{repeated:,} of them repeat texts of the train split, as rows of a corpus do"
     return "; ".join(told)
+
+
+def _describe_unknown(learner: str, labels: SoftLabels) -> str:
+    """Return what may be said of rows where the model does not tell what it learnt from."""
+    # Named when these were labelled, by --teacher-training-input.
+    if learner == "full model" and all(manifest.settings.teacher_texts for _, manifest in labels.outputs):
+        return "none of them is among the texts that the full model is known to have learnt from"
+    return f"what the {learner} learnt from is not known"
 
 
 def _show(report: CalibrationReport, *, is_cost_known: bool) -> None:

@@ -47,7 +47,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
         assert isinstance(job.task, LabelTask)
         if job.task.task is Task.ONE_LABEL:
             _show_answers(config, outcome)
-        _say_what_is_next(config)
+        _say_what_is_next(config, outcome)
     return outcome
 
 
@@ -116,6 +116,12 @@ def _summarise(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]) -
             "the teacher was fine-tuned on them",
             soft_wrap=True,
         )
+    elif config.teacher_training_input:
+        console.print(
+            "none of the texts that the teacher learnt from was drawn for calibration: are those of "
+            "--teacher-training-input spelt as in the input?",
+            soft_wrap=True,
+        )
 
 
 def _show_answers(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]) -> None:
@@ -128,8 +134,9 @@ def _show_answers(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]
             console.print(warning, style="bold red", soft_wrap=True)
 
 
-def _say_what_is_next(config: LabelTeacherConfig) -> None:
-    print_next_step(
-        stdout_console(),
-        f"fastbert-jobs distill --labels {config.output} --backbone {config.teacher} --output fastbert",
-    )
+def _say_what_is_next(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]) -> None:
+    if outcome.manifest.counts.get(TRAIN_SPLIT, 0):
+        next_step = f"distill --labels {config.output} --backbone {config.teacher} --output fastbert"
+    else:
+        next_step = f"calibrate --model fastbert --labels {config.output}"
+    print_next_step(stdout_console(), f"fastbert-jobs {next_step}")

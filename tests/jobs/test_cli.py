@@ -338,6 +338,14 @@ def test_known_noise_of_beam_is_not_repeated(text: str, is_said: bool, caplog: p
     assert [record.getMessage() for record in caplog.records] == ([text] if is_said else [])
 
 
+def test_a_name_that_is_none_of_those_known_is_told_with_these(command: CommandLine):
+    line = command.refused(
+        "label-teacher", "--input", "a", "--text-column", "t", "--teacher", "m", "--output", "o",
+        "--promise-of", "docs",
+    )  # fmt: skip
+    assert line == "Invalid value for '--promise-of': 'docs' is not one of 'texts', 'rows'."
+
+
 def test_the_version_is_told(command: CommandLine):
     assert command("--version") == f"fastbert-jobs {version('fastbert-jobs')}\n"
 

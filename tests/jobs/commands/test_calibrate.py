@@ -147,6 +147,15 @@ def test_a_model_that_does_not_say_what_it_saw_is_calibrated_all_the_same(
     assert "what the branches learnt from is not known; what the full model learnt from is not known" in out
 
 
+def test_what_was_left_out_when_texts_were_labelled_is_not_called_unknown(
+    command: CommandLine, wide: Path, distilled: Path, tmp_path: Path
+):
+    learnt = write_tsv(tmp_path / "learnt.tsv", {"text": TEXTS[:100]})
+    labels = label(tmp_path / "labelled", wide, TEXTS, teacher_training_input=(str(learnt),))
+    out = command(*calibrate(distilled, labels, "--output", tmp_path / "out"))
+    assert "; none of them is among the texts that the full model is known to have learnt from" in out
+
+
 def test_rows_that_the_full_model_was_fine_tuned_on_are_one_line(
     command: CommandLine, distilled: Path, labels: Path, tmp_path: Path
 ):

@@ -292,6 +292,7 @@ def test_texts_that_the_teacher_was_fine_tuned_on_calibrate_nothing(
     out = command(*label(rows, teacher, tmp_path / "all", calibration_fraction=1.0))
     assert "texts that are not known here: name them with --teacher-training-input" in out
     assert "the teacher was fine-tuned on them" not in out
+    assert f"next: fastbert-jobs calibrate --model fastbert --labels {tmp_path / 'all'}" in out
     labelled = {"text": [*TEXTS[:15], *TEXTS[:3]], "label": ["a"] * 18}
     given = write_tsv(tmp_path / "labelled.tsv", labelled)
     job = label(rows, teacher, tmp_path / "out", calibration_fraction=1.0, teacher_training_input=given)
@@ -301,6 +302,9 @@ def test_texts_that_the_teacher_was_fine_tuned_on_calibrate_nothing(
     assert splits(tmp_path / "out") == {
         text: "train" if row < 15 else "calibration" for row, text in enumerate(TEXTS)
     }
+    strangers = write_tsv(tmp_path / "strangers.tsv", {"text": ["nothing of the kind"]})
+    out = command(*label(rows, teacher, tmp_path / "none", teacher_training_input=strangers))
+    assert "none of the texts that the teacher learnt from was drawn for calibration" in out
     # Other texts of the teacher are another job.
     write_tsv(given, {"text": TEXTS[:14], "label": ["a"] * 14})
     assert "differs in teacher_texts" in command.refused(*job)

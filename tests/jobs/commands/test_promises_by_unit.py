@@ -214,6 +214,7 @@ def test_a_promise_of_groups_is_kept_and_counted_by_groups(
     assert shadow["teacher_unit_hash"].nunique() == drawn.first().sum()
     told = " ".join(command("audit", tmp_path / "scores").split())
     assert f" of {drawn.first().sum():,} shadow groups, of each one text, otherwise" in told
+    assert "at most 10.00% of the texts, one of each group, at 95%" in told
     assert "tells nothing of a promise" not in told
 
 
