@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, XLNetConfig
 
 import model.checkpoints.hub
-from tests.job_fixtures import CommandLine, make_texts, snapshot, write_classifier, write_csv, write_tsv
+from tests.job_fixtures import CommandLine, make_texts, snapshot, write_csv, write_tsv
 
 TEXTS = make_texts(10)
 
@@ -363,17 +363,19 @@ def test_a_configuration_that_cannot_be_used(
     assert f"'{broken}' has no usable config.json" in refused(checkpoint=broken)
 
 
-def test_a_model_of_one_label(command: CommandLine, tmp_path: Path):
-    one = write_classifier(tmp_path / "one", labels=("score",))
-    label = Refusals(command, one, tmp_path, ("label-teacher", "--teacher"))
-    line = label()
-    assert line == f"'{one}' has one label only; a classifier of two labels or more is needed"
-
-
-def test_a_model_that_gives_several_labels_at_once(command: CommandLine, teacher: Path, tmp_path: Path):
-    several = copied(teacher, tmp_path / "several", problem_type="multi_label_classification")
-    line = Refusals(command, several, tmp_path, ("label-teacher", "--teacher"))()
-    assert line.startswith(f"'{several}' is for multi_label_classification; only single_label_classification")
+@pytest.mark.parametrize(
+    ("problem_type", "told"),
+    [
+        ("regression", "has 3 scores; a regression of one is needed"),
+        ("ordinal", "is for ordinal; known are single_label_classification, multi_label_classification, "),
+    ],
+)
+def test_a_model_whose_answers_mean_nothing_that_is_known(
+    command: CommandLine, teacher: Path, tmp_path: Path, problem_type: str, told: str
+):
+    strange = copied(teacher, tmp_path / "strange", problem_type=problem_type)
+    line = Refusals(command, strange, tmp_path, ("label-teacher", "--teacher"))()
+    assert line.startswith(f"'{strange}' {told}")
 
 
 def test_a_classifier_is_no_fastbert(score_refused: Refusals, teacher: Path):

@@ -201,9 +201,9 @@ def test_a_label_may_be_promised_more(command: CommandLine, score: Callable[...,
     wrong = scored["prediction"] != scored["teacher_prediction"]
     assert_at_most(0.1, wrong)
     assert_at_most(0.05, wrong[scored["teacher_prediction"] == "yes"])
-    missed = read_manifest_file(tmp_path / "scores")["certificate"]["per_label"]
-    assert list(missed) == ["yes"]
-    assert missed["yes"]["upper_bound"] <= 0.05
+    (missed,) = read_manifest_file(tmp_path / "scores")["certificate"]["per_name"]
+    assert (missed["name"], missed["kind"], missed["share"]) == ("yes", "missed", 0.05)
+    assert missed["upper_bound"] <= 0.05
 
 
 def test_of_many_labels_something_exits_and_the_bound_holds(tmp_path: Path):
@@ -277,7 +277,7 @@ def test_the_calibration_may_lie_elsewhere(
         (["--max-disagreement", 0.1, "--confidence", 95], "--confidence 95 is not at least 0.5 and below 1"),
         (["--max-disagreement", 0.1, "--max-missed", "yes"], "--max-missed 'yes' is not LABEL=SHARE, as"),
         (["--max-disagreement", 0.1, "--max-missed", "yes=a"], "--max-missed 'yes=a' is not LABEL=SHARE"),
-        (["--max-disagreement", 0.1, "--max-missed", "si=0.1"], "--max-missed si: the model has no such"),
+        (["--max-disagreement", 0.1, "--max-missed", "si=0.1"], "--max-missed si: nothing is called so; texts are"),
         (["--max-disagreement", 0.1, "--max-missed", "yes=2"], "--max-missed 2 is not a share above 0"),
         (["--target-speedup", 0.5], "--target-speedup 0.5 is below 1, which is full depth"),
         (["--target-speedup", 1e9], "--target-speedup 1e+09 is out of reach: leaving at the first exit"),
@@ -308,10 +308,10 @@ def test_a_calibration_is_for_one_model_and_precision(
     ("name", "content", "message"),
     [
         ("calibration.json", b"{", "calibration.json' is damaged: "),
-        ("calibration.json", b"{}", "of an older version of the data contract, and this is version 4"),
+        ("calibration.json", b"{}", "of an older version of the data contract, and this is version 5"),
         (
             "calibration.json",
-            b'{"schema_version": 4}',
+            b'{"schema_version": 5}',
             "calibration.json' is damaged: 'fingerprint' is missing",
         ),
         ("calibration.parquet", b"PAR1", "cannot be read: "),

@@ -11,7 +11,7 @@ from model.tokens.packing import micro_batches
 from tests.model.network.branches.branches import shaken
 
 HIDDEN, WIDTH = 20, 12
-SIZES = {"hidden_size": HIDDEN, "width": WIDTH, "num_labels": 3}
+SIZES = {"hidden_size": HIDDEN, "width": WIDTH, "num_outputs": 3}
 
 
 def paper(heads):
