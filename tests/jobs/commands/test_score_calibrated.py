@@ -277,7 +277,7 @@ def test_the_calibration_may_lie_elsewhere(
         (["--max-disagreement", 0.1, "--confidence", 95], "--confidence 95 is not at least 0.5 and below 1"),
         (["--max-disagreement", 0.1, "--max-missed", "yes"], "--max-missed 'yes' is not LABEL=SHARE, as"),
         (["--max-disagreement", 0.1, "--max-missed", "yes=a"], "--max-missed 'yes=a' is not LABEL=SHARE"),
-        (["--max-disagreement", 0.1, "--max-missed", "si=0.1"], "--max-missed si: nothing is called so; texts are"),
+        (["--max-disagreement", 0.1, "--max-missed", "si=0.1"], "--max-missed si: nothing is called so"),
         (["--max-disagreement", 0.1, "--max-missed", "yes=2"], "--max-missed 2 is not a share above 0"),
         (["--target-speedup", 0.5], "--target-speedup 0.5 is below 1, which is full depth"),
         (["--target-speedup", 1e9], "--target-speedup 1e+09 is out of reach: leaving at the first exit"),
