@@ -81,7 +81,6 @@ def test_ids_are_the_tokenizers(kind, texts, max_length, side):
     check(KINDS[kind], texts, None, max_length)
 
 
-@pytest.mark.no_cover
 @FEW
 @given(TEXTS.flatmap(lambda texts: st.tuples(st.just(texts), st.permutations(texts))), MAX_LENGTH, SIDE)
 def test_ids_of_pairs_are_the_tokenizers(kind, both, max_length, side):
