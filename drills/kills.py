@@ -115,7 +115,7 @@ def drill_moments(home: Home, scratch: Path, num_moments: int, names: Iterable[s
     """Kill commands at random moments, a third of them twice."""
     report = Report("killed at a random moment")
     draw = random.Random(0)
-    for command in _chosen(home, names):
+    for command in _chosen(home, names or home.commands):
         whole = _whole(command, scratch)
         output = _prepared(command, scratch)
         seconds = run((*command.words, *command.step, "--output", output), scratch / "log").seconds

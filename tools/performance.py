@@ -70,6 +70,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed long texts": speed.long_texts,
     "early exit full depth": early_exit.full_depth,
     "early exit": early_exit.speeds,
+    "engines": jobs.engines,
     "job rates": jobs.rates,
     "wall clock": jobs.wall_clock,
     "peak memory": jobs.peak_memory,

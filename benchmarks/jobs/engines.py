@@ -3,10 +3,11 @@
     python -m benchmarks.jobs.engines --model FASTBERT --input FILE --text-column text
 
 Clusters are of worker processes of this machine; Flink and Spark run where the jar of Beam's job server is
-given. Prints a table.
+given. Writes a Parquet file; report.py makes a table of it.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,8 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.markdown import table
+from benchmarks.results import RESULTS, machine, write_rows
 from benchmarks.terminal import say
+from pipeline.contract.layout import OutputLayout
+from pipeline.contract.manifest import ROWS, ScoreManifest, read_manifest
 from tests.clusters import dask_cluster, worker_pool
 from tests.job_fixtures import snapshot
 
@@ -37,7 +40,10 @@ def main() -> None:
         if jar := getattr(args, f"{name}_job_server_jar"):
             words = ["--runner", f"{name.capitalize()}Runner", f"--{name}_job_server_jar", jar]
             engines[name.capitalize()] = lambda job, words=words: run([*job, *words])
-    rows, expected = [], None
+    rows: list[dict[str, object]] = []
+    expected = None
+    # What else the machine does, on average over five minutes.
+    load = os.getloadavg()[1]
     with tempfile.TemporaryDirectory() as home:
         for number, (name, start) in enumerate(engines.items()):
             output = Path(home) / str(number)
@@ -47,12 +53,23 @@ def main() -> None:
             seconds = time.monotonic() - begun
             written = {path: bytes_ for path, bytes_ in snapshot(output).items() if path != "_PLAN.parquet"}
             expected = expected or written
-            rows.append((name, "yes" if written == expected else "NO", f"{seconds:.0f}"))
-    print(table(("engine", "bytes equal", "seconds, start of the engine and of its workers included"), rows))
+            rows.append({"engine": name, "bytes_equal": written == expected, "seconds": seconds})
+            say(f"{seconds:.0f} s, bytes equal: {written == expected}")
+        manifest = read_manifest(OutputLayout(str(output)), ScoreManifest)
+    environment = {
+        **machine(threads=1, libraries=("torch", "apache-beam", "dask")),
+        "rows": manifest.counts[ROWS],
+        "items": len(manifest.shards),
+        "layers": manifest.flops.num_layers,
+        "load": load,
+    }
+    write_rows(args.output, rows, environment)
 
 
 def run(words: Words) -> None:
-    subprocess.run([sys.executable, "-m", "jobs", *words], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-m", "jobs", *words], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip())
 
 
 def in_parts(job: Words) -> None:
@@ -89,6 +106,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--rows-per-shard", type=int, default=1000)
     parser.add_argument("--flink-job-server-jar")
     parser.add_argument("--spark-job-server-jar")
+    parser.add_argument("--output", type=Path, default=RESULTS / "engines.parquet")
     return parser.parse_args()
 
 

@@ -31,6 +31,21 @@ def _ratio(row: pd.Series) -> str:
     return f"{first / second:.2f} ({first:,.0f} / {second:,.0f})"
 
 
+def engines() -> str:
+    """Return the table of one job on every engine that was at hand, and what the job was."""
+    rows, found = read_results("engines")
+    cells = [
+        (row.engine, "yes" if row.bytes_equal else "**no**", f"{row.seconds:.0f}")
+        for row in rows.itertuples()
+    ]
+    return (
+        table(("engine", "bytes equal", "seconds, the start of engine and workers included"), cells)
+        + f"\n\n{found['rows']:,} rows in {found['items']} items, {found['layers']} layers, one thread a "
+        f"process, {found['cores']} cores whose load was {found['load']:.1f} before: seconds say how long it "
+        "took there, and not which engine is the faster."
+    )
+
+
 def wall_clock() -> str:
     """Return the table of what promises save on the clock, and how it was measured."""
     rows, found = read_results("wall_clock")

@@ -45,7 +45,7 @@ def load_config(directory: Path) -> PretrainedConfig:
     for network in (config, getattr(config, "backbone_config", config)):
         # In chunks a layer works in another order, to the same answers; and takes no text but of a multiple
         # of their length.
-        if getattr(network, "chunk_size_feed_forward", 0):
+        if getattr(network, "chunk_size_feed_forward", 0) != 0:
             network.chunk_size_feed_forward = 0
     return config
 

@@ -66,7 +66,7 @@ def test_an_undamaged_copy_is_loaded_in_eval_mode_and_float32(directory):
 
 
 @backbone_only
-@pytest.mark.parametrize("size", [1, 7, 10**9])
+@pytest.mark.parametrize("size", [1, 7, 10**9, None])
 def test_a_network_that_works_in_chunks_takes_texts_of_any_length(directory, size):
     ids = torch.arange(1, 6)[None]
     with torch.inference_mode():
@@ -76,10 +76,11 @@ def test_a_network_that_works_in_chunks_takes_texts_of_any_length(directory, siz
 
 
 @fastbert_only
-def test_so_does_the_one_in_a_fastbert(directory):
+@pytest.mark.parametrize("size", [7, None])
+def test_so_does_the_one_in_a_fastbert(directory, size):
     before = load(directory).predict(["a b c"]).logits
     backbone = json.loads((directory / "config.json").read_text())["backbone_config"]
-    change_config(directory, backbone_config=backbone | {"chunk_size_feed_forward": 7})
+    change_config(directory, backbone_config=backbone | {"chunk_size_feed_forward": size})
     assert (load(directory).predict(["a b c"]).logits == before).all()
 
 
