@@ -61,8 +61,8 @@ def claim_output(
     try:
         make_directory(layout.directory)
         forget_worker_errors(layout)
-        # What is there already is this job's.
-        if not exists(layout.job):
+        # What is there already is this job's, but may be spelt otherwise.
+        if verify or not exists(layout.job):
             write_json(layout.job, job.as_json())
     except OSError as error:
         raise OutputError(f"{layout.directory!r} cannot be written: {error}") from error

@@ -119,6 +119,17 @@ def test_who_asks_for_it_has_every_byte_verified(layout: OutputLayout, name: str
     assert claim_output(layout, job(), overwrite=False) == {NAMES[1]}
 
 
+def test_a_description_that_is_spelt_otherwise_is_written_again_for_who_asks(layout: OutputLayout):
+    write_with_rejected(layout)
+    path = Path(layout.job)
+    content = path.read_bytes()
+    path.write_bytes(content.rstrip())
+    claim_output(layout, job(), overwrite=False)
+    assert path.read_bytes() != content
+    claim_output(layout, job(), overwrite=False, verify=True)
+    assert path.read_bytes() == content
+
+
 def test_answers_that_are_no_numbers_fail_the_job_that_has_nothing_else(layout: OutputLayout):
     claim_output(layout, job(), overwrite=False)
     write_shards(layout, rows=(0, 0), rejected=(3, 2), of=job(), not_finite=True)
