@@ -227,7 +227,7 @@ class FastBertForSequenceClassification(PreTrainedModel):
     @property
     def task(self) -> Task:
         """What the logits mean."""
-        return task_of(self.config, self.name_or_path or "the model")
+        return task_of(self.config)
 
     def forward(self, **inputs: Tensor) -> SequenceClassifierOutput:
         """Run the backbone at full depth; arguments and result are those of the Hugging Face model."""

@@ -19,7 +19,8 @@ import torch
 from benchmarks.guarantee.run import CONFIDENCE, SHARES, calibrate, resamples
 from benchmarks.results import RESULTS, machine, replace_dataset
 from model.guarantee.exit_outcomes import ExitOutcomes
-from model.guarantee.risk_control import RiskConstraint, certify
+from model.guarantee.risk_constraint import RiskConstraint
+from model.guarantee.risk_control import certify
 from pipeline.results.soft_labels import SoftLabels
 
 

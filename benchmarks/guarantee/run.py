@@ -29,7 +29,8 @@ from model.guarantee.binomial import p_value
 from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.exit_outcomes import ExitOutcomes, Thresholds
-from model.guarantee.risk_control import RiskConstraint, certify
+from model.guarantee.risk_constraint import RiskConstraint
+from model.guarantee.risk_control import certify
 from model.guarantee.target_speedup import SpeedupPath, highest_saved_compute
 from model.guarantee.threshold_search import candidate_path
 from pipeline.results.calibration_report import SPEEDUPS

@@ -34,7 +34,8 @@ from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.calibrate import calibrate
 from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_calibration import ExitCalibration
-from model.guarantee.risk_control import RiskConstraint, certify
+from model.guarantee.risk_constraint import RiskConstraint
+from model.guarantee.risk_control import certify
 from model.guarantee.temperature_scaling import exit_uncertainty, fit_temperature
 from model.tokens.tokenization import tokenize
 from pipeline.contract import schema

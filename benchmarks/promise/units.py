@@ -20,7 +20,8 @@ from jobs.commands.audit import CONTRADICTION_P
 from model.guarantee.binomial import p_value
 from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_outcomes import ExitOutcomes
-from model.guarantee.risk_control import RiskConstraint, certify
+from model.guarantee.risk_constraint import RiskConstraint
+from model.guarantee.risk_control import certify
 from model.guarantee.threshold_search import SearchEffort
 
 SHARE = 0.05

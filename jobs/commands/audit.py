@@ -14,7 +14,7 @@ from model.answers.task import Task
 from model.checks import DEFAULT_CONFIDENCE
 from model.errors import InputError, OutputError, ParameterError
 from model.guarantee.binomial import interval, p_value
-from model.guarantee.risk_control import Kind
+from model.guarantee.risk_constraint import Kind
 from model.guarantee.unit import Unit
 from model.messages import format_ratio, one_line
 from pipeline.contract.certificate import Certificate

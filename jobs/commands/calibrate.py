@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.configs.calibrate import CalibrateConfig
-from jobs.driver.compatibility import check_labels_match_model
+from jobs.driver.compatibility import check_labels_match_model, check_same_length
 from jobs.driver.distill_metrics import describe_training, labels_learnt_from
 from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
 from model.answers.rule import AnswerRule, answer_rule, check_decidable
@@ -17,7 +17,7 @@ from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE
 from model.checks import MIN_CALIBRATION_ROWS
 from model.cost.latency import RunCost
 from model.engine.execution import Device, Execution, Precision, execution_here
-from model.errors import CheckpointError, InputError, ParameterError
+from model.errors import InputError, ParameterError
 from model.exits.policy import CalibratedFor
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.binomial import rows_needed
@@ -54,7 +54,8 @@ def run(config: CalibrateConfig) -> Calibration:
     directory = find_checkpoint(config.model)
     labels = SoftLabels.open(config.labels)
     model = FastBertForSequenceClassification.from_pretrained(directory)
-    _check_labels(config, model, labels)
+    check_labels_match_model(model, config.model, labels)
+    check_same_length(model, config.model, labels)
     rule = answer_rule(model.task, model.labels, decide=config.decide, tolerance=config.tolerance)
     check_decidable(rule)
     texts = calibration_texts(labels, config.rows)
@@ -151,17 +152,6 @@ def _teacher_logits(rows: pa.Table) -> npt.NDArray[np.float32]:
     """Return (rows, num_labels) float32."""
     logits = float_array(rows[schema.TEACHER_LOGITS])
     return logits.reshape(len(rows), -1)
-
-
-def _check_labels(
-    config: CalibrateConfig, model: FastBertForSequenceClassification, labels: SoftLabels
-) -> None:
-    check_labels_match_model(model, config.model, labels)
-    if labels.max_length != model.config.max_length:
-        raise CheckpointError(
-            f"{config.model!r} cuts texts to {model.config.max_length} tokens, but {labels.name!r} to "
-            f"{labels.max_length}; label again with `max_length` {model.config.max_length}"
-        )
 
 
 def _check_rows(config: CalibrateConfig, directory: Path, labels: SoftLabels, texts: CalibrationTexts) -> str:

@@ -7,7 +7,6 @@ from jobs.driver.atomic_directory import AtomicOutputDirectory
 from jobs.driver.finetune_material import FinetuneMaterial, prepare_finetuning
 from jobs.driver.finetune_metrics import FinetuneJob, FinetuneMetrics, digest, without_places
 from jobs.driver.resumable_state import resumable_state
-from jobs.driver.torch_threads import torch_threads
 from jobs.driver.uploaded_directory import output_directory
 from jobs.terminal.classifier_table import describe_quality, label_table
 from jobs.terminal.console import print_next_step, print_settings, stdout_console, training_progress
@@ -15,6 +14,7 @@ from model.answers.task import Task
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.hub import METRICS_FILE
 from model.checkpoints.loading import silence_transformers
+from model.engine.openmp import torch_threads
 from model.training.classifier import FinetuningResult, finetune
 from model.training.finetuning.learner import FinetuningEpoch
 from model.training.finetuning.quality import Quality
@@ -22,7 +22,6 @@ from model.training.finetuning.settings import BestBy, default_learning_rate
 from model.training.loop import TrainingConfig
 from model.training.resume import TrainingState
 from pipeline.contract.typed_json import write_typed
-from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.sampling.hash_sampling import text_hashes
 from pipeline.sampling.training_hashes import write_teacher_texts
 
@@ -118,7 +117,7 @@ def _job(config: FinetuneConfig, material: FinetuneMaterial) -> FinetuneJob:
     return FinetuneJob(
         # What the rows are is told below; and threads round, but decide nothing.
         config=replace(without_places(config), input=(), eval_input=(), model="", threads=None),
-        model=checkpoint_hash(find_checkpoint(config.model)),
+        model=checkpoint_hash(material.directory),
         rows=digest(material.rows),
         eval_rows=digest(material.eval_rows),
         device=material.execution.device,

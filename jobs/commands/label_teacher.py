@@ -4,9 +4,10 @@ from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.driver.beam_driver import run_corpus_job
 from jobs.driver.dask_cluster import check_dask
 from jobs.driver.dataflow import check_dataflow
+from jobs.driver.job_options import job_options
 from jobs.driver.job_outcome import JobOutcome, describe_input
 from jobs.driver.planned_job import PlannedJob, open_plan
-from jobs.driver.runner import take_device, torch_threads
+from jobs.driver.runner import take_device
 from jobs.terminal.answer_shares import describe_answers, warn_of_one_answer
 from jobs.terminal.console import print_next_step, stdout_console
 from model.answers.task import Task
@@ -63,19 +64,11 @@ def _job(config: LabelTeacherConfig, planned: PlannedJob | None) -> CorpusJob[La
         ),
         teacher=config.teacher,
         output=config.output,
-        rows_per_shard=config.rows_per_shard,
         max_length=config.max_length,
         calibration_fraction=config.calibration_fraction,
         promise_of=config.promise_of,
         teacher_training_input=config.teacher_training_input,
-        precision=config.precision,
-        device=config.device,
-        format=config.format,
-        max_rejected=config.max_rejected,
-        overwrite=config.overwrite,
-        verify=config.verify,
-        torch_threads=torch_threads(config.runner),
-        part=planned.part if planned else None,
+        **job_options(config, planned),
     )
 
 

@@ -4,9 +4,10 @@ from jobs.configs.score import ScoreConfig
 from jobs.driver.beam_driver import run_corpus_job
 from jobs.driver.dask_cluster import check_dask
 from jobs.driver.dataflow import check_dataflow
+from jobs.driver.job_options import job_options
 from jobs.driver.job_outcome import JobOutcome, describe_input
 from jobs.driver.planned_job import PlannedJob, open_plan
-from jobs.driver.runner import take_device, torch_threads
+from jobs.driver.runner import take_device
 from jobs.terminal.console import counting_progress, print_next_step, stdout_console, table
 from model.answers.rule import answer_rule
 from model.checkpoints.loading import label_names, task_of
@@ -80,17 +81,9 @@ def _job(
         model=config.model,
         output=config.output,
         policy=policy,
-        rows_per_shard=config.rows_per_shard,
         shadow_fraction=config.shadow_fraction,
         shadow_rows=config.shadow_rows,
-        precision=config.precision,
-        device=config.device,
-        format=config.format,
-        max_rejected=config.max_rejected,
-        overwrite=config.overwrite,
-        verify=config.verify,
-        torch_threads=torch_threads(config.runner),
-        part=planned.part if planned else None,
+        **job_options(config, planned),
     )
 
 

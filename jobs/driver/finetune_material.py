@@ -1,6 +1,7 @@
 """What a fine-tuning starts from: rows, an encoder with a fresh head, and what it runs on."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -26,6 +27,7 @@ class FinetuneMaterial:
         rows: to train on.
         eval_rows: to judge by; None for none.
         labels: names in the order of the logits.
+        directory: of the encoder's checkpoint.
         model: the encoder, with a head for them.
         tokenizer: its own.
         execution: what it is trained on.
@@ -35,6 +37,7 @@ class FinetuneMaterial:
     rows: LabelledTexts
     eval_rows: LabelledTexts | None
     labels: tuple[str, ...]
+    directory: Path
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     execution: Execution
@@ -68,6 +71,7 @@ def prepare_finetuning(config: FinetuneConfig) -> FinetuneMaterial:
         rows=rows,
         eval_rows=eval_rows,
         labels=names,
+        directory=directory,
         model=model,
         tokenizer=tokenizer,
         execution=execution_here(Precision(config.precision), Device(config.device)),

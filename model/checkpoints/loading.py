@@ -164,19 +164,19 @@ def loading_refusal(directory: Path, name: str) -> str:
     return f"{name!r} cannot be loaded{kind}"
 
 
-def task_of(config: PretrainedConfig, name: str) -> Task:
+def task_of(config: PretrainedConfig, name: str = "") -> Task:
     """Return what a model's logits mean, as Hugging Face reads its configuration.
 
     Where `problem_type` is not said, a single logit is a score.
 
     Args:
         config: of the model.
-        name: what the user calls it.
+        name: what the user calls it; empty for what its configuration does.
 
     Raises:
         CheckpointError: if they mean nothing that is known, or its labels are not numbered, or two are alike.
     """
-    num_labels = config.num_labels
+    name, num_labels = name or config.name_or_path or "the model", config.num_labels
     problem_type = config.problem_type or (Task.SCORE if num_labels == 1 else Task.ONE_LABEL)
     if problem_type not in list(Task):
         raise CheckpointError(f"{name!r} is for {problem_type}; known are {', '.join(Task)}")

@@ -54,6 +54,7 @@ class Engine:
     Attributes:
         adapter: of its own copy of the backbone.
         execution: what runs where; its backend is the one that fits the model.
+        task: what the logits mean.
         memory_budget: the size of micro-batches.
         chunk_tokens: tokens of a chunk.
         model_hash: what calibrated policies are bound to.
@@ -84,6 +85,7 @@ class Engine:
             model_hash: what calibrated policies are bound to; None for a name that no policy knows.
         """
         self.adapter = adapter
+        self.task = task_of(adapter.model.config)
         self.model_hash = model_hash or new_identity()
         self._lexical = lexical
         self._pad_token_id = pad_token_id
@@ -168,11 +170,6 @@ class Engine:
     def labels(self) -> tuple[str, ...]:
         """Label names in the order of the logits."""
         return label_names(self.adapter.model.config)
-
-    @property
-    def task(self) -> Task:
-        """What the logits mean."""
-        return task_of(self.adapter.model.config, self.adapter.model.name_or_path or "the model")
 
     @property
     def num_outputs(self) -> int:

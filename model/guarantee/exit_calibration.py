@@ -20,13 +20,8 @@ from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_outcomes import Calls, ExitOutcomes, Thresholds
 from model.guarantee.failure import explain_failure
 from model.guarantee.finite_corpus import CorpusSize, CorpusTest, corpus_test
-from model.guarantee.risk_control import (
-    ConstraintPart,
-    Kind,
-    RiskConstraint,
-    RiskEstimate,
-    certify,
-)
+from model.guarantee.risk_constraint import ConstraintPart, Kind, RiskConstraint
+from model.guarantee.risk_control import RiskEstimate, certify
 from model.guarantee.target_speedup import SpeedupPath, highest_saved_compute
 from model.guarantee.temperature_scaling import (
     ExitReliability,
@@ -125,11 +120,17 @@ class ExitCalibration:
         """Logits of the exits, and the teacher's, which are broadcast to them."""
         return torch.from_numpy(self.logits), torch.from_numpy(self.teacher_logits)[:, None]
 
+    @cached_property
+    def _called(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """What every exit calls the rows, (rows, num_exits, K), and the teacher, (rows, 1, K)."""
+        by_exit, by_teacher = (self.answer.calls(logits).numpy() for logits in self._tensors)
+        return by_exit, by_teacher
+
     def _with_calls(self, outcomes: ExitOutcomes, names: Collection[int]) -> ExitOutcomes:
         """Return outcomes that say too which rows are called by some names, told by their numbers."""
         if not names:
             return outcomes
-        by_exit, by_teacher = (self.answer.calls(logits).numpy() for logits in self._tensors)
+        by_exit, by_teacher = self._called
         calls = {name: Calls(by_exit=by_exit[..., name], by_teacher=by_teacher[:, 0, name]) for name in names}
         return replace(outcomes, calls=calls)
 

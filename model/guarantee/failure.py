@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from model.guarantee.binomial import p_value, rows_needed
 from model.guarantee.exit_outcomes import ExitOutcomes
-from model.guarantee.risk_control import Kind, RiskConstraint, candidate_thresholds
+from model.guarantee.risk_constraint import Kind, RiskConstraint
+from model.guarantee.risk_control import candidate_thresholds
 from model.guarantee.threshold_search import SearchEffort
 
 

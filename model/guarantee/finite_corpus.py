@@ -15,7 +15,7 @@ from scipy.stats import binom
 from model.errors import ParameterError
 from model.guarantee.binomial import upper_bound
 from model.guarantee.exit_outcomes import ExitOutcomes
-from model.guarantee.risk_control import RiskConstraint
+from model.guarantee.risk_constraint import RiskConstraint
 from model.guarantee.unit import Unit
 
 # Of the chance to fail, what is left to the scatter: at 95 %, 1 of 5 %, and the risk is tested at 96 %.

@@ -65,7 +65,7 @@ class FastBertConfig(PretrainedConfig):
     @property
     def num_outputs(self) -> int:
         """Numbers that an exit answers with; see `Task.num_outputs`."""
-        return task_of(self, self.name_or_path or "the model").num_outputs(self.num_labels)
+        return task_of(self).num_outputs(self.num_labels)
 
 
 def load_fastbert_config(directory: Path) -> FastBertConfig:

@@ -82,7 +82,7 @@ def finetune(
         ArtifactError: if `state` is another training's.
     """
     settings = settings or FinetuningSettings()
-    settings.check(task_of(model.config, "the model"))
+    settings.check(task_of(model.config))
     execution = execution or resolve_execution(Precision.FP32)
     if execution.precision is Precision.FP16:
         raise ParameterError("`precision` fp16 is too coarse to train in; give fp32 or bf16")
@@ -91,7 +91,7 @@ def finetune(
     held_out = None if evaluation is None else _Examples.of(model, tokenizer, evaluation, max_length)
     home = model.device
     model.to(device_named(execution.device)).train()
-    best_by = BestBy.choose(settings.best_by, task_of(model.config, "the model")) if held_out else None
+    best_by = BestBy.choose(settings.best_by, task_of(model.config)) if held_out else None
     learner = FinetuningLearner(model, epochs=config.epochs, best_by=best_by)
     steps = _steps(learner, model, tokenizer, examples, config, settings, execution, state)
     report = None
@@ -145,7 +145,7 @@ def _judge(
     logits = teacher_logits(model.eval(), tokenizer, examples.texts, token_budget=execution.token_budget)
     check_finite(logits)
     labels = label_names(model.config)
-    return judge_answers(logits, examples.targets, task=task_of(model.config, "the model"), labels=labels)
+    return judge_answers(logits, examples.targets, task=task_of(model.config), labels=labels)
 
 
 def _steps(

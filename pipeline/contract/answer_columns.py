@@ -98,7 +98,6 @@ def answer_columns(
         unseen: (rows,) bool, which of them are null; None for none.
     """
     names = pa.array(labels, pa.string())
-    calls = answer_of(rule, labels).calls(torch.from_numpy(logits)).numpy()
     hidden = np.zeros(len(logits), dtype=np.bool_) if unseen is None else unseen
     columns: dict[str, pa.Array] = {}
     if rule.task is Task.SCORE:
@@ -110,11 +109,13 @@ def answer_columns(
         )
     if rule.task is Task.ONE_LABEL:
         columns[schema.PREDICTION] = names.take(pa.array(logits.argmax(axis=1), mask=hidden))
-    if rule.task is Task.LABEL_SET:
-        columns[schema.PREDICTIONS] = list_of_called(calls, names, hidden)
-    elif len(rule.cuts) == 1:
-        columns[schema.DECISION] = pa.array(calls[:, 0], mask=hidden)
-    elif rule.cuts:
-        cuts = pa.array([str(cut) for cut in rule.cuts], pa.string())
-        columns[schema.DECISIONS] = list_of_called(calls, cuts, hidden)
+    if rule.task is Task.LABEL_SET or rule.cuts:
+        calls = answer_of(rule, labels).calls(torch.from_numpy(logits)).numpy()
+        if rule.task is Task.LABEL_SET:
+            columns[schema.PREDICTIONS] = list_of_called(calls, names, hidden)
+        elif len(rule.cuts) == 1:
+            columns[schema.DECISION] = pa.array(calls[:, 0], mask=hidden)
+        else:
+            cuts = pa.array([str(cut) for cut in rule.cuts], pa.string())
+            columns[schema.DECISIONS] = list_of_called(calls, cuts, hidden)
     return {prefix + name: column for name, column in columns.items()}

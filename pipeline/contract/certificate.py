@@ -8,7 +8,8 @@ from model.answers.rule import AnswerRule
 from model.exits.policy import CalibratedFor
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.finite_corpus import CorpusTest
-from model.guarantee.risk_control import Kind, NameRisk
+from model.guarantee.risk_constraint import Kind
+from model.guarantee.risk_control import NameRisk
 from model.guarantee.unit import Unit
 
 

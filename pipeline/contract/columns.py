@@ -6,9 +6,10 @@ from difflib import get_close_matches
 
 import pyarrow as pa
 
+from model.answers.task import Task
 from model.errors import InputError, ParameterError
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import ALL_ANSWER_COLUMNS
+from pipeline.contract.answer_columns import ALL_ANSWER_COLUMNS, soft_label_field
 
 _SHOWN_NAMES = 20
 _SCORE_NAMES = ALL_ANSWER_COLUMNS | frozenset(
@@ -16,7 +17,7 @@ _SCORE_NAMES = ALL_ANSWER_COLUMNS | frozenset(
 )
 _LABEL_NAMES = frozenset(
     schema.label_schema(num_labels=1, answer=(), id_type=pa.string(), with_pair=True).names
-) | {schema.TEACHER + name for name in (schema.PREDICTION, schema.PREDICTIONS, schema.SCORE)}
+) | {soft_label_field(task).name for task in Task}
 _INPUT_NAMES = frozenset({schema.INPUT_TEXT, schema.INPUT_TEXT_PAIR, schema.GROUP})
 
 

@@ -11,17 +11,17 @@ import pyarrow as pa
 
 from model.answers.answer import answer_of
 from model.answers.rule import AnswerRule
-from model.answers.task import Task
 from model.cost.flops import FlopsModel
 from model.exits.policy import ExitPolicy
 from model.guarantee.unit import Unit
+from model.training.soft_labelled_texts import NO_LABEL
 from pipeline.contract import schema
 from pipeline.contract.answer_columns import answer_names
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.contract.shards import read_shard
 from pipeline.results.exit_stats import NUM_BINS, ExitLayerStats, ExitStats
-from pipeline.results.read_answers import NO_LABEL, LabelIds, label_ids, read_calls, read_disagrees
+from pipeline.results.read_answers import LabelIds, label_ids, read_calls, read_disagrees
 from pipeline.results.shadow_texts import ShadowTextsBuilder
 from pipeline.sampling.unit_hashes import place_hashes
 
@@ -63,7 +63,8 @@ class ExitStatsBuilder:
 
         Args:
             batch: rows with the columns that `collect` reads.
-            true_labels: (rows,) label ids, NO_LABEL where unknown; None where none is known.
+            true_labels: (rows,) label ids, NO_LABEL where unknown; None where none is known, as of a model
+                that does not answer with one label.
         """
         exits = batch[schema.EXIT_LAYER].to_numpy()
         tokens = batch[schema.NUM_TOKENS].to_numpy().astype(np.int64)
@@ -73,7 +74,9 @@ class ExitStatsBuilder:
         agrees = np.zeros(len(batch), dtype=np.bool_)
         agrees[is_shadow] = ~self._add_shadow(batch.filter(pa.array(is_shadow)), called[is_shadow])
         truth = np.full(len(batch), NO_LABEL) if true_labels is None else true_labels
-        is_right = self._is_right(batch, truth)
+        is_right = np.zeros(len(batch), dtype=np.bool_)
+        if true_labels is not None:
+            is_right = (truth != NO_LABEL) & (truth == label_ids(batch[schema.PREDICTION], self._labels))
         flops = self._flops.with_exits(tokens, exits, self._policy)
         self._full_depth_flops += int(self._flops.full_depth(tokens).sum())
         bins = np.minimum((uncertainty * NUM_BINS).astype(np.int64), NUM_BINS - 1)
@@ -101,14 +104,6 @@ class ExitStatsBuilder:
             disagrees=disagrees,
         )
         return disagrees
-
-    def _is_right(self, batch: pa.RecordBatch, truth: LabelIds) -> npt.NDArray[np.bool_]:
-        """Return which rows have their true label, (rows,); of models that answer with one."""
-        if self._rule.task is not Task.ONE_LABEL:
-            return np.zeros(len(batch), dtype=np.bool_)
-        predicted = label_ids(batch[schema.PREDICTION], self._labels)
-        is_right: npt.NDArray[np.bool_] = (truth != NO_LABEL) & (truth == predicted)
-        return is_right
 
     def build(self) -> ExitStats:
         """Return the statistics of all rows added."""

@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from model.errors import InputError
+from model.training.soft_labelled_texts import NO_LABEL
 from pipeline.contract import schema
 from pipeline.contract.columns import check_label_name
 from pipeline.reading.inputs import Columns, inspect_inputs
 from pipeline.reading.labelled_texts import ROWS_PER_ITEM, as_text, read_rows
 from pipeline.results.exit_stats_builder import TrueLabels
-from pipeline.results.read_answers import NO_LABEL, LabelIds
+from pipeline.results.read_answers import LabelIds
 
 
 def read_true_labels(
@@ -52,7 +53,7 @@ def read_true_labels(
                 raise InputError(
                     f"{source}: id {key!r} has the labels {known_name!r} and {name!r}; give it one of them"
                 )
-    ids = label_ids(set(label_by_key.values()), labels)
+    ids = ids_by_name(set(label_by_key.values()), labels)
 
     def lookup(batch: pa.RecordBatch) -> LabelIds:
         keys: Sequence[Hashable]
@@ -72,7 +73,7 @@ def _keys(ids: pa.Array | pa.ChunkedArray) -> list[str | None]:
     return [None if value is None else str(value) for value in ids.to_pylist()]
 
 
-def label_ids(names: set[str], labels: Sequence[str]) -> dict[str, int]:
+def ids_by_name(names: set[str], labels: Sequence[str]) -> dict[str, int]:
     """Return the label id of each name that occurs among true labels.
 
     Args:

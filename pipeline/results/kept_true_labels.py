@@ -15,7 +15,7 @@ from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import LabelManifest
 from pipeline.contract.shards import read_shard
 from pipeline.reading.labelled_texts import as_text
-from pipeline.results.ground_truth import label_ids
+from pipeline.results.ground_truth import ids_by_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class KeptTrueLabels:
             for shard in manifest.shard_names:
                 for batch in read_shard(layout, shard, columns=[column]):
                     names |= set(_names(batch, column)) - {None}
-        return cls(column=column, ids=label_ids(names, outputs[0][1].labels))
+        return cls(column=column, ids=ids_by_name(names, outputs[0][1].labels))
 
     def of_rows(self, rows: pa.RecordBatch) -> npt.NDArray[np.int64]:
         """Return (rows,) the place of each row's label among the logits, `NO_LABEL` where it has none."""

@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 from model.answers.answer import answer_of
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
+from model.training.soft_labelled_texts import NO_LABEL
 from pipeline.contract import schema
 from pipeline.contract.answer_columns import answer_names
 
-# Label ids are places in the manifest's label names; rows without one have this.
-NO_LABEL = -1
+# Places in the manifest's label names; `NO_LABEL` of rows without one.
 LabelIds = npt.NDArray[np.int64]
 
 

@@ -112,7 +112,7 @@ class LabelWithTeacher(beam.PTransform):
         text_pair_column: str | None = None,
         id_column: str | None = None,
         group_column: str | None = None,
-        keep: Sequence[str] = (),
+        keep: str | Sequence[str] = (),
         **options: Unpack[LabelOptions],
     ) -> None:
         """Inspect the input and load the teacher; what is wrong with them is raised here.
@@ -126,7 +126,8 @@ class LabelWithTeacher(beam.PTransform):
             id_column: passed through as `id`.
             group_column: rows of equal value are of one split, and a promise is of the texts, one of each
                 group.
-            keep: columns that are passed through, such as true labels for `distill`.
+            keep: columns that are passed through, such as true labels for `distill`; a single one may be
+                given as it is.
             options: see `LabelOptions` and `JobOptions`.
 
         Raises:
@@ -138,7 +139,7 @@ class LabelWithTeacher(beam.PTransform):
             text_pair=text_pair_column,
             id=id_column,
             group=group_column,
-            keep=tuple(keep),
+            keep=as_strings(keep),
         )
         self._job = label_job(input=input, columns=columns, teacher=teacher, output=output, **options)
 

@@ -117,10 +117,11 @@ class FastBertModelHandler(ModelHandler[Text, PredictionResult, LoadedFastBert])
         )
         is_score = answers.rule.task is Task.SCORE
         shares = [()] * len(answers) if is_score else answers.probabilities.tolist()
-        reached = [
-            tuple(compress(answers.answer.names, row)) if answers.rule.cuts else ()
-            for row in answers.decisions
-        ]
+        names = answers.answer.names
+        has_cuts = bool(answers.rule.cuts)
+        reached = (
+            [tuple(compress(names, row)) for row in answers.decisions] if has_cuts else [()] * len(answers)
+        )
         return [
             PredictionResult(
                 example=text,

@@ -29,7 +29,7 @@ def make_targets(labels: Sequence[Label], config: PretrainedConfig) -> Tensor:
     Raises:
         InputError: naming labels that the model does not know, or that are of another task.
     """
-    task = task_of(config, "the model")
+    task = task_of(config)
     kind = {Task.ONE_LABEL: str, Task.LABEL_SET: tuple, Task.SCORE: float}[task]
     if misfit := [label for label in labels if not isinstance(label, kind)][:1]:
         raise InputError(f"the model is for {task.value}, and {misfit[0]!r} is no label of that")
@@ -66,7 +66,7 @@ class Objective:
 
         Balanced, a label of n_k among n rows and K labels weighs n / (K n_k), as in King and Zeng 2001.
         """
-        task = task_of(config, "the model")
+        task = task_of(config)
         weights.check(task)
         if weights is ClassWeights.NONE:
             return cls(task=task)

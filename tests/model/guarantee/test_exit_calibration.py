@@ -10,7 +10,8 @@ from model.guarantee.binomial import rows_needed, upper_bound
 from model.guarantee.calibration_split import search_rows
 from model.guarantee.failure import explain_failure
 from model.guarantee.finite_corpus import CorpusSize
-from model.guarantee.risk_control import RiskConstraint, RiskEstimate
+from model.guarantee.risk_constraint import RiskConstraint
+from model.guarantee.risk_control import RiskEstimate
 from model.guarantee.target_speedup import highest_saved_compute
 from model.guarantee.temperature_scaling import expected_calibration_error
 from model.guarantee.threshold_search import SearchEffort

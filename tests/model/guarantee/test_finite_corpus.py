@@ -7,7 +7,8 @@ from scipy.stats import binom
 from model.errors import ParameterError
 from model.guarantee.exit_outcomes import Calls, ExitOutcomes
 from model.guarantee.finite_corpus import CorpusSize, corpus_test, largest_risk, texts_of_label
-from model.guarantee.risk_control import RiskConstraint, candidate_thresholds, fixed_sequence_test
+from model.guarantee.risk_constraint import RiskConstraint
+from model.guarantee.risk_control import candidate_thresholds, fixed_sequence_test
 from model.guarantee.threshold_search import SearchEffort
 from tests.model.exit_populations import NUM_LABELS, population
 

@@ -5,10 +5,9 @@ from scipy.stats import binom
 from model.errors import ParameterError
 from model.guarantee.binomial import p_value, upper_bound
 from model.guarantee.exit_outcomes import Calls, ExitOutcomes
+from model.guarantee.risk_constraint import Kind, RiskConstraint
 from model.guarantee.risk_control import (
-    Kind,
     NameRisk,
-    RiskConstraint,
     RiskEstimate,
     candidate_thresholds,
     certify,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from model.guarantee.risk_control import RiskConstraint, certify
+from model.guarantee.risk_constraint import RiskConstraint
+from model.guarantee.risk_control import certify
 from model.guarantee.threshold_search import SearchEffort
 from tests.model.exit_populations import population
 

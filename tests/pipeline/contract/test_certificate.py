@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 import pytest
 
 from model.guarantee.calibrated_policy import CalibratedPolicy
-from model.guarantee.risk_control import Kind
+from model.guarantee.risk_constraint import Kind
 from model.guarantee.unit import Unit
 from pipeline.contract.certificate import Certificate, NameBound
 from tests.model.exit_populations import CALIBRATED_FOR, LABELS, exit_calibration

@@ -8,7 +8,8 @@ from model.answers.rule import AnswerRule
 from model.answers.task import Task
 from model.errors import ArtifactError
 from model.guarantee.calibrated_policy import CalibratedPolicy
-from model.guarantee.risk_control import ConstraintPart, Kind, NameRisk, RiskEstimate
+from model.guarantee.risk_constraint import ConstraintPart, Kind
+from model.guarantee.risk_control import NameRisk, RiskEstimate
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import (

@@ -14,7 +14,8 @@ from scipy.stats import binom
 
 from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_outcomes import ExitOutcomes
-from model.guarantee.risk_control import RiskConstraint, certify
+from model.guarantee.risk_constraint import RiskConstraint
+from model.guarantee.risk_control import certify
 from model.guarantee.threshold_search import SearchEffort
 from model.guarantee.unit import Unit
 from pipeline.contract import schema

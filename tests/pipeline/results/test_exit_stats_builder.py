@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from model.exits.policy import ExitPolicy
 from model.network.branches.branch import BranchFlops
+from model.training.soft_labelled_texts import NO_LABEL
 from pipeline.contract import schema
 from pipeline.contract.answer_columns import answer_fields, teacher_fields
 from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column
@@ -22,7 +23,7 @@ from pipeline.contract.output import claim_output, commit
 from pipeline.contract.plan import RowRange, make_plan
 from pipeline.contract.shards import ShardWriter, with_metadata
 from pipeline.results.exit_stats_builder import ExitStatsBuilder, collect
-from pipeline.results.read_answers import NO_LABEL, LabelIds, label_ids
+from pipeline.results.read_answers import LabelIds, label_ids
 from tests.pipeline.contract.score_jobs import SCORE
 from tests.pipeline.results.score_rows import (
     FLOPS,

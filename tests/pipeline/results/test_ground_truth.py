@@ -5,8 +5,9 @@ import pyarrow as pa
 import pytest
 
 from model.errors import InputError
+from model.training.soft_labelled_texts import NO_LABEL
 from pipeline.contract.arrays import source_column
-from pipeline.results.exit_stats_builder import NO_LABEL, TrueLabels
+from pipeline.results.exit_stats_builder import TrueLabels
 from pipeline.results.ground_truth import read_true_labels
 from tests.job_fixtures import WRITERS, write_csv, write_jsonl, write_parquet
 
