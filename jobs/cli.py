@@ -139,7 +139,7 @@ def expand_repeated_options(args: Sequence[str]) -> list[str]:
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 2 what the user can cure, in one line; 130 is Ctrl-C's."""
+    """Run the command line and exit: 0 done, 1 what --fail-on names, 2 what users can cure; 130 is Ctrl-C."""
     if intruder := find_intruder():
         sys.stderr.write(f"{_PROGRAM}: {intruder}\n")
         sys.exit(_EXIT_USAGE)
@@ -161,7 +161,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         _fail(in_options(str(error)), error if is_verbose else None)
     if failure := stdout_failure():
         _fail(f"standard output could not be written: {failure}; all else is done")
-    sys.exit(status if isinstance(status, int) else 0)
+    # What a command found may be a failure of its own, as of `audit --fail-on`.
+    sys.exit(status if isinstance(status, int) else getattr(status, "exit_status", 0))
 
 
 def find_intruder() -> str | None:

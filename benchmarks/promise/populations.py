@@ -86,6 +86,7 @@ class Texts:
             labels=labels,
             is_held_out=is_held_out,
             num_tokens=self.num_tokens,
+            num_unknown=np.zeros_like(self.num_tokens),
             teacher_logits=teacher_logits,
             logits=self.logits,
             rule=AnswerRule(task=Task.ONE_LABEL),

@@ -25,13 +25,13 @@ from pipeline.reading.inputs import Inputs
 from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.results.calibration import Calibration
 from pipeline.results.corpus_promise import CorpusPromise
+from pipeline.sampling.shadow_sample import shadow_unit
 from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.score_task import (
     EXIT_COUNT,
     PROCESSED_TOKENS,
     REAL_TOKENS,
     ScoreTask,
-    shadow_unit,
 )
 from pipeline.transforms.scoring import PolicyOfCorpus, score_job
 

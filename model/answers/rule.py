@@ -71,6 +71,11 @@ class AnswerRule:
         """Whether two answers can be the same: of scores, what counts as the same has to be said."""
         return self.task is not Task.SCORE or bool(self.cuts) or self.tolerance is not None
 
+    @property
+    def calls_one_label(self) -> bool:
+        """Whether each text is called exactly one of the labels."""
+        return self.task is Task.ONE_LABEL and not self.cuts
+
 
 def answer_rule(
     task: Task, labels: Sequence[str], *, decide: Sequence[str] = (), tolerance: float | None = None

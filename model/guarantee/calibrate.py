@@ -95,6 +95,7 @@ def calibrate(
         labels=model.labels,
         is_held_out=held_out,
         num_tokens=tokenized.lengths,
+        num_unknown=tokenized.count(model.tokenizer.unk_token_id),
         teacher_logits=teacher_logits,
         logits=logits,
         rule=rule,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from model.answers.rule import AnswerRule
 from model.exits.policy import CalibratedFor, ExitPolicy
 from model.guarantee.finite_corpus import CorpusTest
+from model.guarantee.policy_reference import PolicyReference
 from model.guarantee.risk_control import RiskEstimate
 from model.guarantee.unit import Unit
 
@@ -20,6 +21,7 @@ class CalibratedPolicy(ExitPolicy):
             is not.
         saved_compute: to expect, full depth's FLOPs over this policy's, from rows that it was not chosen by.
         risk: what it did on these rows.
+        reference: what these rows are like, for the job's to be held against.
         max_disagreement: what was asked for, None where it was something else.
         target_speedup: likewise.
         corpus: what was tested so that `max_disagreement` is of one corpus; None where it is of all texts
@@ -35,6 +37,7 @@ class CalibratedPolicy(ExitPolicy):
     is_certified: bool
     saved_compute: float
     risk: RiskEstimate
+    reference: PolicyReference
     num_calibration_rows: int
     speed_curve: tuple[tuple[float, float], ...] = ()
     max_disagreement: float | None = None

@@ -20,6 +20,7 @@ from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_outcomes import Calls, ExitOutcomes, Thresholds
 from model.guarantee.failure import explain_failure
 from model.guarantee.finite_corpus import CorpusSize, CorpusTest, corpus_test
+from model.guarantee.policy_reference import AnsweredTexts, PolicyReference, policy_reference
 from model.guarantee.risk_constraint import ConstraintPart, Kind, RiskConstraint
 from model.guarantee.risk_control import RiskEstimate, certify
 from model.guarantee.target_speedup import SpeedupPath, highest_saved_compute
@@ -48,6 +49,7 @@ class ExitCalibration:
         labels: label names in the order of the logits.
         is_held_out: (rows,) bool, texts that training judged the branches by. They test nothing.
         num_tokens: (rows,) int64.
+        num_unknown: (rows,) int64, those of them that the tokenizer has no word for.
         teacher_logits: (rows, num_labels) float32 from the soft labels.
         logits: (rows, num_exits, num_outputs) float32 of every exit, as they come: of the lexical branch
             where there is one, and of the layers.
@@ -63,6 +65,7 @@ class ExitCalibration:
     labels: tuple[str, ...]
     is_held_out: npt.NDArray[np.bool_]
     num_tokens: npt.NDArray[np.int64]
+    num_unknown: npt.NDArray[np.int64]
     teacher_logits: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float32]
     rule: AnswerRule
@@ -247,6 +250,7 @@ class ExitCalibration:
     ) -> CalibratedPolicy:
         names = {part.name for part in parts if part.name is not None}
         _, test = self._search_and_test(self._with_calls(self.flops_outcomes, names))
+        taken = test.exits_taken(thresholds)
         lexical_threshold, layer_thresholds = self._lexical_and_layers(thresholds.tolist(), without=0.0)
         lexical_temperature, layer_temperatures = self._lexical_and_layers(self.temperatures, without=1.0)
         return CalibratedPolicy(
@@ -260,15 +264,39 @@ class ExitCalibration:
             calibrated_for=self.calibrated_for,
             is_certified=is_certified,
             saved_compute=test.saved_compute(thresholds),
-            risk=RiskEstimate.from_test_rows(
-                test, test.exits_taken(thresholds), parts=parts, confidence=confidence
-            ),
+            risk=RiskEstimate.from_test_rows(test, taken, parts=parts, confidence=confidence),
+            reference=self._reference(thresholds, taken, ~test.disagrees),
             num_calibration_rows=len(self),
             max_disagreement=max_disagreement,
             target_speedup=target_speedup,
             corpus=corpus,
             unit=self.unit,
             note=note,
+        )
+
+    def _reference(
+        self, thresholds: Thresholds, taken: npt.NDArray[np.int64], agrees: npt.NDArray[np.bool_]
+    ) -> PolicyReference:
+        """Return what the test rows are like that leave at the places `taken`, (test rows,)."""
+        is_test = ~self.is_search
+        logits = torch.from_numpy(self.logits[is_test])
+        uncertainty, rows = self.uncertainty[is_test], np.arange(len(taken))
+        # The last layer runs in any case.
+        first = int(np.argmax(np.append(thresholds > 0, True)))
+        return policy_reference(
+            AnsweredTexts(
+                exit_layer=taken + self.exits.start,
+                uncertainty=uncertainty[rows, taken].astype(np.float64),
+                num_tokens=self.num_tokens[is_test],
+                num_unknown=self.num_unknown[is_test],
+                called=self.answer.calls(logits[rows, taken]).numpy(),
+                one_holds=self.rule.calls_one_label,
+            ),
+            first_exit=first + self.exits.start,
+            exits=self.exits,
+            uncertainty=uncertainty,
+            uncertainty_of_speeds=self.answer.uncertainty(logits[:, -self.flops.num_layers :]).numpy(),
+            agrees=agrees,
         )
 
     @property

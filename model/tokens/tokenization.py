@@ -56,6 +56,12 @@ class TokenizedTexts:
             max_length=self.max_length,
         )
 
+    def count(self, token_id: int | None) -> Lengths:
+        """Return how often a token stands in each text, (rows,); never, where there is no such token."""
+        ends = np.cumsum(np.append(0, self.input_ids == token_id))
+        counts: Lengths = np.diff(ends[cu_seqlens(self.lengths)])
+        return counts
+
 
 def tokenize(
     tokenizer: PreTrainedTokenizerBase,

@@ -8,6 +8,7 @@ from model.answers.rule import AnswerRule
 from model.exits.policy import CalibratedFor
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.finite_corpus import CorpusTest
+from model.guarantee.policy_reference import PolicyReference
 from model.guarantee.risk_constraint import Kind
 from model.guarantee.risk_control import NameRisk
 from model.guarantee.unit import Unit
@@ -79,6 +80,7 @@ class Certificate:
         num_calibration_rows: rows to search and to test with.
         calibrated_for: model, device, precision, backend and length that it holds for.
         speed_curve: pairs of saved compute, asked for and found on the test rows.
+        reference: what the test rows are like.
         note: what else there is to say; empty for nothing.
     """
 
@@ -103,6 +105,7 @@ class Certificate:
     num_calibration_rows: int
     calibrated_for: CalibratedFor
     speed_curve: tuple[tuple[float, float], ...]
+    reference: PolicyReference
     note: str
 
     @classmethod
@@ -131,6 +134,7 @@ class Certificate:
             num_calibration_rows=policy.num_calibration_rows,
             calibrated_for=policy.calibrated_for,
             speed_curve=policy.speed_curve,
+            reference=policy.reference,
             note=policy.note,
         )
 

@@ -9,8 +9,6 @@ _CALIBRATION_ROWS = 25_000
 _LARGEST_CALIBRATION_FRACTION = 1 / 3
 # Where compressed input hides the number of rows.
 _CALIBRATION_FRACTION = 0.1
-# Share of the texts that are answered at full depth too.
-SHADOW_FRACTION = 0.001
 
 
 def default_calibration_fraction(num_rows: int | None) -> float:

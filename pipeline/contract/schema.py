@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 METADATA_PREFIX = "fastbert."
 
 SOURCE = "source"
@@ -32,6 +32,7 @@ PROBABILITIES = "probabilities"
 EXIT_LAYER = "exit_layer"
 UNCERTAINTY = "uncertainty"
 NUM_TOKENS = "num_tokens"
+NUM_UNKNOWN_TOKENS = "num_unknown_tokens"
 TRUNCATED = "truncated"
 REASON = "reason"
 RAW_VALUE = "raw_value"
@@ -94,6 +95,7 @@ def score_schema(
             pa.field(EXIT_LAYER, pa.int16(), nullable=False),
             pa.field(UNCERTAINTY, pa.float32(), nullable=False),
             pa.field(NUM_TOKENS, pa.int32(), nullable=False),
+            pa.field(NUM_UNKNOWN_TOKENS, pa.int32(), nullable=False),
             pa.field(TRUNCATED, pa.bool_(), nullable=False),
             *teacher,
             pa.field(TEACHER_UNIT_HASH, pa.binary(TEXT_HASH_BYTES)),
@@ -151,6 +153,7 @@ def calibration_schema(*, num_labels: int, num_outputs: int, num_exits: int) -> 
             pa.field(SPLIT, pa.string(), nullable=False),
             pa.field(USED_FOR, pa.string(), nullable=False),
             pa.field(NUM_TOKENS, pa.int32(), nullable=False),
+            pa.field(NUM_UNKNOWN_TOKENS, pa.int32(), nullable=False),
             pa.field(TEACHER_LOGITS, vector(num_labels), nullable=False),
             pa.field(EXIT_AGREES, pa.list_(pa.bool_(), num_exits), nullable=False),
             pa.field(EXIT_UNCERTAINTY, pa.list_(pa.float32(), num_exits), nullable=False),

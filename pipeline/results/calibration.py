@@ -190,6 +190,7 @@ class Calibration:
             labels=report.labels,
             is_held_out=held_out_flags(table),
             num_tokens=table[schema.NUM_TOKENS].to_numpy().astype(np.int64),
+            num_unknown=table[schema.NUM_UNKNOWN_TOKENS].to_numpy().astype(np.int64),
             teacher_logits=float_array(table[schema.TEACHER_LOGITS]).reshape(num_rows, -1),
             logits=float_array(table[schema.EXIT_LOGITS]).reshape(num_rows, -1, num_outputs),
             rule=report.rule,
@@ -216,6 +217,6 @@ def _fingerprint(exits: ExitCalibration, row_numbers: npt.NDArray[np.int64]) -> 
     facts = asdict(exits.calibrated_for), exits.temperatures, asdict(exits.flops), asdict(exits.cost)
     digest.update(json.dumps([exits.labels, asdict(exits.rule), exits.unit, *facts], sort_keys=True).encode())
     answers = exits.teacher_logits, exits.logits, exits.uncertainty
-    for values in (row_numbers, exits.is_held_out, exits.num_tokens, *answers):
+    for values in (row_numbers, exits.is_held_out, exits.num_tokens, exits.num_unknown, *answers):
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

@@ -32,6 +32,7 @@ def calibration_table(
         schema.SPLIT: _names(exits.is_held_out, schema.TRAIN_SPLIT, schema.CALIBRATION_SPLIT),
         schema.USED_FOR: _names(exits.is_search, schema.SEARCH, schema.TEST),
         schema.NUM_TOKENS: pa.array(exits.num_tokens.astype(np.int32)),
+        schema.NUM_UNKNOWN_TOKENS: pa.array(exits.num_unknown.astype(np.int32)),
         schema.TEACHER_LOGITS: fixed_size_list(exits.teacher_logits),
         schema.EXIT_AGREES: pa.FixedSizeListArray.from_arrays(agrees, num_exits),
         schema.EXIT_UNCERTAINTY: fixed_size_list(exits.uncertainty),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,34 +18,48 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # Uncertainty lies in [0, 1]: bins this fine give quantiles to 1e-4 in constant memory.
 NUM_BINS = 10_000
 
+Counts = npt.NDArray[np.int64]
 
-@dataclass
+
+@dataclass(frozen=True, kw_only=True)
 class ExitLayerStats:
     """What left at one exit.
 
     Attributes:
-        rows: that left here.
-        called: (K,) of them by what they are called: their labels, or the cuts that they reach.
+        called: (K,) rows by what they are called: their labels, or the cuts that they reach.
+        tokens: (longest + 1,) rows by their tokens.
         uncertainty_sum: over the rows.
         uncertainty_bins: (10000,) rows by uncertainty.
         flops: of the rows, up to this exit.
-        labelled: rows whose true label is known.
-        correct: those of them that were predicted right.
+        confusion: (labels, labels) rows whose true label is known, by it (first) and by their prediction;
+            None where none is known.
         shadowed: rows of the shadow sample.
         agreeing: those of them with the full-depth answer.
     """
 
-    called: npt.NDArray[np.int64]
-    rows: int = 0
-    uncertainty_sum: float = 0.0
-    uncertainty_bins: npt.NDArray[np.int64] = field(
-        default_factory=lambda: np.zeros(NUM_BINS, dtype=np.int64)
-    )
-    flops: int = 0
-    labelled: int = 0
-    correct: int = 0
-    shadowed: int = 0
-    agreeing: int = 0
+    called: Counts
+    tokens: Counts
+    uncertainty_sum: float
+    uncertainty_bins: Counts
+    flops: int
+    confusion: Counts | None
+    shadowed: int
+    agreeing: int
+
+    @property
+    def rows(self) -> int:
+        """Rows that left here."""
+        return int(self.tokens.sum())
+
+    @property
+    def labelled(self) -> int:
+        """Rows whose true label is known."""
+        return 0 if self.confusion is None else int(self.confusion.sum())
+
+    @property
+    def correct(self) -> int:
+        """Those of them that were predicted right."""
+        return 0 if self.confusion is None else int(self.confusion.trace())
 
     def quantile(self, share: float) -> float:
         """Return the uncertainty that `share` of the rows do not exceed, to 1e-4."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -20,9 +22,10 @@ from pipeline.contract.answer_columns import answer_names
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.contract.shards import read_shard
-from pipeline.results.exit_stats import NUM_BINS, ExitLayerStats, ExitStats
+from pipeline.results.example_finder import ExampleFinder, RowPlace
+from pipeline.results.exit_stats import NUM_BINS, Counts, ExitLayerStats, ExitStats
 from pipeline.results.read_answers import LabelIds, label_ids, read_calls, read_disagrees
-from pipeline.results.shadow_texts import ShadowTextsBuilder
+from pipeline.results.shadow_texts import ShadowRows, ShadowTextsBuilder
 from pipeline.sampling.unit_hashes import place_hashes
 
 TrueLabels = Callable[[pa.RecordBatch], LabelIds]
@@ -51,83 +54,185 @@ class ExitStatsBuilder:
         """
         self._rule, self._labels, self._flops, self._policy = rule, labels, flops, policy
         self._names = answer_of(rule, labels).names
-        self._exits = {
-            exit_layer: ExitLayerStats(called=np.zeros(len(self._names), dtype=np.int64))
-            for exit_layer in flops.exits
-        }
-        self._full_depth_flops = 0
+        num_exits = flops.exits.stop
+        self._called = np.zeros((num_exits, len(self._names)), dtype=np.int64)
+        self._tokens = np.zeros((num_exits, 1), dtype=np.int64)
+        self._uncertainty_sum = np.zeros(num_exits)
+        self._uncertainty_bins = np.zeros((num_exits, NUM_BINS), dtype=np.int64)
+        # By exit, true label and predicted one, as far as they occur: of a thousand labels hardly any do.
+        self._confusion: Counter[int] = Counter()
+        self._shadowed = np.zeros((num_exits, 2), dtype=np.int64)
         self._shadow_texts = ShadowTextsBuilder(len(self._names), one_of_each=one_of_each)
+        self._is_labelled = False
+        self.examples = ExampleFinder()
 
-    def add(self, batch: pa.RecordBatch, true_labels: LabelIds | None = None) -> None:
+    def add(
+        self,
+        batch: pa.RecordBatch,
+        true_labels: LabelIds | None = None,
+        *,
+        place: RowPlace = RowPlace(0, 0),  # noqa: B008 - frozen
+    ) -> None:
         """Add rows of a score shard.
 
         Args:
             batch: rows with the columns that `collect` reads.
             true_labels: (rows,) label ids, NO_LABEL where unknown; None where none is known, as of a model
                 that does not answer with one label.
+            place: where the first of the rows stands.
         """
-        exits = batch[schema.EXIT_LAYER].to_numpy()
-        tokens = batch[schema.NUM_TOKENS].to_numpy().astype(np.int64)
+        exits = batch[schema.EXIT_LAYER].to_numpy().astype(np.int64)
         uncertainty = batch[schema.UNCERTAINTY].to_numpy().astype(np.float64)
-        called = read_calls(batch, self._rule, self._labels)
-        is_shadow = batch[schema.TEACHER_UNIT_HASH].is_valid().to_numpy(zero_copy_only=False)
-        agrees = np.zeros(len(batch), dtype=np.bool_)
-        agrees[is_shadow] = ~self._add_shadow(batch.filter(pa.array(is_shadow)), called[is_shadow])
-        truth = np.full(len(batch), NO_LABEL) if true_labels is None else true_labels
-        is_right = np.zeros(len(batch), dtype=np.bool_)
-        if true_labels is not None:
-            is_right = (truth != NO_LABEL) & (truth == label_ids(batch[schema.PREDICTION], self._labels))
-        flops = self._flops.with_exits(tokens, exits, self._policy)
-        self._full_depth_flops += int(self._flops.full_depth(tokens).sum())
+        self._add_tokens(exits, batch[schema.NUM_TOKENS].to_numpy())
         bins = np.minimum((uncertainty * NUM_BINS).astype(np.int64), NUM_BINS - 1)
-        for exit_layer in np.unique(exits).tolist():
-            here, stats = exits == exit_layer, self._exits[exit_layer]
-            stats.rows += int(here.sum())
-            stats.called += called[here].sum(axis=0)
-            stats.uncertainty_sum += float(uncertainty[here].sum())
-            stats.uncertainty_bins += np.bincount(bins[here], minlength=NUM_BINS)
-            stats.flops += int(flops[here].sum())
-            stats.labelled += int((truth[here] != NO_LABEL).sum())
-            stats.correct += int(is_right[here].sum())
-            stats.shadowed += int(is_shadow[here].sum())
-            stats.agreeing += int(agrees[here].sum())
+        self._uncertainty_bins += _counted(self._uncertainty_bins.shape, exits, bins)
+        self._uncertainty_sum += np.bincount(exits, uncertainty, minlength=len(self._uncertainty_sum))
+        if self._rule.calls_one_label:
+            predicted = label_ids(batch[schema.PREDICTION], self._labels)
+            self._called += _counted(self._called.shape, exits, predicted)
+            if true_labels is not None:
+                self._add_labelled(exits, true_labels, predicted)
+        else:
+            called = read_calls(batch, self._rule, self._labels)
+            for exit_layer in np.unique(exits).tolist():
+                self._called[exit_layer] += called[exits == exit_layer].sum(axis=0)
+        is_shadow = batch[schema.TEACHER_UNIT_HASH].is_valid()
+        if is_shadow.true_count:
+            offsets = np.flatnonzero(is_shadow.to_numpy(zero_copy_only=False))
+            self._add_shadow(batch.filter(is_shadow), place.shard, place.row + offsets)
 
-    def _add_shadow(self, shadow: pa.RecordBatch, called: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Add rows of the shadow sample, and return which of them were answered otherwise, (rows,)."""
-        by_teacher = read_calls(shadow, self._rule, self._labels, prefix=schema.TEACHER)
-        disagrees = read_disagrees(shadow, self._rule, called, by_teacher)
+    def _add_tokens(self, exits: Counts, tokens: npt.NDArray[np.int32]) -> None:
+        width = self._tokens.shape[1]
+        if len(tokens) and (longest := int(tokens.max())) >= width:
+            self._tokens = np.pad(self._tokens, ((0, 0), (0, longest + 1 - width)))
+        self._tokens += _counted(self._tokens.shape, exits, tokens)
+
+    def _add_labelled(self, exits: Counts, truth: LabelIds, predicted: LabelIds) -> None:
+        self._is_labelled = True
+        known = truth != NO_LABEL
+        places = (exits[known], truth[known], predicted[known])
+        cells, rows = np.unique(np.ravel_multi_index(places, self._confusion_shape), return_counts=True)
+        self._confusion.update(dict(zip(cells.tolist(), rows.tolist(), strict=True)))
+
+    @property
+    def _confusion_shape(self) -> tuple[int, int, int]:
+        return len(self._called), len(self._labels), len(self._labels)
+
+    def _add_shadow(self, shadow: pa.RecordBatch, shard: int, places: Counts) -> None:
+        """Add rows of the shadow sample, which stand at `places` of a shard."""
+        rows = shadow_rows(shadow, self._rule, self._labels)
+        self.examples.add(shard, places, rows)
+        np.add.at(self._shadowed, (rows.exit_layer, rows.disagrees.astype(np.int64)), 1)
         self._shadow_texts.add(
             shadow[schema.TEACHER_UNIT_HASH].to_pylist(),
             place_hashes(shadow[schema.SOURCE].to_pylist(), shadow[schema.ROW].to_pylist()),
-            by_teacher=by_teacher,
-            called=called,
-            disagrees=disagrees,
+            rows,
         )
-        return disagrees
 
     def build(self) -> ExitStats:
         """Return the statistics of all rows added."""
-        layers, rows = np.array([(layer, stats.rows) for layer, stats in self._exits.items()]).T
-        num_rows = max(int(rows.sum()), 1)
+        lengths = np.arange(self._tokens.shape[1], dtype=np.int64)
+        flops = {
+            exit_layer: self._tokens[exit_layer] * self._flops_to(exit_layer, lengths)
+            for exit_layer in self._flops.exits
+        }
+        # Of no text.
+        for each in flops.values():
+            each[0] = 0
+        total = sum(int(each.sum()) for each in flops.values())
+        full_depth = int((self._tokens.sum(axis=0) * self._flops.full_depth(lengths))[1:].sum())
+        rows = self._tokens.sum(axis=1)[self._flops.exits.start :]
+        layers, num_rows = np.array(self._flops.exits), max(int(rows.sum()), 1)
         mean = float((layers * rows).sum() / num_rows)
         # Layers whose branch is not run, as at speed 0, cost no classifier; the last has the teacher's.
         runs_lexical, *runs_branch = self._policy.runs_branch
         num_classifiers = np.cumsum([0, *runs_branch, True])[layers]
-        flops = sum(stats.flops for stats in self._exits.values())
         paper = partial(self._flops.paper_saved_compute, mean, runs_lexical=runs_lexical)
         return ExitStats(
             names=self._names,
-            exits=self._exits,
+            exits={layer: self._of_exit(layer, int(flops[layer].sum())) for layer in self._flops.exits},
             mean_exit_layer=mean,
-            paper_saved_compute=paper(float((num_classifiers * rows).sum() / num_rows)) if flops else 1.0,
-            saved_compute=self._full_depth_flops / flops if flops else 1.0,
+            paper_saved_compute=paper(float((num_classifiers * rows).sum() / num_rows)) if total else 1.0,
+            saved_compute=full_depth / total if total else 1.0,
             shadow_texts=self._shadow_texts.build(),
         )
+
+    def _flops_to(self, exit_layer: int, lengths: Counts) -> Counts:
+        return self._flops.with_exits(
+            lengths, np.full(len(lengths), exit_layer, dtype=np.int16), self._policy
+        )
+
+    def _of_exit(self, exit_layer: int, flops: int) -> ExitLayerStats:
+        agreeing, disagreeing = self._shadowed[exit_layer].tolist()
+        return ExitLayerStats(
+            called=self._called[exit_layer],
+            tokens=self._tokens[exit_layer],
+            uncertainty_sum=float(self._uncertainty_sum[exit_layer]),
+            uncertainty_bins=self._uncertainty_bins[exit_layer],
+            flops=flops,
+            confusion=self._confusion_of(exit_layer) if self._is_labelled else None,
+            shadowed=agreeing + disagreeing,
+            agreeing=agreeing,
+        )
+
+    def _confusion_of(self, exit_layer: int) -> Counts:
+        num_labels = len(self._labels)
+        confusion = np.zeros(num_labels * num_labels, dtype=np.int64)
+        first = exit_layer * len(confusion)
+        for cell, rows in self._confusion.items():
+            if first <= cell < first + len(confusion):
+                confusion[cell - first] = rows
+        return confusion.reshape(num_labels, num_labels)
+
+
+def _counted(shape: tuple[int, ...], exits: Counts, places: npt.NDArray[np.integer]) -> Counts:
+    """Return how many rows have each exit and place, of `shape`; places that are none are left out."""
+    num_exits, width = shape
+    codes = exits * width + places
+    if places.dtype == np.int64 and len(places) and places.min() < 0:
+        codes = codes[places >= 0]
+    counts: Counts = np.bincount(codes, minlength=num_exits * width).reshape(shape)
+    return counts
+
+
+def shadow_rows(shadow: pa.RecordBatch, rule: AnswerRule, labels: tuple[str, ...]) -> ShadowRows:
+    """Return what was answered to rows of the shadow sample.
+
+    Args:
+        shadow: rows of a score shard, all of the sample.
+        rule: of the job.
+        labels: of the model.
+    """
+    called = read_calls(shadow, rule, labels)
+    by_teacher = read_calls(shadow, rule, labels, prefix=schema.TEACHER)
+    return ShadowRows(
+        exit_layer=shadow[schema.EXIT_LAYER].to_numpy().astype(np.int64),
+        uncertainty=shadow[schema.UNCERTAINTY].to_numpy().astype(np.float64),
+        num_tokens=shadow[schema.NUM_TOKENS].to_numpy().astype(np.int64),
+        num_unknown=shadow[schema.NUM_UNKNOWN_TOKENS].to_numpy().astype(np.int64),
+        by_teacher=by_teacher,
+        called=called,
+        missed=by_teacher & ~called,
+        disagrees=read_disagrees(shadow, rule, called, by_teacher),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectedStats:
+    """What reading all shards gave.
+
+    Attributes:
+        stats: of all rows.
+        examples: places of rows worth looking at.
+    """
+
+    stats: ExitStats
+    examples: ExampleFinder
 
 
 def collect(
     layout: OutputLayout, manifest: ScoreManifest, true_labels: TrueLabels | None = None
-) -> ExitStats:
+) -> CollectedStats:
     """Stream a finished score job's shards.
 
     Args:
@@ -155,9 +260,13 @@ def collect(
         schema.EXIT_LAYER,
         schema.UNCERTAINTY,
         schema.NUM_TOKENS,
+        schema.NUM_UNKNOWN_TOKENS,
         schema.TEACHER_UNIT_HASH,
     ]
-    for name in manifest.shard_names:
+    for number, name in enumerate(manifest.shard_names):
+        first = 0
         for batch in read_shard(layout, name, columns=columns):
-            builder.add(batch, None if true_labels is None else true_labels(batch))
-    return builder.build()
+            truth = None if true_labels is None else true_labels(batch)
+            builder.add(batch, truth, place=RowPlace(number, first))
+            first += len(batch)
+    return CollectedStats(stats=builder.build(), examples=builder.examples)

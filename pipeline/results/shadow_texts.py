@@ -15,28 +15,84 @@ import numpy.typing as npt
 # Texts of a larger sample: those that come first by the ends of their hashes, which no sample is drawn by.
 _KEPT = 1 << 17
 
+Bools = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowRows:
+    """Rows of the shadow sample, or one row of each of its units.
+
+    Names are what a text may be called: labels, or cuts that it reaches.
+
+    Attributes:
+        exit_layer: (rows,) where they left.
+        uncertainty: (rows,) float64, there.
+        num_tokens: (rows,) int64.
+        num_unknown: (rows,) int64, of them unknown to the tokenizer.
+        by_teacher: (rows, K) what full depth calls them.
+        called: (rows, K) what the job does.
+        missed: (rows, K) what full depth calls them, and the job, in any row of the unit, does not.
+        disagrees: (rows,) whether the job answered otherwise, in any row of the unit.
+    """
+
+    exit_layer: Counts
+    uncertainty: npt.NDArray[np.float64]
+    num_tokens: Counts
+    num_unknown: Counts
+    by_teacher: Bools
+    called: Bools
+    missed: Bools
+    disagrees: Bools
+
+    def __len__(self) -> int:
+        return len(self.disagrees)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowTexts:
     """The shadow sample, one text of each unit.
 
-    Names are what a text may be called: labels, or cuts that it reaches.
-
     Attributes:
-        num_texts: all of them.
-        num_disagreements: those with another answer than full depth's in any row.
-        by_teacher: (K,) int64, those that full depth calls by each name.
-        missed: (K,) int64, those of them that the job does not call so in any row.
-        called: (K,) int64, those that the job calls by each name.
-        false: (K,) int64, those of them that full depth does not call so.
+        rows: the texts.
     """
 
-    num_texts: int
-    num_disagreements: int
-    by_teacher: npt.NDArray[np.int64]
-    missed: npt.NDArray[np.int64]
-    called: npt.NDArray[np.int64]
-    false: npt.NDArray[np.int64]
+    rows: ShadowRows
+
+    @property
+    def num_texts(self) -> int:
+        """All of them."""
+        return len(self.rows)
+
+    @property
+    def num_disagreements(self) -> int:
+        """Those with another answer than full depth's in any row."""
+        return int(self.rows.disagrees.sum())
+
+    @property
+    def by_teacher(self) -> Counts:
+        """(K,) those that full depth calls by each name."""
+        return _total(self.rows.by_teacher)
+
+    @property
+    def missed(self) -> Counts:
+        """(K,) those of them that the job does not call so in any row."""
+        return _total(self.rows.missed)
+
+    @property
+    def called(self) -> Counts:
+        """(K,) those that the job calls by each name."""
+        return _total(self.rows.called)
+
+    @property
+    def false(self) -> Counts:
+        """(K,) those of them that full depth does not call so."""
+        return _total(self.rows.called & ~self.rows.by_teacher)
+
+
+def _total(flags: Bools) -> Counts:
+    counts: Counts = flags.sum(axis=0, dtype=np.int64)
+    return counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +100,17 @@ class _Unit:
     """The row that speaks for a unit: where it stands, and what was answered."""
 
     place: bytes
+    numbers: tuple[int, float, int, int]
     disagrees: bool
-    by_teacher: npt.NDArray[np.bool_]
-    missed: npt.NDArray[np.bool_]
-    called: npt.NDArray[np.bool_]
+    by_teacher: Bools
+    missed: Bools
+    called: Bools
 
     def joined(self, other: _Unit) -> _Unit:
         """Return a text of which two rows are known."""
         return _Unit(
             place=self.place,
+            numbers=self.numbers,
             disagrees=self.disagrees | other.disagrees,
             by_teacher=self.by_teacher,
             missed=self.missed | other.missed,
@@ -74,38 +132,30 @@ class ShadowTextsBuilder:
         self._num_names, self._one_of_each = num_names, one_of_each
         self._units: dict[bytes, _Unit] = {}
 
-    def add(
-        self,
-        units: Sequence[bytes],
-        places: Sequence[bytes],
-        *,
-        by_teacher: npt.NDArray[np.bool_],
-        called: npt.NDArray[np.bool_],
-        disagrees: npt.NDArray[np.bool_],
-    ) -> None:
+    def add(self, units: Sequence[bytes], places: Sequence[bytes], rows: ShadowRows) -> None:
         """Add rows of the sample.
 
         Args:
             units: (rows,) hashes of what they are one of.
             places: (rows,) hashes of where they stand.
-            by_teacher: (rows, K) what full depth calls them.
-            called: (rows, K) what the job does.
-            disagrees: (rows,) whether the job answered otherwise.
+            rows: what was answered.
         """
-        missed = by_teacher & ~called
-        for row, (name, place) in enumerate(zip(units, places, strict=True)):
+        numbers = (rows.exit_layer, rows.uncertainty, rows.num_tokens, rows.num_unknown)
+        per_row = zip(*(values.tolist() for values in numbers), strict=True)
+        for row, (name, place, told) in enumerate(zip(units, places, per_row, strict=True)):
             unit = _Unit(
                 place=place,
-                disagrees=bool(disagrees[row]),
-                by_teacher=by_teacher[row],
-                missed=missed[row],
-                called=called[row],
+                numbers=told,
+                disagrees=bool(rows.disagrees[row]),
+                by_teacher=rows.by_teacher[row],
+                missed=rows.missed[row],
+                called=rows.called[row],
             )
             met = self._units.get(name)
             if met is None or (self._one_of_each and place <= met.place):
                 self._units[name] = unit
             elif not self._one_of_each:
-                self._units[name] = unit.joined(met)
+                self._units[name] = unit.joined(met) if place < met.place else met.joined(unit)
         if len(self._units) >= 2 * _KEPT:
             self._units = self._smallest()
 
@@ -114,20 +164,23 @@ class ShadowTextsBuilder:
         return {unit: self._units[unit] for unit in kept}
 
     def build(self) -> ShadowTexts:
-        """Return the counts."""
+        """Return the texts, in the order of the ends of their hashes."""
         units = list(self._smallest().values())
-
-        def total(flags: list[npt.NDArray[np.bool_]]) -> npt.NDArray[np.int64]:
-            counts: npt.NDArray[np.int64] = (
-                np.array(flags, dtype=np.int64).reshape(-1, self._num_names).sum(axis=0)
-            )
-            return counts
-
-        return ShadowTexts(
-            num_texts=len(units),
-            num_disagreements=sum(unit.disagrees for unit in units),
-            by_teacher=total([unit.by_teacher for unit in units]),
-            missed=total([unit.missed for unit in units]),
-            called=total([unit.called for unit in units]),
-            false=total([unit.called & ~unit.by_teacher for unit in units]),
+        exit_layer, uncertainty, num_tokens, num_unknown = (
+            np.array([unit.numbers for unit in units], dtype=np.float64).reshape(-1, 4).T
         )
+
+        def flags(of_units: list[Bools]) -> Bools:
+            return np.array(of_units, dtype=np.bool_).reshape(-1, self._num_names)
+
+        rows = ShadowRows(
+            exit_layer=exit_layer.astype(np.int64),
+            uncertainty=uncertainty,
+            num_tokens=num_tokens.astype(np.int64),
+            num_unknown=num_unknown.astype(np.int64),
+            by_teacher=flags([unit.by_teacher for unit in units]),
+            called=flags([unit.called for unit in units]),
+            missed=flags([unit.missed for unit in units]),
+            disagrees=np.array([unit.disagrees for unit in units], dtype=np.bool_),
+        )
+        return ShadowTexts(rows=rows)

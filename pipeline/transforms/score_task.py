@@ -11,7 +11,6 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from model.answers.rule import AnswerRule
-from model.checks import check_fraction
 from model.cost.flops import FlopsModel, fastbert_flops
 from model.engine.elsewhere import EngineElsewhere, execution_elsewhere
 from model.engine.engine import Engine
@@ -24,7 +23,7 @@ from model.engine.execution import (
     runs_here,
     take_worker_device,
 )
-from model.errors import EnvironmentMismatchError, ParameterError
+from model.errors import EnvironmentMismatchError
 from model.exits.binding import check_policy, execution_for
 from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy, check_speed_or_policy
@@ -32,7 +31,7 @@ from model.exits.predictions import Predictions
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.unit import Unit
-from pipeline.contract import defaults, schema
+from pipeline.contract import schema
 from pipeline.contract.answer_columns import answer_columns, answer_fields, teacher_fields
 from pipeline.contract.arrays import source_column
 from pipeline.contract.certificate import Certificate
@@ -44,6 +43,12 @@ from pipeline.reading.inputs import Inputs, ReadOptions
 from pipeline.reading.remote_checkpoints import find_checkpoint, find_on_worker
 from pipeline.sampling.distinct_texts import DistinctTexts
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
+from pipeline.sampling.shadow_sample import (
+    check_shadow_sample,
+    expected_saved_compute,
+    shadow_fraction_of,
+    shadow_unit,
+)
 from pipeline.sampling.unit_hashes import unit_hashes
 from pipeline.transforms.answered_rows import AnsweredRows
 from pipeline.transforms.loaded_models import Holder, hold
@@ -52,49 +57,6 @@ from pipeline.transforms.row_task import ProcessedRows
 EXIT_COUNT = "exit_layer_{}"
 PROCESSED_TOKENS = "processed_token_layers"
 REAL_TOKENS = "real_token_layers"
-
-
-def _shadow_fraction(fraction: float | None, num_rows: int | None, inputs: Inputs) -> float:
-    """Return which share of the texts is answered at full depth too.
-
-    Raises:
-        ParameterError: if it is no share, or a number of rows is asked for and there are none to tell.
-    """
-    if num_rows is None:
-        fraction = defaults.SHADOW_FRACTION if fraction is None else fraction
-        check_fraction("shadow_fraction", fraction)
-        return fraction
-    if fraction is not None:
-        raise ParameterError("give one of `shadow_fraction` and `shadow_rows`")
-    if num_rows < 0:
-        raise ParameterError(f"`shadow_rows` {num_rows}: must be at least 0")
-    total = inputs.num_rows
-    if total is None:
-        raise ParameterError(
-            f"`shadow_rows` {num_rows}: how many rows compressed input holds is not known; give a "
-            "`shadow_fraction`"
-        )
-    return min(1.0, float(f"{num_rows / max(total, 1):.4g}"))
-
-
-def shadow_unit(calibrated: Unit | None, group_column: str | None) -> Unit:
-    """Return what the shadow sample is drawn by.
-
-    Args:
-        calibrated: what the policy was calibrated by; None for one that was not.
-        group_column: says which rows belong together; None where nothing does.
-
-    Raises:
-        ParameterError: if there is a group column, and the policy was calibrated by rows.
-    """
-    if group_column is None:
-        return Unit.ROWS if calibrated is Unit.ROWS else Unit.TEXTS
-    if calibrated is Unit.ROWS:
-        raise ParameterError(
-            f"`group_column` {group_column} does not go with a calibration of rows, each of which counts: "
-            "leave it out"
-        )
-    return Unit.GROUPS
 
 
 def _engine_elsewhere(model: FastBertForSequenceClassification, execution: Execution) -> EngineElsewhere:
@@ -176,8 +138,8 @@ class ScoreTask:
             speed: instead of `policy`, one threshold for all layers; 0 is full depth, as is neither.
             decide: cuts that answers are told by, as `spam>=0.9`, or `>=3` of a score; a policy has its own.
             tolerance: by which two scores may differ, in place of cuts.
-            shadow_fraction: share of the texts that are also answered at full depth; None for
-                `defaults.SHADOW_FRACTION`.
+            shadow_fraction: share of the texts that are also answered at full depth; None for that of
+                `default_shadow_fraction`.
             shadow_rows: instead of `shadow_fraction`, about how many rows.
             precision: number format; AUTO is that of a calibrated policy, and this machine's for any other.
             device: of those who will score; AUTO is a GPU where this machine has one.
@@ -190,7 +152,7 @@ class ScoreTask:
             ArtifactError: if the policy is calibrated for something else than will run.
         """
         check_kept_names(inputs.options.columns)
-        shadow_fraction = _shadow_fraction(shadow_fraction, shadow_rows, inputs)
+        check_shadow_sample(shadow_fraction, shadow_rows, inputs.num_rows)
         calibrated = policy.unit if isinstance(policy, CalibratedPolicy) else None
         drawn_by = shadow_unit(calibrated, inputs.options.columns.group)
         check_speed_or_policy(speed, policy)  # before the model is loaded
@@ -200,6 +162,7 @@ class ScoreTask:
         execution = execution_for(policy, precision, device)
         engine = loaded.engine(execution) if runs_here(execution) else _engine_elsewhere(loaded, execution)
         check_policy(policy, engine, loaded.config.max_length)
+        flops = fastbert_flops(loaded.config)
         task = cls(
             reading=inputs.options,
             model=model,
@@ -207,9 +170,14 @@ class ScoreTask:
             model_hash=engine.model_hash,
             labels=loaded.labels,
             max_length=loaded.config.max_length,
-            flops=fastbert_flops(loaded.config),
+            flops=flops,
             policy=policy,
-            shadow_fraction=shadow_fraction,
+            shadow_fraction=shadow_fraction_of(
+                shadow_fraction,
+                shadow_rows,
+                num_rows=inputs.num_rows,
+                saved_compute=expected_saved_compute(policy, flops),
+            ),
             shadow_unit=drawn_by,
             execution=engine.execution,
         )
@@ -292,9 +260,11 @@ class ScoreTask:
         # Of the shadow sample the answer at full depth is told too.
         has_answer &= ~shadow | are_finite(answers.full_depth_logits)[distinct.inverse]
         answered = AnsweredRows.of(rows, source, distinct, has_answer)
+        num_unknown = tokenized.count(loaded.tokenizer.unk_token_id)[answered.inverse]
         columns = {
             schema.SOURCE: source_column(source, len(answered.rows)),
             **{name: answered.rows[name] for name in rows.column_names},
+            schema.NUM_UNKNOWN_TOKENS: pa.array(num_unknown.astype("int32")),
             **self._answer_columns(
                 answers, answered.inverse, shadow[has_answer], list(compress(units, has_answer))
             ),

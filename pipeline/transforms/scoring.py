@@ -38,8 +38,8 @@ class ScoreOptions(JobOptions, total=False):
         decide: with `speed` or at full depth, cuts that answers are told by, as `spam>=0.9`, or `>=3` of a
             score; a policy has its own.
         tolerance: in place of cuts, by which two scores may differ.
-        shadow_fraction: share of the texts, rows or groups that are also answered at full depth; None for one
-            in 1,000.
+        shadow_fraction: share of the texts, rows or groups that are also answered at full depth; None for
+            that of `default_shadow_fraction`.
         shadow_rows: instead of `shadow_fraction`, about how many rows.
     """
 

@@ -54,7 +54,10 @@ OPTIONS = {
         "--label-separator", "--eval-fraction", "--best-by", "--class-weights", "--gradient-accumulation",
         "--precision", "--threads", "--resume",
     },
-    "audit": {"scores", "--output", "--labels-input", "--label-column", "--id-column", "--format"},
+    "audit": {
+        "scores", "--output", "--labels-input", "--label-column", "--id-column", "--format", "--json",
+        "--fail-on",
+    },
     "quickstart": {"--output", "--seed"},
 }  # fmt: skip
 REQUIRED = {

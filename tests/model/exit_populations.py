@@ -92,6 +92,7 @@ def exit_calibration(num_rows=6000, seed=0, *, lexical=False, held_out=0.0):
         labels=LABELS,
         is_held_out=np.random.default_rng(seed).random(num_rows) < held_out,
         num_tokens=rng.integers(3, 40, num_rows),
+        num_unknown=np.zeros(num_rows, dtype=np.int64),
         teacher_logits=(np.eye(3)[teacher] * 9).astype(np.float32),
         logits=logits,
         rule=AnswerRule(task=Task.ONE_LABEL),

@@ -110,7 +110,8 @@ def test_accuracy_is_that_of_pandas(
     right = frame.groupby("exit_layer")["is_right"]
     assert table["labelled_rows"].tolist() == right.size().tolist()
     np.testing.assert_allclose(table["accuracy"], right.mean())
-    assert f"accuracy {frame['is_right'].mean():.2%} on 300 labelled rows" in out
+    assert f"accuracy {frame['is_right'].mean():.2%} (" in out
+    assert ") of 300 labelled rows, macro F1 " in out
 
 
 def test_labels_of_another_file_are_joined_on_the_id(
@@ -131,7 +132,7 @@ def test_statistics_go_into_the_scores_and_leave_nothing_else(command: CommandLi
     before = snapshot(scores)
     out = command("audit", scores)
     added = snapshot(scores).keys() - before.keys()
-    assert added == {"_audit/exit_stats.parquet"}
+    assert added == {"_audit/audit.json", "_audit/exit_stats.parquet"}
     assert f"wrote {scores}/_audit/exit_stats.parquet" in out
     first = snapshot(scores)
     command("audit", scores)

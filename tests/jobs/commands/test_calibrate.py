@@ -292,7 +292,7 @@ def test_what_distill_left_is_told(distilled: Path, tmp_path: Path):
     copy = shutil.copytree(distilled, tmp_path / "copy")
     metrics = (copy / "metrics.json").read_text()
     assert "would help" in describe_training(copy)
-    (copy / "metrics.json").write_text(metrics.replace('"schema_version": 5', '"schema_version": 2'))
+    (copy / "metrics.json").write_text(metrics.replace('"schema_version": 6', '"schema_version": 2'))
     assert "is of version 2 of the data contract" in describe_training(copy)
     (copy / "metrics.json").unlink()
     assert describe_training(copy) == ""

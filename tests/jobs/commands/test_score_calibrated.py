@@ -235,7 +235,7 @@ def test_a_target_speed_up_is_hit(
         pq.read_schema(tmp_path / "scores" / "_audit" / "exit_stats.parquet").metadata[b"fastbert.overall"]
     )["saved_compute"]
     assert found == pytest.approx(target, rel=0.05)
-    assert f"found {found:.2f}x" in out
+    assert f"saved compute {found:.2f}x (real lengths" in out
     assert (tmp_path / "scores" / "_audit" / "saved_compute.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -308,10 +308,10 @@ def test_a_calibration_is_for_one_model_and_precision(
     ("name", "content", "message"),
     [
         ("calibration.json", b"{", "calibration.json' is damaged: "),
-        ("calibration.json", b"{}", "of an older version of the data contract, and this is version 5"),
+        ("calibration.json", b"{}", "of an older version of the data contract, and this is version 6"),
         (
             "calibration.json",
-            b'{"schema_version": 5}',
+            b'{"schema_version": 6}',
             "calibration.json' is damaged: 'fingerprint' is missing",
         ),
         ("calibration.parquet", b"PAR1", "cannot be read: "),

@@ -23,7 +23,7 @@ from pipeline.contract.manifest import (
 from pipeline.contract.output import claim_output
 from pipeline.contract.storage import read_json, write_json
 from pipeline.contract.typed_json import write_typed
-from tests.model.exit_populations import CALIBRATED_FOR
+from tests.model.exit_populations import CALIBRATED_FOR, exit_calibration
 from tests.pipeline.contract.score_jobs import FLOPS, LABEL, SCORE, done, job, write_shards
 
 KINDS = {"score": (SCORE, ScoreManifest), "label-teacher": (LABEL, LabelManifest)}
@@ -71,7 +71,8 @@ def test_a_certificate_is_read_as_it_was_written(layout: OutputLayout):
     policy = CalibratedPolicy(
         thresholds=(0.1, 0.2), name="p", answer=AnswerRule(task=Task.ONE_LABEL),
         calibrated_for=CALIBRATED_FOR, is_certified=True, saved_compute=2.5,
-        risk=risk, num_calibration_rows=600, speed_curve=((2.0, 2.1),), max_disagreement=0.02,
+        risk=risk, reference=exit_calibration(900).policy(target_speedup=1.2).reference,
+        num_calibration_rows=600, speed_curve=((2.0, 2.1),), max_disagreement=0.02,
     )  # fmt: skip
     certificate = Certificate.of(policy, ("é", "b"))
     manifest = replace(read_manifest(layout, ScoreManifest), certificate=certificate)

@@ -16,6 +16,8 @@ from pipeline.results.exit_stats_builder import ExitStatsBuilder
 LABELS = ("a", "b", "c")
 RULE = AnswerRule(task=Task.ONE_LABEL)
 NUM_LAYERS = 4
+# Columns of numbers.
+NUMBERS = ("exit_layer", "num_tokens", "num_unknown_tokens", "uncertainty")
 FLOPS = flops_model(
     BertConfig(
         hidden_size=32,
@@ -36,6 +38,7 @@ def random_rows(num_rows: int, *, seed: int = 0, layers: int = NUM_LAYERS) -> pd
         {
             "exit_layer": draw.integers(1, layers + 1, num_rows).astype(np.int16),
             "num_tokens": draw.integers(2, 60, num_rows).astype(np.int32),
+            "num_unknown_tokens": draw.integers(0, 2, num_rows).astype(np.int32),
             "uncertainty": draw.beta(0.5, 0.5, num_rows).astype(np.float32),
             "prediction": draw.choice(LABELS, num_rows),
             "teacher_prediction": teacher,
@@ -50,7 +53,7 @@ def random_rows(num_rows: int, *, seed: int = 0, layers: int = NUM_LAYERS) -> pd
 def batch(rows: pd.DataFrame) -> pa.RecordBatch:
     """Rows as they are read from a shard."""
     strings = {name: pa.array(rows[name], pa.string()) for name in ("prediction", "teacher_prediction")}
-    numbers = {name: pa.array(rows[name]) for name in ("exit_layer", "num_tokens", "uncertainty")}
+    numbers = {name: pa.array(rows[name]) for name in NUMBERS}
     hashes = pa.array(rows["teacher_unit_hash"].tolist(), pa.binary(16))
     places = {"source": source_column("a.csv", len(rows)), "row": pa.array(rows.index)}
     return pa.RecordBatch.from_pydict(places | numbers | strings | {"teacher_unit_hash": hashes})

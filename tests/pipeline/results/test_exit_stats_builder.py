@@ -29,6 +29,7 @@ from tests.pipeline.results.score_rows import (
     FLOPS,
     LABELS,
     NUM_LAYERS,
+    NUMBERS,
     POLICY,
     RULE,
     batch,
@@ -140,7 +141,7 @@ def write_scores(directory: Path, rows: pd.DataFrame, *, rows_per_shard: int) ->
         some = rows.iloc[item.rows.first_row : item.rows.first_row + item.rows.num_rows]
         nothing = np.zeros((len(some), 3), dtype=np.float32)
         values = {
-            **{name: pa.array(some[name]) for name in ("exit_layer", "num_tokens", "uncertainty")},
+            **{name: pa.array(some[name]) for name in NUMBERS},
             **{name: pa.array(some[name], pa.string()) for name in ("prediction", "teacher_prediction")},
             "source": source_column("a.csv", len(some)),
             "row": pa.array(some.index),
@@ -169,7 +170,7 @@ def test_the_statistics_of_a_job_are_those_of_its_rows(tmp_path: Path):
         assert set(batch["source"].to_pylist()) == {"a.csv"}
         return rows["truth"].to_numpy()[batch["row"].to_numpy()]
 
-    stats = collect(OutputLayout(str(tmp_path)), manifest, truth)
+    stats = collect(OutputLayout(str(tmp_path)), manifest, truth).stats
     expected = collected(rows)
     assert (
         stats.as_table()
@@ -181,5 +182,5 @@ def test_the_statistics_of_a_job_are_those_of_its_rows(tmp_path: Path):
     )
     assert stats.saved_compute == expected.saved_compute
     assert stats.num_shadow == expected.num_shadow > 0
-    without = collect(OutputLayout(str(tmp_path)), manifest)
+    without = collect(OutputLayout(str(tmp_path)), manifest).stats
     assert (without.num_labelled, without.accuracy, without.rows) == (0, None, 300)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.results import shadow_texts
-from pipeline.results.shadow_texts import ShadowTexts, ShadowTextsBuilder
+from pipeline.results.shadow_texts import ShadowRows, ShadowTexts, ShadowTextsBuilder
 from pipeline.sampling.hash_sampling import text_hashes
 
 HASHES = text_hashes([f"text {number}" for number in range(40)])
@@ -25,7 +25,13 @@ def built(rows: list[tuple[int, bool]], *, at_once: int = 7, one_of_each: bool =
         by_teacher, others = np.eye(3, dtype=bool)[[text % 3 for text in texts]], np.array(others, dtype=bool)
         # Another answer is the next label.
         called = np.where(others[:, None], np.roll(by_teacher, 1, axis=1), by_teacher)
-        builder.add(units, hashes, by_teacher=by_teacher, called=called, disagrees=others)
+        zeros = np.zeros(len(part), dtype=np.int64)
+        rows_here = ShadowRows(
+            exit_layer=np.array([text % 5 for text in texts], dtype=np.int64), uncertainty=zeros * 0.0,
+            num_tokens=np.array(texts, dtype=np.int64), num_unknown=zeros,
+            by_teacher=by_teacher, called=called, missed=by_teacher & ~called, disagrees=others,
+        )  # fmt: skip
+        builder.add(units, hashes, rows_here)
     return builder.build()
 
 
@@ -46,6 +52,8 @@ def test_the_order_of_the_rows_does_not_matter(rows: list[tuple[int, bool]], dra
     one, other = built(rows), built(shuffled, at_once=3)
     assert one.called.tolist() == other.called.tolist()
     assert one.false.tolist() == other.false.tolist()
+    assert one.rows.num_tokens.tolist() == other.rows.num_tokens.tolist()
+    assert one.rows.exit_layer.tolist() == (one.rows.num_tokens % 5).tolist()
 
 
 @pytest.mark.parametrize("at_once", [1, 5, 400])

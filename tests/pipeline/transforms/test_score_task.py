@@ -142,7 +142,8 @@ def test_about_so_many_rows_may_be_asked_of_the_shadow_sample(fastbert: Path, tm
     def fraction(**given: Any) -> float:
         return ScoreTask.prepare(str(fastbert), inputs, speed=0.5, **given)[0].shadow_fraction
 
-    assert fraction() == 0.001
+    # As many as 5 % more compute buys, where each text might leave at the first layer.
+    assert 0.001 < fraction() < 0.1
     assert fraction(shadow_rows=len(TEXTS) // 4) == pytest.approx((len(TEXTS) // 4) / len(TEXTS), rel=1e-3)
     assert (fraction(shadow_rows=10**9), fraction(shadow_rows=0)) == (1.0, 0.0)
     with pytest.raises(ParameterError, match="give one of `shadow_fraction` and `shadow_rows`"):

@@ -1,0 +1,102 @@
+"""What `audit` prints of a report."""
+
+from __future__ import annotations
+
+from jobs.terminal.console import stdout_console, table
+from model.guarantee.drift import DRIFTED_INDEX, Drift, DriftReport
+from model.guarantee.promise_check import Finding
+from model.messages import format_ratio
+from pipeline.results.audit.report import AuditReport, ExitFigures
+
+_STYLES = {Finding.STANDS: "bold green", Finding.CONTRADICTED: "bold red"}
+_SHOWN_LABELS = 12
+
+
+def show(report: AuditReport) -> None:
+    """Print a table and a few lines."""
+    console, job, savings = stdout_console(), report.job, report.savings
+    columns = ["exit layer", "rows", "share", "FLOPs", "uncertainty", "median", "p95", "most called"]
+    by_exit = report.labelled.by_exit if report.labelled else {}
+    if by_exit:
+        columns += ["accuracy", "macro F1"]
+    rows = []
+    for here in report.exits:
+        if here.rows:
+            cells = _cells(here, job.rows)
+            if by_exit:
+                judged = by_exit.get(str(here.exit_layer))
+                cells += [f"{judged.accuracy.value:.2%}", f"{judged.macro_f1:.3f}"] if judged else ["-", "-"]
+            rows.append(cells)
+    console.print(table(f"{job.rows:,} rows, {job.policy}", columns, rows))
+    console.print(
+        f"mean exit layer {savings.mean_exit_layer:.2f} of {job.num_layers}; saved compute "
+        f"{format_ratio(savings.found)} (real lengths, attention and branches counted), "
+        f"{format_ratio(savings.paper)} by the paper's count (128 tokens, linear layers only)"
+        + (f"; {format_ratio(savings.expected)} was expected" if savings.expected else ""),
+        soft_wrap=True,
+    )
+    _show_labelled(report)
+    for each in report.rejected:
+        first = each.examples[0]
+        console.print(
+            f"{each.rows:,} rows rejected: {each.reason}, as row {first.row} of {first.source}",
+            soft_wrap=True,
+        )
+    console.print(report.promise.verdict, style=_STYLES.get(report.promise.finding), soft_wrap=True)
+    if report.drift:
+        is_drifted = report.drift.verdict is Drift.DRIFTED
+        console.print(describe_drift(report.drift), style="bold red" if is_drifted else None, soft_wrap=True)
+
+
+def _cells(here: ExitFigures, num_rows: int) -> list[object]:
+    """Return a row of the table: what left at one exit."""
+    most = max(here.called, key=here.called.__getitem__, default="")
+    return [
+        here.exit_layer,
+        f"{here.rows:,}",
+        f"{here.rows / num_rows:.1%}",
+        f"{here.flops_share:.1%}",
+        f"{here.mean_uncertainty:.3f}",
+        f"{here.quantiles[2]:.3f}",
+        f"{here.quantiles[4]:.3f}",
+        f"{most} {here.called[most] / here.rows:.0%}" if most else "-",
+    ]
+
+
+def _show_labelled(report: AuditReport) -> None:
+    if report.labelled is None:
+        return
+    console, overall = stdout_console(), report.labelled.overall
+    judged = sorted(overall.by_label, key=lambda each: -each.num_true)
+    rows = [
+        (each.label, f"{each.num_true:,}", f"{each.precision:.2%}", f"{each.recall:.2%}", f"{each.f1:.3f}")
+        for each in judged[:_SHOWN_LABELS]
+    ]
+    left = len(judged) - len(rows)
+    title = f"against true labels{f', {left} rarer labels left out' if left else ''}"
+    console.print(table(title, ("label", "rows", "precision", "recall", "F1"), rows))
+    console.print(
+        f"accuracy {overall.accuracy} of {overall.accuracy.whole:,} labelled rows, macro F1 "
+        f"{overall.macro_f1:.3f}",
+        soft_wrap=True,
+    )
+
+
+def describe_drift(drift: DriftReport) -> str:
+    """Return a line about whether the texts are like the calibration's."""
+    if drift.verdict is Drift.UNTOLD:
+        return f"drift: {drift.num_texts:,} shadow texts are too few to tell"
+    apart = sorted(drift.features, key=lambda each: -each.index)
+    if drift.verdict is Drift.NONE:
+        return (
+            f"drift: none seen, in {', '.join(each.feature for each in drift.features)} of "
+            f"{drift.num_texts:,} shadow texts (the largest stability index is {apart[0].index:.3f}, of "
+            f"{apart[0].feature}; from {DRIFTED_INDEX:g} on it counts)"
+        )
+    told = ", ".join(
+        f"{each.feature} (stability index {each.index:.2f})" for each in apart if each.is_drifted
+    )
+    return (
+        f"drift: these texts are not like those of the calibration, in {told}: what was promised is of other "
+        "texts; calibrate with some of these"
+    )

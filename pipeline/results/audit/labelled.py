@@ -1,0 +1,81 @@
+"""What a job's answers are worth against true labels: by label, and by where the rows left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.training.finetuning.quality import LabelQuality
+from pipeline.results.audit.share import Share
+from pipeline.results.exit_stats import Counts, ExitStats
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledRows:
+    """Answers to rows whose true label is known.
+
+    Attributes:
+        accuracy: share of them that was answered right.
+        macro_f1: the mean over labels that the rows hold, or are answered with.
+        by_label: in the order of the logits.
+        confusion: rows by their label (first) and their answer, in the order of the logits.
+    """
+
+    accuracy: Share
+    macro_f1: float
+    by_label: tuple[LabelQuality, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """All rows whose true label is known, and those that left at each exit.
+
+    Attributes:
+        overall: all of them.
+        by_exit: by the number of the exit, where any left.
+    """
+
+    overall: LabelledRows
+    by_exit: dict[str, LabelledRows]
+
+
+def labelled_of(stats: ExitStats) -> Labelled | None:
+    """Judge the answers; None where no true label is known."""
+    known = {
+        exit_layer: each.confusion for exit_layer, each in stats.exits.items() if each.confusion is not None
+    }
+    if not stats.num_labelled:
+        return None
+    return Labelled(
+        overall=_judge(np.sum(list(known.values()), axis=0), stats.names),
+        by_exit={
+            str(exit_layer): _judge(confusion, stats.names)
+            for exit_layer, confusion in known.items()
+            if confusion.sum()
+        },
+    )
+
+
+def _judge(confusion: Counts, labels: Sequence[str]) -> LabelledRows:
+    hits, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    by_label = tuple(
+        LabelQuality(
+            label=label,
+            precision=float(hits[place] / max(predicted[place], 1)),
+            recall=float(hits[place] / max(true[place], 1)),
+            f1=float(2 * hits[place] / max(true[place] + predicted[place], 1)),
+            num_true=int(true[place]),
+            num_predicted=int(predicted[place]),
+        )
+        for place, label in enumerate(labels)
+    )
+    met = [each.f1 for each in by_label if each.num_true or each.num_predicted]
+    return LabelledRows(
+        accuracy=Share.of(int(hits.sum()), int(confusion.sum())),
+        macro_f1=float(np.mean(met)),
+        by_label=by_label,
+        confusion=tuple(map(tuple, confusion.tolist())),
+    )
