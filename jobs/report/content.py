@@ -158,7 +158,7 @@ class Page:
         lead: of what it is, in a sentence.
         top: what comes before the table of contents, as a banner.
         sections: the rest; no two have one title.
-        footer: what made it.
+        footer: what else is said of how it was made; empty for nothing.
     """
 
     title: str

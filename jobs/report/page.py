@@ -1,6 +1,7 @@
 """A page as one HTML file: no script, nothing from a network, and written whole or not at all."""
 
 from functools import cache
+from importlib.metadata import version
 from itertools import count
 from typing import Any
 
@@ -21,7 +22,12 @@ def render_page(page: Page) -> str:
     return (
         _environment()
         .get_template("page.html")
-        .render(page=page, colours=COLOURS, next_name=lambda: f"plot-{next(numbers)}")
+        .render(
+            page=page,
+            colours=COLOURS,
+            next_name=lambda: f"plot-{next(numbers)}",
+            version=version("fastbert-jobs"),
+        )
     )
 
 

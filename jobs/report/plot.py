@@ -22,6 +22,8 @@ WIDTH, HEIGHT = 4.8, 3.1
 _LONGEST_NAME = 22
 # That many letters fit beside each other.
 _LINE = 46
+# By the ratio of an axis' ends, which numbers of a decade are written.
+_LOG_STEPS: tuple[tuple[float, tuple[float, ...]], ...] = ((10, (1, 2, 3, 4, 6, 8)), (1000, (1, 2, 5)))
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     # Else ids are drawn by lot.
@@ -146,13 +148,16 @@ def in_percent(axes: Axes, *, of: Sequence[str] = ("y",)) -> None:
     """Write shares from 0 to 1 on some axes, "x" and "y", as percentages."""
     for name in of:
         axis = axes.yaxis if name == "y" else axes.xaxis
-        axis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:.4g} %"))
+        axis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:.4g}%"))
 
 
 def in_ratios(axes: Axes) -> None:
     """Have equal vertical distances be equal ratios, and write the values in full."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axes.get_ylim()
+    # The smaller the range, the more of its numbers are written.
+    within = next((steps for ratio, steps in _LOG_STEPS if high < low * ratio), (1,))
+    axes.yaxis.set_major_locator(LogLocator(subs=within))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 

@@ -16,12 +16,13 @@ from jobs.report.content import (
     Verdict,
 )
 from jobs.report.plot import Plot
+from jobs.report.plots.agreement_bins import AgreementBins
 from jobs.report.plots.bars import bars
 from jobs.report.plots.heat_map import heat_map
 from jobs.report.plots.histograms import histograms
 from jobs.report.plots.intervals import Interval, intervals
 from jobs.report.plots.lines import Line, lines
-from jobs.report.plots.reliability import ReliabilityBins, reliability
+from jobs.report.plots.reliability import reliability
 
 HOSTILE = "<script>alert(1)</script> </style> \" ' \x1b[31m $x_1$ \u202egpj.exe & \ud800 中文"
 SHOWN = r"\x1b[31m $x_1$ \u202egpj.exe &amp; \ud800 中文"
@@ -32,7 +33,7 @@ def sample_plots() -> list[Plot]:
     edges, x = np.linspace(0, 1, 11), np.linspace(0, 1, 5)
     layers = [Line(name=f"layer {layer}", x=x, y=1 - x / (layer + 2)) for layer in range(13)]
     sure = draw.random(200)
-    bins = ReliabilityBins.of(sure, draw.random(200) < sure)
+    bins = AgreementBins.of(sure, draw.random(200) < sure)
     groups = [Interval(name=HOSTILE, value=0.9, low=0.8, high=0.95, mark=0.85) for _ in range(9)]
     about = {"description": HOSTILE}
     return [
