@@ -11,6 +11,9 @@ import pyarrow as pa
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.driver.compatibility import check_labels_match_model, check_same_length
 from jobs.driver.distill_metrics import describe_training, labels_learnt_from
+from jobs.report.calibration_limits import describe_limits
+from jobs.report.calibration_page import CALIBRATION_PAGE_FILE, calibration_page
+from jobs.report.page import write_page
 from jobs.terminal.console import print_next_step, print_settings, progress_bar, stdout_console, table
 from model.answers.rule import AnswerRule, answer_rule, check_decidable
 from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE
@@ -20,7 +23,6 @@ from model.engine.execution import Device, Execution, Precision, execution_here
 from model.errors import InputError, ParameterError
 from model.exits.policy import CalibratedFor
 from model.fastbert import FastBertForSequenceClassification
-from model.guarantee.binomial import rows_needed
 from model.guarantee.calibrate import calibrate
 from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_calibration import ExitCalibration
@@ -33,12 +35,9 @@ from pipeline.results.calibration import Calibration, known_cost
 from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.calibration_table import float_array
 from pipeline.results.calibration_texts import CalibrationTexts, calibration_texts
-from pipeline.results.near_copies import near_copies
+from pipeline.results.near_copies import NearCopies, near_copies
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.training_hashes import read_branch_texts, read_teacher_texts
-
-# Full depth over it: a promise that saves less is hardly worth its branches.
-_LITTLE_SAVED = 1.1
 
 
 def run(config: CalibrateConfig) -> Calibration:
@@ -65,18 +64,16 @@ def run(config: CalibrateConfig) -> Calibration:
         learnt = labels if learnt_from is None else labels.only(learnt_from)
         copies = near_copies(texts.calibration_rows, learnt)
     execution = execution_here(Precision(config.precision), Device(config.device))
-    print_settings(
-        stdout_console(),
-        {
-            "model": f"{config.model}, {model.num_layers} layers, {len(model.labels)} labels",
-            "compares": str(rule),
-            "labels": _describe_labels(labels, texts),
-            "rows": _describe_rows(texts.is_held_out, labels.unit),
-            "training": training,
-            "near copies": copies.describe(),
-            "runs on": execution.summary(),
-        },
-    )
+    decided = {
+        "model": f"{config.model}, {model.num_layers} layers, {len(model.labels)} labels",
+        "compares": str(rule),
+        "labels": _describe_labels(labels, texts),
+        "rows": _describe_rows(texts.is_held_out, labels.unit),
+        "training": training,
+        "near copies": copies.describe(),
+        "runs on": execution.summary(),
+    }
+    print_settings(stdout_console(), decided)
     output = config.output or config.model
     earlier_cost = cache(partial(known_cost, output))
     exits = _calibrate(model, texts, rule, labels.unit, execution, earlier_cost)
@@ -89,19 +86,30 @@ def run(config: CalibrateConfig) -> Calibration:
         near_copies=copies,
     )
     calibration.save(output)
+    limits = describe_limits(calibration.report, describe_training(directory))
+    warnings = _warnings(copies)
+    seen = calibration_page(
+        calibration, model=config.model, decided=decided, limits=limits, warnings=warnings
+    )
+    page = write_page(output, CALIBRATION_PAGE_FILE, seen)
     _show(calibration.report, is_cost_known=is_cost_known)
-    if copies.are_many:
-        stdout_console().print(
-            f"{copies.num_near / copies.num_told:.0%} of the texts are near copies of texts to train on: "
-            "promises are of texts with as many of them, and of others more may disagree; where a column "
-            "tells what belongs together, label with --group-column",
-            style="bold red",
-            soft_wrap=True,
-        )
-    if limits := describe_limits(calibration.report, describe_training(directory)):
+    for warning in warnings:
+        stdout_console().print(warning, style="bold red", soft_wrap=True)
+    if limits:
         stdout_console().print(limits, soft_wrap=True)
-    _say_what_is_next(config, output)
+    _say_what_is_next(config, output, page)
     return calibration
+
+
+def _warnings(copies: NearCopies) -> list[str]:
+    """Return what is to be seen before any number."""
+    if not copies.are_many:
+        return []
+    return [
+        f"{copies.num_near / copies.num_told:.0%} of the texts are near copies of texts to train on: "
+        "promises are of texts with as many of them, and of others more may disagree; where a column "
+        "tells what belongs together, label with --group-column"
+    ]
 
 
 def _describe_labels(labels: SoftLabels, texts: CalibrationTexts) -> str:
@@ -238,30 +246,10 @@ def _show(report: CalibrationReport, *, is_cost_known: bool) -> None:
     console.print(table("--target-speedup", ("asked", "on test rows"), speeds))
 
 
-def describe_limits(report: CalibrationReport, training: str) -> str:
-    """Say in a line why some promises save next to nothing, and what would help; empty where all save.
-
-    Args:
-        report: of the calibration.
-        training: how far the branches have come, where that is known.
-    """
-    little = [target for target in report.targets if target.saved_compute < _LITTLE_SAVED]
-    if not little:
-        return ""
-    parts = [f"at most {', '.join(f'{each.max_disagreement:.2%}' for each in little)} saves next to nothing"]
-    strictest = little[0]
-    least = rows_needed(strictest.max_disagreement, report.confidence)
-    if least is not None and least > strictest.num_rows:
-        parts.append(
-            f"{strictest.max_disagreement:.2%} takes {least:,} test rows at the least, and there are "
-            f"{strictest.num_rows:,}: label more, or with a larger --calibration-fraction"
-        )
-    return "; ".join([*parts, training] if training else parts)
-
-
-def _say_what_is_next(config: CalibrateConfig, output: str) -> None:
+def _say_what_is_next(config: CalibrateConfig, output: str, page: str) -> None:
     console = stdout_console()
-    console.print(f"wrote {output}/{CALIBRATION_FILE} and {CALIBRATION_ROWS_FILE}", soft_wrap=True)
+    written = f"{output}/{CALIBRATION_FILE} and {CALIBRATION_ROWS_FILE}"
+    console.print(f"wrote {written}, to look at: {page}", soft_wrap=True)
     elsewhere = f" --calibration {config.output}" if config.output else ""
     print_next_step(
         console,

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+from apache_beam.io.filesystems import FileSystems
+
 from jobs.configs.distill import DistillConfig
 from jobs.driver.atomic_directory import AtomicOutputDirectory
 from jobs.driver.distill_metrics import DistillationJob, DistillMetrics
@@ -20,6 +22,8 @@ from jobs.driver.distill_setup import (
 from jobs.driver.process_group import describe_processes, process_group, take_device
 from jobs.driver.resumable_state import resumable_state
 from jobs.driver.uploaded_directory import output_directory
+from jobs.report.distillation_page import DISTILLATION_PAGE_FILE, distillation_page
+from jobs.report.page import write_page
 from jobs.terminal.console import (
     counting_progress,
     print_next_step,
@@ -31,7 +35,7 @@ from jobs.terminal.console import (
 from jobs.terminal.launch import Launch
 from model.checkpoints.hub import METRICS_FILE
 from model.engine.engine import Engine
-from model.engine.execution import Device, Execution, Precision, execution_here
+from model.engine.execution import Device, Precision, execution_here
 from model.fastbert import FastBertForSequenceClassification
 from model.training.branches import backbone_engine, train_branches
 from model.training.distillation_result import RoundQualities
@@ -120,10 +124,15 @@ def _lead(config: DistillConfig, launch: Launch | None) -> DistillSummary:
         if teacher_texts is not None:
             write_teacher_texts(working.partial, teacher_texts)
         write_typed(str(working.partial / METRICS_FILE), metrics)
+        page = distillation_page(
+            metrics, source=config.source, task=model.task, decided=_decided(config, model, labels)
+        )
+        write_page(str(working.partial), DISTILLATION_PAGE_FILE, page)
         working.finish()
     console = stdout_console()
     rows = f"{labels.num_train_rows:,} rows, {metrics.epochs:.3g} epochs"
-    console.print(f"{rows}; wrote {config.output}", soft_wrap=True)
+    where = FileSystems.join(config.output, DISTILLATION_PAGE_FILE)
+    console.print(f"{rows}; wrote {config.output}, to look at: {where}", soft_wrap=True)
     if summary := metrics.describe():
         console.print(summary, soft_wrap=True)
     labels_option = " ".join(f"--labels {directory}" for directory in labels.directories)
@@ -134,14 +143,10 @@ def _lead(config: DistillConfig, launch: Launch | None) -> DistillSummary:
     return DistillSummary(output=config.output, metrics=metrics)
 
 
-def _show(
-    config: DistillConfig,
-    model: FastBertForSequenceClassification,
-    labels: SoftLabels,
-    execution: Execution,
-    launch: Launch | None,
-) -> None:
-    """Print what was decided."""
+def _decided(
+    config: DistillConfig, model: FastBertForSequenceClassification, labels: SoftLabels
+) -> dict[str, str]:
+    """Return what was decided, but for what runs it."""
     lexical = (
         f"a lexical one of at most {config.lexical_size:g} MB" if config.lexical_size else "none lexical"
     )
@@ -149,15 +154,11 @@ def _show(
     true = ""
     if config.true_labels:
         true = f"; true labels of {config.true_labels!r} weigh {config.true_label_weight:g}"
-    print_settings(
-        stdout_console(),
-        {
-            "backbone": f"{config.source}, {model.num_layers} layers, frozen",
-            "labels": f"{labels.num_train_rows:,} rows to train on, cut to {labels.max_length} tokens{true}",
-            "branches": f"{len(model.branches)}, {design}, KL {config.kl_direction}; {lexical}",
-            "runs on": execution.summary() + describe_processes(launch),
-        },
-    )
+    return {
+        "backbone": f"{config.source}, {model.num_layers} layers, frozen",
+        "labels": f"{labels.num_train_rows:,} rows to train on, cut to {labels.max_length} tokens{true}",
+        "branches": f"{len(model.branches)}, {design}, KL {config.kl_direction}; {lexical}",
+    }
 
 
 def _train(
@@ -177,7 +178,8 @@ def _train(
     if working.partial.joinpath(METRICS_FILE).is_file():
         # Of the rounds that a killed run had finished, too.
         metrics = replace(metrics, rounds=read_typed(path, DistillMetrics, cure="`overwrite` it").rounds)
-    _show(config, model, labels, engine.execution, launch)
+    runs_on = engine.execution.summary() + describe_processes(launch)
+    print_settings(stdout_console(), {**_decided(config, model, labels), "runs on": runs_on})
 
     def on_round(qualities: RoundQualities) -> None:
         nonlocal metrics

@@ -1,6 +1,5 @@
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 
-from jobs.commands.calibrate import describe_limits
 from jobs.commands.label_teacher import run as run_label_teacher
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.driver.distill_metrics import describe_training
@@ -18,7 +16,6 @@ from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.hub import BRANCH_TEXTS_FILE
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
-from pipeline.results.calibration_report import CalibrationReport
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.hash_sampling import text_hashes
 from pipeline.sampling.training_hashes import write_teacher_texts
@@ -33,7 +30,6 @@ from tests.job_fixtures import (
     write_tsv,
 )
 from tests.jobs.calibration_fixtures import FP32, TEXTS, calibrate, label
-from tests.model.exit_populations import exit_calibration
 
 pytestmark = pytest.mark.usefixtures("quiet_machine")
 
@@ -256,36 +252,6 @@ def test_numbers_out_of_range_are_one_line(
 
 
 # -- what limits a promise -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def report() -> CalibrationReport:
-    return CalibrationReport.of(exit_calibration(num_rows=1000), fingerprint="f", confidence=0.95)
-
-
-def with_saved_compute(report: CalibrationReport, *saved: float) -> CalibrationReport:
-    targets = (
-        replace(target, saved_compute=value) for target, value in zip(report.targets, saved, strict=True)
-    )
-    return replace(report, targets=tuple(targets))
-
-
-def test_nothing_is_said_where_every_promise_saves(report: CalibrationReport):
-    assert describe_limits(with_saved_compute(report, 2, 2, 2, 2, 2, 2), "more text would help") == ""
-
-
-def test_a_promise_that_saves_nothing_is_named_with_what_would_help(report: CalibrationReport):
-    line = describe_limits(with_saved_compute(report, 1.0, 1.05, 2, 2, 2, 2), "more text would help")
-    assert line == (
-        "at most 0.10%, 0.25% saves next to nothing; 0.10% takes 2,995 test rows at the least, and there are "
-        "667: label more, or with a larger --calibration-fraction; more text would help"
-    )
-
-
-def test_rows_are_not_asked_for_where_there_are_enough(report: CalibrationReport):
-    targets = tuple(replace(target, num_rows=3000) for target in report.targets)
-    line = describe_limits(with_saved_compute(replace(report, targets=targets), 1, 1, 1, 1, 1, 1), "")
-    assert line == "at most 0.10%, 0.25%, 0.50%, 1.00%, 2.00%, 5.00% saves next to nothing"
 
 
 def test_what_distill_left_is_told(distilled: Path, tmp_path: Path):

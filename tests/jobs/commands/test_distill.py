@@ -96,6 +96,8 @@ def test_a_fastbert_comes_out(command: CommandLine, soft_labels: Path, teacher: 
     assert not list(tmp_path.rglob("*.partial"))
     assert not list(tmp_path.rglob("training_state*"))
     assert "branch after layer" in out
+    assert f"to look at: {tmp_path / 'out' / 'distill.html'}" in out
+    assert "Convergence" in (tmp_path / "out" / "distill.html").read_text()
 
 
 def test_it_has_a_lexical_branch_unless_asked_otherwise(
@@ -239,8 +241,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
     one, two = tmp_path / "out" / "model.safetensors", tmp_path / "whole" / "model.safetensors"
     assert one.read_bytes() == two.read_bytes()
     # What was judged before the kill is not forgotten either.
-    one, two = tmp_path / "out" / "metrics.json", tmp_path / "whole" / "metrics.json"
-    assert one.read_bytes() == two.read_bytes()
+    for name in ("metrics.json", "distill.html"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not (tmp_path / "out.partial").exists()
 
 

@@ -110,6 +110,15 @@ def test_soft_labels_tell_the_teachers_answer(line: Line):
     assert "teacher_prediction" not in rows.columns
 
 
+def test_pages_are_of_the_task(line: Line):
+    measure = "spread around the teacher" if line.task is Task.SCORE else "KL(teacher || student)"
+    assert measure in (line.model / "distill.html").read_text()
+    assert (
+        f"Compared are {DECIDE[line.task][0].replace('>', '&gt;')}"
+        in (line.model / "calibration.html").read_text()
+    )
+
+
 def test_full_depth_is_the_hugging_face_model(line: Line, score: Callable[..., pd.DataFrame]):
     rows = score("--speed", 0)
     assert (rows["exit_layer"] == rows["exit_layer"].max()).all()

@@ -1,0 +1,1 @@
+"""One kind of plot a module: from plain numbers to a `Plot`."""
