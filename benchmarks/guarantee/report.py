@@ -1,8 +1,8 @@
 """Tables and a plot of what `run.py` measured, from its Parquet files alone."""
 
+from benchmarks.guarantee.speedup_plot import speedup_plot
 from benchmarks.markdown import percent, table, times
 from benchmarks.results import read_results
-from jobs.terminal.speedup_plot import speedup_plot
 
 
 def data() -> str:

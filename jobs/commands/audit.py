@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
 from jobs.configs.audit import AuditConfig
+from jobs.report.audit_page import AUDIT_PAGE_FILE, audit_page
+from jobs.report.page import write_page
 from jobs.terminal.audit_summary import show
 from jobs.terminal.console import stdout_console
 from model.answers.task import Task
@@ -63,6 +65,7 @@ def run(config: AuditConfig) -> AuditOutcome:
     report = make_report(layout, manifest, collected)
     alarms = tuple(line for each in conditions if (line := each.alarm(report)))
     plain = json.dumps(as_plain(report), indent=1, ensure_ascii=False)
+    page = write_page(directory, AUDIT_PAGE_FILE, audit_page(report, manifest))
     paths = [
         _write(directory, EXIT_STATS_FILE, partial(pq.write_table, collected.stats.as_table())),
         _write(directory, AUDIT_FILE, lambda file: file.write(plain.encode("utf-8", "backslashreplace"))),
@@ -72,6 +75,7 @@ def run(config: AuditConfig) -> AuditOutcome:
     else:
         show(report)
         stdout_console().print(f"wrote {', '.join(paths)}", soft_wrap=True)
+        stdout_console().print(f"to look at: {page}", soft_wrap=True)
         for line in alarms:
             stdout_console().print(f"failed on {line}", style="bold red", soft_wrap=True)
     return AuditOutcome(report=report, alarms=alarms)

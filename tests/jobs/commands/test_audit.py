@@ -132,7 +132,7 @@ def test_statistics_go_into_the_scores_and_leave_nothing_else(command: CommandLi
     before = snapshot(scores)
     out = command("audit", scores)
     added = snapshot(scores).keys() - before.keys()
-    assert added == {"_audit/audit.json", "_audit/exit_stats.parquet"}
+    assert added == {"_audit/audit.html", "_audit/audit.json", "_audit/exit_stats.parquet"}
     assert f"wrote {scores}/_audit/exit_stats.parquet" in out
     first = snapshot(scores)
     command("audit", scores)

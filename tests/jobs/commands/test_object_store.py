@@ -29,7 +29,7 @@ def test_the_whole_line_on_a_bucket(bucket: Bucket, command: CommandLine, teache
     command("score", *text, "--model", model, "--output", scores, "--max-disagreement", "0.2")
     assert "_MANIFEST.json" in bucket.files("scores")
     command("audit", scores)
-    assert {"_audit/exit_stats.parquet", "_audit/saved_compute.png"} <= bucket.files("scores").keys()
+    assert {"_audit/exit_stats.parquet", "_audit/audit.html"} <= bucket.files("scores").keys()
 
 
 def test_what_is_not_in_the_bucket_is_one_line(bucket: Bucket, command: CommandLine, fastbert: Path):

@@ -9,16 +9,15 @@ from matplotlib.figure import Figure
 TOLERANCE = 0.05
 
 
-def speedup_plot(curve: Sequence[tuple[float, float]], *, job: tuple[float, float] | None = None) -> bytes:
+def speedup_plot(curve: Sequence[tuple[float, float]]) -> bytes:
     """Return a PNG.
 
     Args:
         curve: pairs of saved compute, asked for and found, on the test rows of the calibration.
-        job: the same of one job, None for none.
     """
     figure = Figure(figsize=(5, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    highest = max([1.5, *(value for pair in (*curve, *([job] if job else [])) for value in pair)]) * 1.05
+    highest = max([1.5, *(value for pair in (*curve) for value in pair)]) * 1.05
     line = [1.0, highest]
     axes.fill_between(
         line,
@@ -30,8 +29,6 @@ def speedup_plot(curve: Sequence[tuple[float, float]], *, job: tuple[float, floa
     axes.plot(line, line, color="0.6", linewidth=1)
     if curve:
         axes.plot(*zip(*curve, strict=True), marker="o", label="test rows of the calibration")
-    if job:
-        axes.plot(*job, marker="*", markersize=16, linestyle="none", label="this job")
     axes.set(
         xlabel="--target-speedup",
         ylabel="saved compute, times full depth",
