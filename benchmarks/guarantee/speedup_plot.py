@@ -17,7 +17,7 @@ def speedup_plot(curve: Sequence[tuple[float, float]]) -> bytes:
     """
     figure = Figure(figsize=(5, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    highest = max([1.5, *(value for pair in (*curve) for value in pair)]) * 1.05
+    highest = max([1.5, *(value for pair in curve for value in pair)]) * 1.05
     line = [1.0, highest]
     axes.fill_between(
         line,

@@ -290,8 +290,8 @@ def _drift(report: AuditReport, manifest: ScoreManifest) -> tuple[Block, ...]:
     )
     note = Note(
         text="The stability index is by how much two spreads differ: below 0.1 little, from 0.25 on much. p "
-        "is how often texts that are alike differ by as much (chi-squared). Drifted is what differs by 0.1 or "
-        "more, and not by chance."
+        "is how often texts that are alike differ by as much (chi-squared). Drifted is what differs by 0.1 "
+        "or more, and not by chance."
     )
     told = Note(text=describe_drift(drift), is_warning=drift.verdict is Drift.DRIFTED)
     return (told, table, note, *_figures(drift_figure(each, names) for each in drift.features))
