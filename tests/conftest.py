@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
-from transformers import AutoConfig, AutoModelForSequenceClassification, BertTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    BertTokenizer,
+    PreTrainedTokenizerBase,
+)
 
 from jobs.quickstart.tiny_bert import train_wordpiece
 from model.engine.engine import Engine
@@ -18,6 +23,7 @@ from model.exits.exit_logits import all_exit_logits
 from model.fastbert import FastBertForSequenceClassification
 from model.network.branch_design import BranchDesign
 from model.tokens.tokenization import tokenize
+from tests.model.tokens.tokenizers_of_every_kind import xlnet
 from tests.random_lexical_branch import add_lexical_branch
 
 # Running a model takes what it takes on a machine that others use too.
@@ -100,6 +106,12 @@ _FAMILIES = {
     },
     # Local attention sees four tokens on each side.
     "modernbert": {**_WIDE, **_NO_SPECIALS, "local_attention": 8, "classifier_dropout": 0.3},
+    "xlnet": {"d_model": 32, "n_head": 4, "d_inner": 48},
+    # Distances of more than six tokens are one.
+    "xlnet, token types": {
+        **{"d_model": 32, "n_head": 4, "d_inner": 48, "clamp_len": 6, "ff_activation": "relu"},
+        **{"summary_use_proj": False, "summary_activation": "relu"},
+    },
     "modernbert, mean": {
         **_WIDE,
         **_NO_SPECIALS,
@@ -113,6 +125,7 @@ _FAMILIES = {
 # These count positions from the padding token's number on, which in their vocabularies is 1.
 _PADDING_IS_ONE = ("roberta", "xlm-roberta", "camembert", "mpnet")
 _NO_TOKEN_TYPES = ("distilbert", "mpnet", "modernbert")
+_TOKEN_TYPES = ["input_ids", "token_type_ids", "attention_mask"]
 
 
 @pytest.fixture(scope="session")
@@ -142,11 +155,17 @@ def tokenizer(texts: tuple[str, ...]) -> BertTokenizer:
 
 
 @pytest.fixture(scope="session")
-def tokenizer_of(tokenizer: BertTokenizer) -> Callable[[str], BertTokenizer]:
-    """Return the tokenizer of a family: its padding token, and whether it tells token types."""
+def tokenizer_of(
+    tokenizer: BertTokenizer, texts: tuple[str, ...]
+) -> Callable[[str], PreTrainedTokenizerBase]:
+    """Return the tokenizer of a family: its padding token, its token types, where it classifies."""
 
-    def choose(family: str) -> BertTokenizer:
+    def choose(family: str) -> PreTrainedTokenizerBase:
         kind = family.split(",")[0]
+        if kind == "xlnet":
+            # Left to itself it tells none.
+            types = {"model_input_names": _TOKEN_TYPES} if "token types" in family else {}
+            return xlnet(texts, vocab_size=110, model_max_length=MAX_LENGTH, **types)
         vocab = dict(tokenizer.get_vocab())
         if kind in _PADDING_IS_ONE:
             vocab["[PAD]"], vocab["[UNK]"] = vocab["[UNK]"], vocab["[PAD]"]
@@ -167,6 +186,14 @@ def _shake(module: torch.nn.Module, generator: torch.Generator, *, scale: float 
                 parameter.add_(0.3 * scale * noise)
 
 
+def _tables(family: str) -> dict[str, int]:
+    """Return the sizes of what is embedded beside words."""
+    if "xlnet" in family:
+        return {}
+    positions = {"max_position_embeddings": MAX_LENGTH + 2}
+    return positions if "distilbert" in family else {**positions, "type_vocab_size": 2}
+
+
 @pytest.fixture(scope="session")
 def make_classifier(tokenizer_of) -> Callable[..., torch.nn.Module]:
     """Return a maker of Hugging Face sequence classifiers: `make_classifier(family, num_labels=3, ...)`."""
@@ -180,9 +207,8 @@ def make_classifier(tokenizer_of) -> Callable[..., torch.nn.Module]:
             num_labels=num_labels,
             id2label={index: f"label {index}" for index in range(num_labels)},
             label2id={f"label {index}": index for index in range(num_labels)},
-            max_position_embeddings=MAX_LENGTH + 2,
             pad_token_id=tokenizer.pad_token_id,
-            **{**({} if "distilbert" in family else {"type_vocab_size": 2}), **_FAMILIES[family], **config},
+            **{**_tables(family), **_FAMILIES[family], **config},
         )
         model = AutoModelForSequenceClassification.from_config(config)
         # MobileBERT normalises nothing: its states grow from layer to layer.

@@ -56,7 +56,7 @@ def measure_cost(engine: Engine, texts: TokenizedTexts, flops: FlopsModel) -> Ru
         flops: of the model.
     """
     ordered = texts.take(argsort_by_length(texts.lengths))
-    batches = engine.micro_batches(ordered.lengths)
+    batches = engine.micro_batches(ordered.lengths, engine.layer_token_types(ordered))
 
     def run(batch: MicroBatch) -> tuple[Tensor, list[Tensor]]:
         states = engine.embed(ordered, batch)

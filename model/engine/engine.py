@@ -35,7 +35,7 @@ from model.engine.memory_budget import MemoryBudget
 from model.engine.packed.branches import pack_branches
 from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.registry import adapter_for
-from model.tokens.packing import Lengths, MicroBatch
+from model.tokens.packing import Lengths, MicroBatch, TokenTypes
 from model.tokens.tokenization import TokenizedTexts
 
 Item = TypeVar("Item")
@@ -176,9 +176,18 @@ class Engine:
         """Numbers that an exit answers with: a logit per label; of a score its value and spread."""
         return self.task.num_outputs(len(self.labels))
 
-    def micro_batches(self, lengths: Lengths) -> list[MicroBatch]:
-        """Cut texts, longest first, into micro-batches."""
-        return self.memory_budget.micro_batches(lengths)
+    def layer_token_types(self, texts: TokenizedTexts) -> TokenTypes | None:
+        """Return the token types of `texts`, (total_tokens,), where layers look at them; None elsewhere."""
+        return texts.token_type_ids if self.adapter.layers_see_token_types else None
+
+    def micro_batches(self, lengths: Lengths, token_types: TokenTypes | None = None) -> list[MicroBatch]:
+        """Cut texts into micro-batches.
+
+        Args:
+            lengths: (texts,) tokens of each, longest first.
+            token_types: what `layer_token_types` says of them; None where no layer is run.
+        """
+        return self.memory_budget.micro_batches(lengths, token_types)
 
     def num_processed_tokens(self, batch: MicroBatch) -> int:
         """Return how many tokens a layer works on, padding included."""

@@ -8,7 +8,13 @@ import torch
 
 from model.engine.execution import Execution
 from model.engine.gpus import device_named
-from model.tokens.packing import Lengths, MicroBatch, balanced_token_budget, micro_batches
+from model.tokens.packing import (
+    Lengths,
+    MicroBatch,
+    TokenTypes,
+    balanced_token_budget,
+    micro_batches,
+)
 
 Result = TypeVar("Result")
 
@@ -42,13 +48,15 @@ class MemoryBudget:
         free_bytes, _ = torch.cuda.mem_get_info(device_named(execution.device))
         return cls(min(execution.token_budget, max_tokens_for_memory(free_bytes, token_bytes)))
 
-    def micro_batches(self, lengths: Lengths) -> list[MicroBatch]:
+    def micro_batches(self, lengths: Lengths, token_types: TokenTypes | None = None) -> list[MicroBatch]:
         """Cut texts into micro-batches of about the same size.
 
         Args:
             lengths: (texts,) tokens of each, longest first.
+            token_types: (total_tokens,) where layers look at them; None where they do not.
         """
-        return list(micro_batches(lengths, balanced_token_budget(int(lengths.sum()), self.tokens)))
+        token_budget = balanced_token_budget(int(lengths.sum()), self.tokens)
+        return list(micro_batches(lengths, token_budget, token_types))
 
     def run_in_parts(self, function: Callable[[MicroBatch], Result], batch: MicroBatch) -> list[Result]:
         """Return `function(batch)`, or its results for parts of a micro-batch that does not fit into memory.

@@ -35,5 +35,8 @@ class PaddedRunner:
     def _run_padded(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return (texts, width, hidden_size)."""
         padded = batch.pad(states[: batch.num_real_tokens])
-        inputs = self._adapter.layer_inputs(padded, batch.attention_mask(states.device))
+        device = states.device
+        inputs = self._adapter.layer_inputs(
+            padded, batch.attention_mask(device), batch.padded_token_types(device)
+        )
         return self._adapter.run_layer(layer - 1, padded, inputs)

@@ -30,7 +30,7 @@ class LayerStates:
                 states = engine.run_layer(layer, states, batch)
                 layer_states[batch.token_slice] = states[: batch.num_real_tokens]
 
-        batches = engine.micro_batches(ordered.lengths)
+        batches = engine.micro_batches(ordered.lengths, engine.layer_token_types(ordered))
         engine.run_on_driver_thread(lambda: engine.for_each_micro_batch(run, batches))
 
     def batch_indices(self, rows: slice | npt.NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
@@ -74,7 +74,8 @@ def all_exit_logits(engine: Engine, texts: TokenizedTexts) -> npt.NDArray[np.flo
         return torch.stack([*exits, engine.classify(engine.run_last_layer(states, batch))], dim=1)
 
     def run_all() -> Tensor:
-        of_layers = torch.cat(engine.map_micro_batches(run, engine.micro_batches(ordered.lengths)))
+        batches = engine.micro_batches(ordered.lengths, engine.layer_token_types(ordered))
+        of_layers = torch.cat(engine.map_micro_batches(run, batches))
         if 0 not in engine.exits:
             return of_layers
         return torch.cat([engine.lexical_logits(ordered)[:, None], of_layers], dim=1)

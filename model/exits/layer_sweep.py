@@ -25,7 +25,7 @@ from model.engine.engine import Engine
 from model.exits.binding import check_policy
 from model.exits.policy import ExitPolicy, length_scales
 from model.exits.predictions import Predictions
-from model.tokens.packing import Lengths, MicroBatch, argsort_by_length, chunks
+from model.tokens.packing import Lengths, MicroBatch, TokenTypes, argsort_by_length, chunks
 from model.tokens.tokenization import TokenizedTexts
 
 Result = TypeVar("Result")
@@ -66,12 +66,14 @@ class _Survivors:
     Attributes:
         rows: (rows,) their indices in the chunk.
         lengths: (rows,) their tokens.
+        token_types: (total_tokens,) where layers look at them; None where they do not.
         hidden: (total_tokens or more, hidden_size), from the engine.
         answered: (rows,) bool: those that have left already, and go on for their full-depth answer only.
     """
 
     rows: Tensor
     lengths: Lengths
+    token_types: TokenTypes | None
     hidden: Tensor
     answered: Tensor
 
@@ -79,9 +81,11 @@ class _Survivors:
         mask = keep.cpu().numpy()
         if mask.all():
             return self
+        types = self.token_types
         return _Survivors(
             rows=self.rows[keep],
             lengths=self.lengths[mask],
+            token_types=None if types is None else types[np.repeat(mask, self.lengths)],
             hidden=engine.compact(self.hidden, self.lengths, mask),
             answered=self.answered[keep],
         )
@@ -127,6 +131,7 @@ class LayerSweep:
         survivors = _Survivors(
             rows=torch.arange(len(chunk), device=device),
             lengths=chunk.lengths,
+            token_types=self.engine.layer_token_types(chunk),
             hidden=self._embed(chunk),
             answered=torch.from_numpy(answered).to(device),
         )
@@ -183,7 +188,7 @@ class LayerSweep:
         return torch.cat(self._map_survivors(run, survivors))
 
     def _map_survivors(self, function: Callable[[MicroBatch], Result], survivors: _Survivors) -> list[Result]:
-        batches = self.engine.micro_batches(survivors.lengths)
+        batches = self.engine.micro_batches(survivors.lengths, survivors.token_types)
         self.num_processed_tokens += sum(map(self.engine.num_processed_tokens, batches))
         self.num_real_tokens += int(survivors.lengths.sum())
         return self.engine.map_micro_batches(function, batches)

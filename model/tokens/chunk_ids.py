@@ -37,7 +37,7 @@ class ChunkIds:
         self,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        specials: Sequence[Sequence[int]],
+        specials: Sequence[int],
         takes_space_along: bool,
     ) -> None:
         """Remember nothing yet.
@@ -105,7 +105,7 @@ class ChunkIds:
         # By number, the call in which it was asked for last.
         self._last_met = GrowingArray(np.int64)
         # Behind the special tokens, which no chunk is called by, the number of all that is not remembered.
-        self._append([*self._specials, None])
+        self._append([*([special] for special in self._specials), None])
 
     def _make_room(self, needed: set[str], *, most_kept: int) -> None:
         """Forget all chunks but those that were met last, and those that are needed now, however many."""

@@ -81,9 +81,8 @@ class ChunkTokenizer:
         self.has_types = has_types
         self._takes_space_along = takes_space_along
         self._text, self._pair = text, pair
-        self._known = ChunkIds(
-            tokenizer, specials=[*text.specials, *pair.specials], takes_space_along=takes_space_along
-        )
+        specials = [*chain.from_iterable(text.specials), *chain.from_iterable(pair.specials)]
+        self._known = ChunkIds(tokenizer, specials=specials, takes_space_along=takes_space_along)
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> ChunkTokenizer | None:
@@ -172,17 +171,16 @@ class ChunkTokenizer:
     ) -> ChunkedTexts:
         """Put special tokens and chunks one after another."""
         num_rows = len(truncated)
-        per_row = np.sum([part.counts for part in parts], axis=0) + len(frame.specials)
+        per_row = np.sum([part.counts for part in parts], axis=0) + frame.num_specials
         place = cu_seqlens(per_row)[:-1]
         numbers = np.empty(int(per_row.sum()), dtype=np.int64)
         types = np.empty(len(numbers), dtype=np.int32)
-        first_special = 0 if frame is self._text else len(self._text.specials)
+        special = 0 if frame is self._text else self._text.num_specials
         lengths = np.empty(len(numbers), dtype=np.int64)
-        for index, special_type in enumerate(frame.special_types):
-            numbers[place] = first_special + index
-            types[place] = special_type
-            lengths[place] = len(frame.specials[index])
-            place = place + 1
+        for index, special_types in enumerate(frame.special_types):
+            for special_type in special_types:
+                numbers[place], types[place], lengths[place] = special, special_type, 1
+                special, place = special + 1, place + 1
             if index < len(parts):
                 part = parts[index]
                 places = token_indices(place, part.counts)

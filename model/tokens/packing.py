@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 Lengths = npt.NDArray[np.int64]
+TokenTypes = npt.NDArray[np.int32]
 
 # Micro-batches come in multiples of this, whatever the number of cores: results do not depend on it.
 _MICRO_BATCH_MULTIPLE = 4
@@ -28,11 +29,13 @@ class MicroBatch:
         text_slice: which of all texts.
         token_slice: where their tokens stand in the packed tensor.
         lengths: (texts,) tokens of each text, longest first.
+        token_types: (tokens,) of each token, where layers look at them; None where they do not.
     """
 
     text_slice: slice
     token_slice: slice
     lengths: Lengths
+    token_types: TokenTypes | None = None
 
     @property
     def max_seqlen(self) -> int:
@@ -90,18 +93,22 @@ class MicroBatch:
     def halves(self) -> "tuple[MicroBatch, MicroBatch]":
         """Return the first texts and the others, for a device that has no memory for all of them."""
         middle = len(self.lengths) // 2
+        num_first = int(self.cu_seqlens[middle])
         text = self.text_slice.start + middle
-        token = self.token_slice.start + int(self.cu_seqlens[middle])
+        token = self.token_slice.start + num_first
+        types = self.token_types
         return (
             MicroBatch(
                 text_slice=slice(self.text_slice.start, text),
                 token_slice=slice(self.token_slice.start, token),
                 lengths=self.lengths[:middle],
+                token_types=None if types is None else types[:num_first],
             ),
             MicroBatch(
                 text_slice=slice(text, self.text_slice.stop),
                 token_slice=slice(token, self.token_slice.stop),
                 lengths=self.lengths[middle:],
+                token_types=None if types is None else types[num_first:],
             ),
         )
 
@@ -118,6 +125,12 @@ class MicroBatch:
         if not self.is_padded:
             return None
         return torch.from_numpy(self._mask).to(device, non_blocking=True)
+
+    def padded_token_types(self, device: torch.device) -> Tensor | None:
+        """Return (texts, width) int64, of all tokens; None where layers look at none."""
+        if self.token_types is None:
+            return None
+        return self.pad(torch.from_numpy(self.token_types).long()).to(device, non_blocking=True)
 
     def pad(self, packed: Tensor) -> Tensor:
         """Return the micro-batch's tokens, (tokens, ...), as (texts, width, ...).
@@ -178,12 +191,15 @@ def token_indices(starts: Lengths, lengths: Lengths) -> Lengths:
     return indices
 
 
-def micro_batches(lengths: Lengths, token_budget: int) -> Iterator[MicroBatch]:
+def micro_batches(
+    lengths: Lengths, token_budget: int, token_types: TokenTypes | None = None
+) -> Iterator[MicroBatch]:
     """Cut texts into micro-batches of at most `token_budget` tokens, padding included.
 
     Args:
         lengths: (texts,) tokens of each text, longest first.
         token_budget: tokens; a text longer than that is a micro-batch by itself.
+        token_types: (total_tokens,) where layers look at them; None where they do not.
 
     >>> [batch.text_slice for batch in micro_batches(np.array([9, 4, 4, 3]), 8)]
     [slice(0, 1, None), slice(1, 3, None), slice(3, 4, None)]
@@ -191,10 +207,12 @@ def micro_batches(lengths: Lengths, token_budget: int) -> Iterator[MicroBatch]:
     offsets, first = cu_seqlens(lengths), 0
     while first < len(lengths):
         stop = min(first + max(1, token_budget // int(lengths[first])), len(lengths))
+        tokens = slice(int(offsets[first]), int(offsets[stop]))
         yield MicroBatch(
             text_slice=slice(first, stop),
-            token_slice=slice(int(offsets[first]), int(offsets[stop])),
+            token_slice=tokens,
             lengths=lengths[first:stop],
+            token_types=None if token_types is None else token_types[tokens],
         )
         first = stop
 

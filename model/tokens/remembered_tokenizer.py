@@ -58,5 +58,6 @@ def _state(tokenizer: PreTrainedTokenizerBase) -> tuple[object, ...]:
     return (
         len(tokenizer),
         tokenizer.truncation_side,
+        tuple(tokenizer.model_input_names),
         *(None if step is None else step.__getstate__() for step in steps),
     )

@@ -13,12 +13,12 @@ class Frame:
 
     Attributes:
         specials: ids before the first text, and after each.
-        special_types: the token type of each of these.
+        special_types: the token types of these.
         text_types: the token type of each text.
     """
 
     specials: tuple[Segments, ...]
-    special_types: Segments
+    special_types: tuple[Segments, ...]
     text_types: Segments
 
     @property
@@ -40,16 +40,17 @@ class Frame:
         """
         types = types or [0] * len(ids)
         specials: list[Segments] = []
-        special_types, text_types = [], []
+        special_types: list[Segments] = []
+        text_types = []
         place = 0
         for _ in range(num_texts):
             start = next((at for at in range(place, len(ids)) if ids[at : at + len(body)] == body), None)
             if start is None or not body:
                 return None
             specials.append(tuple(ids[place:start]))
-            special_types.append(types[place])
+            special_types.append(tuple(types[place:start]))
             text_types.append(types[start])
             place = start + len(body)
         specials.append(tuple(ids[place:]))
-        special_types.append(types[place] if place < len(ids) else 0)
+        special_types.append(tuple(types[place:]))
         return cls(specials=tuple(specials), special_types=tuple(special_types), text_types=tuple(text_types))

@@ -18,8 +18,9 @@ _PRE_TOKENIZERS = {
 _MODELS = {"BPE", "Unigram", "WordPiece"}
 # Those of them that part words at spaces, and not only at other marks.
 _PART_AT_SPACES = _PRE_TOKENIZERS - {"Punctuation"}
-# The one pattern that is known to see no further than a run of spaces.
-_RUN_OF_SPACES = {"Regex": " {2,}"}
+# The patterns that are known to see no further than a run of blanks: of most SentencePiece tokenizers, and of
+# DeBERTa's.
+_RUNS_OF_BLANKS = [{"Regex": " {2,}"}, {"Regex": r"\s{2,}|[\n\r\t]"}]
 # A longer added token is no token, but a text.
 _LONGEST_ADDED_TOKEN = 64
 
@@ -101,7 +102,7 @@ def _replaces_nearby(part: dict[str, Any]) -> bool:
     if part["type"] != "Replace":
         return not part.get("strip_left")
     pattern = part["pattern"]
-    return pattern == _RUN_OF_SPACES or not any(
+    return pattern in _RUNS_OF_BLANKS or not any(
         letter.isalnum() or letter.isspace() for letter in pattern.get("String", " ")
     )
 

@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
     Response,
 )
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, XLNetConfig
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, RoFormerConfig
 
 import model.checkpoints.hub
 from tests.job_fixtures import CommandLine, make_texts, snapshot, write_csv, write_tsv
@@ -388,7 +388,9 @@ def test_a_classifier_is_no_fastbert(score_refused: Refusals, teacher: Path):
 
 def test_a_backbone_of_another_family(command: CommandLine, teacher: Path, tmp_path: Path):
     labels = ("no", "maybe", "yes")
-    config = XLNetConfig(vocab_size=200, d_model=32, n_layer=2, n_head=2, d_inner=48, pad_token_id=0)
+    config = RoFormerConfig(
+        vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48
+    )
     config.id2label = dict(enumerate(labels))
     config.label2id = {name: place for place, name in enumerate(labels)}
     strange = tmp_path / "strange"
@@ -402,7 +404,7 @@ def test_a_backbone_of_another_family(command: CommandLine, teacher: Path, tmp_p
     line = command.refused(
         "distill", "--labels", tmp_path / "labels", "--backbone", strange, "--output", tmp_path / "out"
     )
-    assert "family 'xlnet'" in line
+    assert "family 'roformer'" in line
     assert "cannot exit early; supported are " in line
     assert "bert, " in line
     assert not list(tmp_path.glob("out*"))

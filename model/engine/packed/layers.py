@@ -77,7 +77,7 @@ def _max_relative_errors(
     hidden = torch.randn(int(lengths.sum()), adapter.model.config.hidden_size, generator=generator)
     states = hidden.to(device_named(execution.device), execution.dtype)
     padded = batch.pad(states)
-    inputs = adapter.layer_inputs(padded, batch.attention_mask(states.device))
+    inputs = adapter.layer_inputs(padded, batch.attention_mask(states.device), None)
     for index, blocks in enumerate(layers):
         plain = adapter.run_layer(index, padded, inputs)
         expected = batch.unpad(plain) if index < len(layers) - 1 else plain[:, 0]

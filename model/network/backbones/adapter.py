@@ -40,6 +40,8 @@ class BackboneAdapter:
 
     families: ClassVar[tuple[str, ...]] = ("bert", "ernie")
     has_token_types: ClassVar[bool] = True
+    # Whether every layer takes token types, and not the embeddings alone.
+    layers_see_token_types: ClassVar[bool] = False
     # Whether layers end in a norm; else their states grow from layer to layer, and a branch normalises them.
     normalises_states: ClassVar[bool] = True
     # Where a layer keeps the parts of a `Block`, in the order of its fields; none where it is no such block.
@@ -86,12 +88,15 @@ class BackboneAdapter:
         embedded: Tensor = self.base.embeddings(input_ids=input_ids, **token_types)
         return embedded
 
-    def layer_inputs(self, hidden: Tensor, attention_mask: Tensor | None) -> tuple[Tensor | None, ...]:
+    def layer_inputs(
+        self, hidden: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         """Return what every layer takes besides the hidden states: the attention mask first.
 
         Args:
             hidden: (batch, length, hidden_size).
             attention_mask: (batch, length) bool, True at real tokens; None where no text is padded.
+            token_type_ids: (batch, length) int64, None unless `layers_see_token_types` and there are any.
         """
         if attention_mask is None:
             return (None,)

@@ -45,7 +45,9 @@ class DebertaAdapter(BackboneAdapter):
         )
         return embedded
 
-    def layer_inputs(self, hidden: Tensor, attention_mask: Tensor | None) -> tuple[Tensor | None, ...]:
+    def layer_inputs(
+        self, hidden: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         """See `BackboneAdapter`: which tokens are real, distances, the embeddings of distances."""
         encoder: Any = self.base.encoder
         if attention_mask is None:

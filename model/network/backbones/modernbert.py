@@ -54,7 +54,9 @@ class ModernBertAdapter(BackboneAdapter):
         embedded: Tensor = self.base.embeddings(input_ids=input_ids)
         return embedded
 
-    def layer_inputs(self, hidden: Tensor, attention_mask: Tensor | None) -> tuple[Tensor | None, ...]:
+    def layer_inputs(
+        self, hidden: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         """See `BackboneAdapter`: mask, cosines and sines of global layers, then those of local ones."""
         config = self.model.config
         positions = torch.arange(hidden.shape[1], device=hidden.device)[None]

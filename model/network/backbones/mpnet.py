@@ -19,10 +19,12 @@ class MPNetAdapter(RobertaAdapter):
         *("intermediate.dense", "intermediate.intermediate_act_fn", "output.dense", "output.LayerNorm"),
     )
 
-    def layer_inputs(self, hidden: Tensor, attention_mask: Tensor | None) -> tuple[Tensor | None, ...]:
+    def layer_inputs(
+        self, hidden: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         """See `BackboneAdapter`: the position bias comes second."""
         return (
-            *super().layer_inputs(hidden, attention_mask),
+            *super().layer_inputs(hidden, attention_mask, token_type_ids),
             self.base.encoder.compute_position_bias(hidden),
         )
 

@@ -12,6 +12,7 @@ from model.network.backbones.mobilebert import MobileBertAdapter
 from model.network.backbones.modernbert import ModernBertAdapter
 from model.network.backbones.mpnet import MPNetAdapter
 from model.network.backbones.roberta import RobertaAdapter
+from model.network.backbones.xlnet import XLNetAdapter
 from model.network.config import FastBertConfig
 
 _ADAPTERS: dict[str, type[BackboneAdapter]] = {
@@ -26,6 +27,7 @@ _ADAPTERS: dict[str, type[BackboneAdapter]] = {
         MobileBertAdapter,
         DebertaAdapter,
         ModernBertAdapter,
+        XLNetAdapter,
     )
     for family in adapter.families
 }

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, ModernBertConfig, XLNetConfig
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaConfig, RoFormerConfig
 
 from pipeline.transforms.labelling import LabelTask
 from tests.job_fixtures import (
@@ -168,12 +168,14 @@ def test_the_length_is_chosen_here(command: CommandLine, teacher: Path, tmp_path
 @pytest.mark.parametrize(
     "config",
     [
-        ModernBertConfig(
-            vocab_size=200, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
-            max_position_embeddings=64, pad_token_id=0, cls_token_id=2, sep_token_id=3, eos_token_id=3,
-            bos_token_id=2,
+        RoFormerConfig(
+            vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
+            max_position_embeddings=64, pad_token_id=0,
         ),
-        XLNetConfig(vocab_size=200, d_model=32, n_layer=2, n_head=2, d_inner=48, pad_token_id=0),
+        LlamaConfig(
+            vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
+            max_position_embeddings=64, pad_token_id=0, bos_token_id=2, eos_token_id=3,
+        ),
     ],
     ids=lambda config: config.model_type,
 )  # fmt: skip
@@ -184,7 +186,7 @@ def test_a_teacher_may_be_of_a_family_that_cannot_exit_early(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "strange")
-    side = "left" if config.model_type == "xlnet" else "right"
+    side = "left" if config.model_type == "llama" else "right"
     tokenizer = AutoTokenizer.from_pretrained(teacher, padding_side=side)
     tokenizer.save_pretrained(tmp_path / "strange")
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})

@@ -227,12 +227,11 @@ def test_an_encoder_that_was_never_fine_tuned(make_classifier, tokenizer, tmp_pa
 
 
 def test_an_unsupported_family_is_named_with_the_supported_ones(tokenizer, tmp_path):
-    config = AutoConfig.for_model(
-        "xlnet", vocab_size=len(tokenizer), d_model=8, n_layer=2, n_head=2, d_inner=8, num_labels=3
-    )
+    tiny = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
+    config = AutoConfig.for_model("roformer", vocab_size=len(tokenizer), num_labels=3, **tiny)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
     classifier = load_classifier(tmp_path)  # it may label, as a teacher of its own
-    with pytest.raises(CheckpointError, match=r"xlnet.*albert, bert, .*xlm-roberta"):
+    with pytest.raises(CheckpointError, match=r"roformer.*albert, bert, .*xlm-roberta"):
         FastBertForSequenceClassification.from_backbone(classifier, tokenizer, max_length=9)
 
 

@@ -18,7 +18,7 @@ from model.tokens.packing import micro_batches
 from model.tokens.tokenization import tokenize
 
 # Of these no packed blocks are made.
-_PLAIN_FAMILIES = ("mobilebert", "deberta-v2", "modernbert")
+_PLAIN_FAMILIES = ("mobilebert", "deberta-v2", "modernbert", "xlnet")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from model.errors import CheckpointError, ParameterError
 from model.tokens.max_length import check_max_length, choose_max_length, position_limit
 
 # These know distances between tokens only.
-_NO_POSITIONS = ("deberta-v2", "modernbert", "modernbert, mean")
+_NO_POSITIONS = ("deberta-v2", "modernbert", "modernbert, mean", "xlnet", "xlnet, token types")
 
 
 def test_the_longest_length_is_asked_for_or_the_models_but_512_at_most():

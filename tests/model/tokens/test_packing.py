@@ -118,6 +118,25 @@ def test_halves_are_micro_batches_of_the_first_and_the_other_texts(lengths):
         assert half.num_real_tokens == half.lengths.sum()
 
 
+@given(LENGTHS.filter(len), st.integers(1, 200))
+def test_token_types_are_cut_and_padded_with_the_texts(lengths, token_budget):
+    types = np.arange(lengths.sum(), dtype=np.int32)
+    for batch in micro_batches(lengths, token_budget, types):
+        assert batch.token_types.tolist() == types[batch.token_slice].tolist()
+        padded = batch.padded_token_types(CPU)
+        assert (padded.shape, padded.dtype) == ((len(batch.lengths), batch.max_seqlen), torch.int64)
+        assert batch.unpad(padded).tolist() == batch.token_types.tolist()
+        halves = batch.halves() if len(batch.lengths) > 1 else ()
+        for half in halves:
+            assert half.token_types.tolist() == types[half.token_slice].tolist()
+
+
+def test_where_no_layer_looks_at_token_types_there_are_none():
+    (batch,) = micro_batches(np.array([3, 2]), 100)
+    assert batch.padded_token_types(CPU) is None
+    assert [half.token_types for half in batch.halves()] == [None, None]
+
+
 @given(LENGTHS.filter(len))
 def test_padding_is_true_at_real_tokens_and_none_where_all_are(lengths):
     (batch,) = micro_batches(lengths, int(lengths[0]) * len(lengths))

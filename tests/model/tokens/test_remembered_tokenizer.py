@@ -9,7 +9,10 @@ def test_a_tokenizer_is_looked_at_once_and_again_when_it_was_changed():
     first = remembered(tokenizer)
     assert remembered(tokenizer) is first
     tokenizer.add_tokens(["zebra"])
-    assert remembered(tokenizer) is not first
+    second = remembered(tokenizer)
+    assert second is not first
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    assert remembered(tokenizer) is not second
 
 
 def test_texts_that_are_cut_on_the_left_are_not_tokenised_by_chunks():

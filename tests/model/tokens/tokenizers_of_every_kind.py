@@ -1,6 +1,8 @@
 """Tokenizers of every kind that the supported families have, trained on the spot."""
 
 import io
+import math
+from collections import Counter
 
 import sentencepiece
 from tokenizers import (
@@ -13,13 +15,14 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import PreTrainedTokenizerFast
+from transformers import DebertaV2Tokenizer, PreTrainedTokenizerFast, XLNetTokenizer
 
 CORPUS = (
     "the quick brown fox jumps over the lazy dog it's we'll 12,345 naïve cafés straße ½ x² ﬁne",
     "日本語 テキスト 中文 字 ру́сский عربى हिन्दी ไทย 한국어 🙂 👍🏽",
 ) * 50
 _BERT = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+_LONGEST_PART = 5
 _ROBERTA = {"unk_token": "<unk>", "pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>"}
 
 
@@ -76,9 +79,42 @@ def unigram(pre_tokenizer, normalizer):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **_ROBERTA)
 
 
+def unigram_pieces(corpus, specials, *, vocab_size):
+    """Return what a Unigram model is made of, (piece, score) by id; special tokens come first.
+
+    The most frequent parts of words, and all letters. A trainer would number them by chance.
+    """
+    words = [f"▁{word}" for text in corpus for word in text.split()]
+    parts = Counter(
+        word[start:end]
+        for word in words
+        for start in range(len(word))
+        for end in range(start + 1, min(start + _LONGEST_PART, len(word)) + 1)
+    )
+    by_count = sorted(parts, key=lambda part: (len(part) > 1, -parts[part], part))
+    total = sum(parts.values())
+    pieces = [(part, math.log(parts[part] / total)) for part in by_count[: vocab_size - len(specials)]]
+    return [*((special, 0.0) for special in specials), *pieces]
+
+
+def xlnet(corpus, *, vocab_size=300, **options):
+    """As XLNet has it: special tokens behind the text, the last of a token type of its own."""
+    specials = ["<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>"]
+    pieces = unigram_pieces(corpus, specials, vocab_size=vocab_size)
+    return XLNetTokenizer(vocab=pieces, unk_id=0, **options)
+
+
+def deberta_v3(corpus, *, vocab_size=300):
+    """As DeBERTa's versions 2 and 3 have it."""
+    specials = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+    pieces = unigram_pieces(corpus, specials, vocab_size=vocab_size)
+    return DebertaV2Tokenizer(vocab=pieces)
+
+
 def every_kind():
     """Return tokenizers by the families that have such."""
-    charsmap = normalizers.Precompiled(sentencepiece_charsmap())
+    table = sentencepiece_charsmap()
+    charsmap = normalizers.Precompiled(table)
     one_space = normalizers.Replace(Regex(" {2,}"), " ")
     metaspace = pre_tokenizers.Metaspace()
     return {
@@ -103,6 +139,14 @@ def every_kind():
                     one_space,
                 ]
             ),
+        ),
+        "deberta-v2": deberta_v3(CORPUS),
+        "xlnet": xlnet(CORPUS, _spm_precompiled_charsmap=table),
+        "xlnet, token types": xlnet(
+            CORPUS,
+            do_lower_case=True,
+            model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+            _spm_precompiled_charsmap=table,
         ),
         "space before the first word only": unigram(
             pre_tokenizers.Metaspace(prepend_scheme="first"), normalizers.NFKC()

@@ -117,7 +117,8 @@ class CountingBackend:
 def test_what_the_tokenizer_sees_of_a_long_text_is_bounded(kind, name):
     tokenizer = KINDS[kind]
     tokenizer.truncation_side = "right"
-    if kind.endswith(("first word", "first word only")) and name in ("lines", "dropped"):
+    keeps = kind.endswith(("first word", "first word only")) and name in ("lines", "dropped")
+    if keeps or (kind, name) == ("deberta-v2", "dropped"):
         pytest.skip("characters that this tokenizer does not know are one token, of any length")
     shortener = LongTexts.of(tokenizer, None)
     counting = shortener._sure_tokens._backend = CountingBackend(tokenizer.backend_tokenizer)
