@@ -1,6 +1,5 @@
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,24 +11,14 @@ from hypothesis import strategies as st
 from model.exits.policy import ExitPolicy
 from model.network.branches.branch import BranchFlops
 from model.training.soft_labelled_texts import NO_LABEL
-from pipeline.contract import schema
-from pipeline.contract.answer_columns import answer_fields, teacher_fields
-from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column
-from pipeline.contract.columns import Columns
-from pipeline.contract.job import JobDescription
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.manifest import ScoreManifest
-from pipeline.contract.output import claim_output, commit
-from pipeline.contract.plan import RowRange, make_plan
-from pipeline.contract.shards import ShardWriter, with_metadata
 from pipeline.results.exit_stats_builder import ExitStatsBuilder, collect
 from pipeline.results.read_answers import LabelIds, label_ids
-from tests.pipeline.contract.score_jobs import SCORE
+from tests.pipeline.results.score_output import write_scores
 from tests.pipeline.results.score_rows import (
     FLOPS,
     LABELS,
     NUM_LAYERS,
-    NUMBERS,
     POLICY,
     RULE,
     batch,
@@ -118,47 +107,6 @@ def test_names_become_places_and_strange_ones_do_not():
     names = pa.array(["c", None, "a", "z"])
     assert label_ids(names, LABELS).tolist() == [2, NO_LABEL, 0, NO_LABEL]
     assert label_ids(pa.array([], pa.string()), LABELS).tolist() == []
-
-
-def write_scores(directory: Path, rows: pd.DataFrame, *, rows_per_shard: int) -> ScoreManifest:
-    """Write a finished output of score."""
-    layout = OutputLayout(str(directory))
-    settings = replace(
-        SCORE, thresholds=POLICY.thresholds, policy=POLICY.name, columns=Columns(text="t", id="key")
-    )
-    job = JobDescription(settings=settings, inputs=())
-    firsts = range(0, len(rows), rows_per_shard)
-    ranges = [
-        RowRange(first_row=first, num_rows=len(rows[first : first + rows_per_shard])) for first in firsts
-    ]
-    plan = make_plan([("a.csv", "csv", ranges)])
-    claim_output(layout, job, overwrite=False)
-    score_schema = schema.score_schema(
-        answer=answer_fields(RULE, 3), teacher=teacher_fields(RULE), id_type=pa.string()
-    )
-    metadata = with_metadata(score_schema, {"fingerprint": job.fingerprint})
-    for item in plan.items:
-        some = rows.iloc[item.rows.first_row : item.rows.first_row + item.rows.num_rows]
-        nothing = np.zeros((len(some), 3), dtype=np.float32)
-        values = {
-            **{name: pa.array(some[name]) for name in NUMBERS},
-            **{name: pa.array(some[name], pa.string()) for name in ("prediction", "teacher_prediction")},
-            "source": source_column("a.csv", len(some)),
-            "row": pa.array(some.index),
-            "id": pa.array([str(row) for row in some.index], pa.string()),
-            "probabilities": fixed_size_list(nothing),
-            "truncated": pa.array([False] * len(some)),
-            "teacher_unit_hash": pa.array(some["teacher_unit_hash"].tolist(), pa.binary(16)),
-            "teacher_probabilities": nullable_list(nothing, some["teacher_prediction"].isna().to_numpy()),
-        }
-        with ShardWriter(layout, item.shard_name, metadata) as shard:
-            shard.write(pa.table([values[name] for name in score_schema.names], schema=metadata))
-            shard.finish({"rejected": 0}, None)
-
-    def manifest(**fields: Any) -> ScoreManifest:
-        return ScoreManifest(**fields, model="m", flops=FLOPS, certificate=None)
-
-    return commit(layout, job, plan, labels=LABELS, versions={}, build=manifest)
 
 
 def test_the_statistics_of_a_job_are_those_of_its_rows(tmp_path: Path):
