@@ -12,7 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 from jobs.configs.audit import AuditConfig
 from jobs.report.audit_page import AUDIT_PAGE_FILE, audit_page
 from jobs.report.page import write_page
-from jobs.terminal.audit_summary import show
+from jobs.terminal.audit_summary import show, show_comparison
 from jobs.terminal.console import stdout_console
 from model.answers.task import Task
 from model.errors import InputError, OutputError, ParameterError
@@ -22,6 +22,7 @@ from pipeline.contract.manifest import ScoreManifest, read_manifest
 from pipeline.contract.storage import check_file_system, make_directory, write_atomically
 from pipeline.contract.typed_json import as_plain
 from pipeline.results.audit.alarms import Condition
+from pipeline.results.audit.comparison import Comparison, FinishedJob, compare_jobs
 from pipeline.results.audit.report import AuditReport, make_report
 from pipeline.results.exit_stats import EXIT_STATS_FILE, ExitStats
 from pipeline.results.exit_stats_builder import TrueLabels, collect
@@ -36,10 +37,12 @@ class AuditOutcome:
 
     Attributes:
         report: all that is said of the job.
+        comparison: with another job; None where there is none.
         alarms: a line for each condition of `--fail-on` that it fails.
     """
 
     report: AuditReport
+    comparison: Comparison | None
     alarms: tuple[str, ...]
 
     @property
@@ -59,26 +62,41 @@ def run(config: AuditConfig) -> AuditOutcome:
     directory = config.output or layout.audit_directory
     # Before the work.
     check_file_system(directory)
-    manifest = read_manifest(layout, ScoreManifest)
-    collected = collect(layout, manifest, _true_labels(config, manifest))
-    _check_joined(config, collected.stats)
-    report = make_report(layout, manifest, collected)
+    job, stats = _look_at(config, config.scores)
+    _check_joined(config, stats)
+    comparison = None
+    if config.other is not None:
+        other, _ = _look_at(config, config.other)
+        comparison = compare_jobs(job, other)
+    report = job.report
     alarms = tuple(line for each in conditions if (line := each.alarm(report)))
-    plain = json.dumps(as_plain(report), indent=1, ensure_ascii=False)
-    page = write_page(directory, AUDIT_PAGE_FILE, audit_page(report, manifest))
+    said = as_plain(report) | ({"comparison": as_plain(comparison)} if comparison else {})
+    plain = json.dumps(said, indent=1, ensure_ascii=False)
+    page = write_page(directory, AUDIT_PAGE_FILE, audit_page(report, job.manifest, comparison))
     paths = [
-        _write(directory, EXIT_STATS_FILE, partial(pq.write_table, collected.stats.as_table())),
+        _write(directory, EXIT_STATS_FILE, partial(pq.write_table, stats.as_table())),
         _write(directory, AUDIT_FILE, lambda file: file.write(plain.encode("utf-8", "backslashreplace"))),
     ]
+    console = stdout_console()
     if config.json:
-        stdout_console().print(plain, soft_wrap=True)
+        console.print(plain, soft_wrap=True)
     else:
         show(report)
-        stdout_console().print(f"wrote {', '.join(paths)}", soft_wrap=True)
-        stdout_console().print(f"to look at: {page}", soft_wrap=True)
+        if comparison:
+            show_comparison(report, comparison)
+        console.print(f"wrote {', '.join(paths)}", soft_wrap=True)
+        console.print(f"to look at: {page}", soft_wrap=True)
         for line in alarms:
-            stdout_console().print(f"failed on {line}", style="bold red", soft_wrap=True)
-    return AuditOutcome(report=report, alarms=alarms)
+            console.print(f"failed on {line}", style="bold red", soft_wrap=True)
+    return AuditOutcome(report=report, comparison=comparison, alarms=alarms)
+
+
+def _look_at(config: AuditConfig, scores: str) -> tuple[FinishedJob, ExitStats]:
+    layout = OutputLayout(scores)
+    manifest = read_manifest(layout, ScoreManifest)
+    collected = collect(layout, manifest, _true_labels(config, manifest))
+    report = make_report(layout, manifest, collected)
+    return FinishedJob(layout=layout, manifest=manifest, report=report), collected.stats
 
 
 def _true_labels(config: AuditConfig, manifest: ScoreManifest) -> TrueLabels | None:

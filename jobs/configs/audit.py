@@ -13,6 +13,10 @@ class AuditConfig:
     """Show whether a job kept its promise, where its rows left the network, and what it saved."""
 
     scores: Annotated[str, typer.Argument(help="Finished output of score.")]
+    other: Annotated[
+        str | None,
+        typer.Argument(help="Another one, to be shown beside it."),
+    ] = None
     output: Annotated[str | None, typer.Option(help="Directory to write; by default SCORES/_audit.")] = None
     labels_input: Annotated[
         tuple[str, ...], typer.Option(help="Labelled rows, for accuracy, precision, recall and F1.")

@@ -249,3 +249,43 @@ def speedup_figure(report: AuditReport, curve: Sequence[tuple[float, float]]) ->
         ),
         caption="On the dashed line what was asked for is found.",
     )  # fmt: skip
+
+
+def comparison_figures(one: AuditReport, other: AuditReport) -> list[Figure | None]:
+    """Return where the rows of two jobs left, and what they were called."""
+    both = {"first": one, "other": other}
+    exits = sorted({each.exit_layer for report in both.values() for each in report.exits})
+    left = {
+        name: _shares([_rows_at(report, exit_layer) for exit_layer in exits]) for name, report in both.items()
+    }
+    names = list(one.exits[0].called)
+    drawn: list[Figure | None] = [
+        Figure(
+            plot=bars(
+                list(map(str, exits)), left, x_label="exit layer", y_label="share of rows", is_share=True,
+                description="Where the rows of both jobs left",
+            ),
+            caption="Where the rows of both jobs left.",
+        )
+    ]  # fmt: skip
+    if 0 < len(names) <= _MOST_NAMED:
+        called = {
+            name: [
+                sum(each.called[label] for each in report.exits) / max(report.job.rows, 1) for label in names
+            ]
+            for name, report in both.items()
+        }
+        drawn.append(
+            Figure(
+                plot=bars(
+                    names, called, x_label="answer", y_label="share of rows", is_share=True,
+                    is_horizontal=True, description="What the rows of both jobs are called",
+                ),
+                caption="What the rows of both jobs are called.",
+            )
+        )  # fmt: skip
+    return drawn
+
+
+def _rows_at(report: AuditReport, exit_layer: int) -> int:
+    return sum(each.rows for each in report.exits if each.exit_layer == exit_layer)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from jobs.report.audit_figures import (
     agreement_figure,
+    comparison_figures,
     confusion_figure,
     drift_figure,
     exits_figure,
@@ -28,12 +29,13 @@ from jobs.report.content import (
     Table,
     Verdict,
 )
-from jobs.terminal.audit_summary import describe_drift
+from jobs.terminal.audit_summary import comparison_rows, describe_drift
 from model.guarantee.drift import Drift
 from model.guarantee.promise_check import Finding
 from model.messages import format_ratio
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.results.audit.agreement import Agreement, Part
+from pipeline.results.audit.comparison import ChangedRow, Comparison
 from pipeline.results.audit.examples import ExampleRow
 from pipeline.results.audit.labelled import Labelled
 from pipeline.results.audit.report import AuditReport, ExitFigures
@@ -50,12 +52,13 @@ _VERDICTS = {
 _MOST_LABELS_BY_EXIT = 8
 
 
-def audit_page(report: AuditReport, manifest: ScoreManifest) -> Page:
+def audit_page(report: AuditReport, manifest: ScoreManifest, comparison: Comparison | None = None) -> Page:
     """Return the page of a finished job.
 
     Args:
         report: all that is said of it.
         manifest: of the job.
+        comparison: with another job; None for none.
     """
     sections = [
         Section(title="Where rows left", blocks=_exits(report)),
@@ -69,11 +72,60 @@ def audit_page(report: AuditReport, manifest: ScoreManifest) -> Page:
     ]
     if report.labelled:
         sections.insert(3, Section(title="True labels", blocks=_labelled(report.labelled)))
+    if comparison:
+        sections.insert(0, Section(title="Side by side", blocks=_comparison(report, comparison)))
     return Page(
         title=f"Audit of {report.job.scores}",
         lead=f"{report.job.rows:,} rows scored with {report.job.model}: {report.job.policy}.",
         top=(_banner(report), _key_figures(report)),
         sections=tuple(sections),
+    )
+
+
+def _comparison(report: AuditReport, comparison: Comparison) -> tuple[Block, ...]:
+    other, changed = comparison.other, comparison.changed
+    table = Table(
+        columns=("", report.job.scores, other.job.scores),
+        rows=tuple(comparison_rows(report, other)),
+        text_columns=(0, 1, 2),
+        is_long=True,
+    )
+    if not changed.whole:
+        told = Note(text="No row of the one was scored by the other, going by file and row.")
+        return (table, told, *_figures(comparison_figures(report, other)))
+    told = Note(
+        text=f"{changed.part:,} of the {changed.whole:,} rows that both scored are answered differently: "
+        f"{changed.value:.2%}."
+    )
+    blocks: list[Block] = [table, told, *_figures(comparison_figures(report, other))]
+    if comparison.changes:
+        rows = tuple((each.before, each.after, f"{each.rows:,}") for each in comparison.changes)
+        columns = ("before", "after", "rows")
+        blocks.append(Table(columns=columns, rows=rows, caption="What became what", text_columns=(0, 1)))
+    if comparison.examples:
+        blocks.append(_changed_table(comparison.examples))
+    return tuple(blocks)
+
+
+def _changed_table(rows: Sequence[ChangedRow]) -> Table:
+    kept = tuple(rows[0].before.kept)
+    return Table(
+        columns=("file", "row", "before", "exit", "after", "exit", *kept),
+        rows=tuple(
+            (
+                each.before.source,
+                f"{each.before.row:,}",
+                each.before.answer,
+                str(each.before.exit_layer),
+                each.after.answer,
+                str(each.after.exit_layer),
+                *(each.before.kept[name] for name in kept),
+            )
+            for each in rows
+        ),
+        caption="Rows that are answered differently",
+        text_columns=(0, 2, 4, *range(6, 6 + len(kept))),
+        is_long=bool(kept),
     )
 
 

@@ -6,6 +6,7 @@ from jobs.terminal.console import stdout_console, table
 from model.guarantee.drift import DRIFTED_INDEX, Drift, DriftReport
 from model.guarantee.promise_check import Finding
 from model.messages import format_ratio
+from pipeline.results.audit.comparison import Comparison
 from pipeline.results.audit.report import AuditReport, ExitFigures
 
 _STYLES = {Finding.STANDS: "bold green", Finding.CONTRADICTED: "bold red"}
@@ -46,6 +47,42 @@ def show(report: AuditReport) -> None:
     if report.drift:
         is_drifted = report.drift.verdict is Drift.DRIFTED
         console.print(describe_drift(report.drift), style="bold red" if is_drifted else None, soft_wrap=True)
+
+
+def show_comparison(report: AuditReport, comparison: Comparison) -> None:
+    """Print two jobs side by side."""
+    console = stdout_console()
+    rows = comparison_rows(report, comparison.other)
+    console.print(table("side by side", ("", report.job.scores, comparison.other.job.scores), rows))
+    changed = comparison.changed
+    if not changed.whole:
+        console.print("no row of the one was scored by the other, going by file and row")
+        return
+    console.print(
+        f"{changed.part:,} of the {changed.whole:,} rows that both scored are answered differently: "
+        f"{changed.value:.2%}"
+    )
+    if comparison.changes:
+        changes = [(each.before, each.after, f"{each.rows:,}") for each in comparison.changes[:_SHOWN_LABELS]]
+        console.print(table("what became what", ("before", "after", "rows"), changes))
+
+
+def comparison_rows(one: AuditReport, other: AuditReport) -> list[tuple[str, str, str]]:
+    """Return what is told of two jobs, line by line: of what, of the one, of the other."""
+    both = (one, other)
+    lines = {
+        "model": [each.job.model for each in both],
+        "policy": [each.job.policy for each in both],
+        "rows": [f"{each.job.rows:,}" for each in both],
+        "rejected": [f"{each.job.rejected.part:,}" for each in both],
+        "saved compute": [format_ratio(each.savings.found) for each in both],
+        "mean exit layer": [f"{each.savings.mean_exit_layer:.2f} of {each.job.num_layers}" for each in both],
+        "agreement with full depth": [str(each.agreement.overall) for each in both],
+        "accuracy": [str(each.labelled.overall.accuracy) if each.labelled else "-" for each in both],
+        "promise": [each.promise.finding.value for each in both],
+        "drift": [each.drift.verdict.value if each.drift else "-" for each in both],
+    }
+    return [(name, first, second) for name, (first, second) in lines.items()]
 
 
 def _cells(here: ExitFigures, num_rows: int) -> list[object]:

@@ -55,8 +55,8 @@ OPTIONS = {
         "--precision", "--threads", "--resume",
     },
     "audit": {
-        "scores", "--output", "--labels-input", "--label-column", "--id-column", "--format", "--json",
-        "--fail-on",
+        "scores", "other", "--output", "--labels-input", "--label-column", "--id-column", "--format",
+        "--json", "--fail-on",
     },
     "quickstart": {"--output", "--seed"},
 }  # fmt: skip
@@ -193,6 +193,8 @@ def test_an_option_like_no_other_is_refused_too(command: CommandLine, name: str)
 @pytest.mark.parametrize("name", ["score", "label-teacher", "distill", "finetune", "audit", "quickstart"])
 def test_a_stray_argument_is_refused(command: CommandLine, name: str):
     given = GIVEN[name] if "--output" not in GIVEN[name] else [*GIVEN[name], "--output", "x"]
+    if name == "audit":
+        given = [*given, "other"]
     assert "stray" in command.refused(name, *given, "stray")
 
 

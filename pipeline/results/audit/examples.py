@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,13 +20,13 @@ _LONGEST = 300
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleRow:
-    """A row of the shadow sample.
+    """A row, as a job has it.
 
     Attributes:
         source: its file.
         row: its row there.
         answer: of the job.
-        full_depth: the full model's.
+        full_depth: the full model's; empty of a row outside the shadow sample.
         exit_layer: where it left.
         uncertainty: there.
         kept: columns that the job kept, and its id, by name; long texts cut.
@@ -59,8 +60,28 @@ def read_examples(layout: OutputLayout, manifest: ScoreManifest, finder: Example
     Raises:
         ArtifactError: if a shard is damaged.
     """
+    read = read_rows(layout, manifest, [place for _, place in (*finder.wrong, *finder.unsure)])
+    return Examples(
+        wrong=tuple(read[place] for _, place in finder.wrong),
+        unsure=tuple(read[place] for _, place in finder.unsure),
+    )
+
+
+def read_rows(
+    layout: OutputLayout, manifest: ScoreManifest, places: Sequence[RowPlace]
+) -> dict[RowPlace, ExampleRow]:
+    """Read rows of any shards.
+
+    Args:
+        layout: of the job.
+        manifest: of the job.
+        places: where they stand.
+
+    Raises:
+        ArtifactError: if a shard is damaged.
+    """
     wanted: defaultdict[int, set[int]] = defaultdict(set)
-    for _, place in (*finder.wrong, *finder.unsure):
+    for place in places:
         wanted[place.shard].add(place.row)
     answer = answer_names(manifest.settings.answer)
     columns = [
@@ -76,14 +97,10 @@ def read_examples(layout: OutputLayout, manifest: ScoreManifest, finder: Example
     for shard, rows in wanted.items():
         first = 0
         for batch in read_shard(layout, manifest.shard_names[shard], columns=columns):
-            here = [row for row in rows if first <= row < first + len(batch)]
-            for row in here:
+            for row in (row for row in rows if first <= row < first + len(batch)):
                 read[RowPlace(shard, row)] = _example(batch.slice(row - first, 1), manifest)
             first += len(batch)
-    return Examples(
-        wrong=tuple(read[place] for _, place in finder.wrong),
-        unsure=tuple(read[place] for _, place in finder.unsure),
-    )
+    return read
 
 
 def _example(row: pa.RecordBatch, manifest: ScoreManifest) -> ExampleRow:
@@ -104,6 +121,8 @@ def _example(row: pa.RecordBatch, manifest: ScoreManifest) -> ExampleRow:
 
 def _answer(values: dict[str, object], manifest: ScoreManifest, *, prefix: str) -> str:
     """Return an answer in a word or some."""
+    if all(values[prefix + name] is None for name in answer_names(manifest.settings.answer)):
+        return ""
     told = []
     for name in answer_names(manifest.settings.answer):
         value = values[prefix + name]

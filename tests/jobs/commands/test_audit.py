@@ -211,3 +211,44 @@ def test_a_place_that_cannot_be_written_is_told(command: CommandLine, scores: Pa
 def test_a_file_system_that_beam_does_not_know_is_told(command: CommandLine, scores: Path):
     for args in (["nowhere://out"], [scores, "--output", "nowhere://out"]):
         assert command.refused("audit", *args).startswith("'nowhere://out' cannot be used: ")
+
+
+def test_json_is_all_that_is_printed(command: CommandLine, scores: Path, tmp_path: Path):
+    out = command("audit", scores, "--output", tmp_path, "--json")
+    report = json.loads(out)
+    assert report == json.loads((tmp_path / "audit.json").read_text())
+    assert report["job"]["rows"] == 300
+    assert [each["reason"] for each in report["rejected"]] == ["empty"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "line"),
+    [
+        (("drift", "contradicted", "saved_compute<0.1"), ""),
+        (("saved_compute<100",), "failed on saved_compute<100: it is "),
+        (("drift", "rejected>0.001"), "failed on rejected>0.001: it is 0.003322"),
+    ],
+)
+def test_a_scheduler_is_told_by_the_exit_code(
+    command: CommandLine, scores: Path, tmp_path: Path, conditions: tuple[str, ...], line: str
+):
+    more = [word for condition in conditions for word in ("--fail-on", condition)]
+    status, out, err = command.run("audit", scores, "--output", tmp_path, *more)
+    assert (status, err) == (1 if line else 0, "")
+    assert line in out
+    assert ("failed on" in out) is bool(line)
+    assert (tmp_path / "audit.html").exists()
+
+
+def test_what_is_no_condition_is_refused_before_the_work(command: CommandLine, scores: Path, tmp_path: Path):
+    line = command.refused("audit", scores, "--output", tmp_path / "out", "--fail-on", "disagreement<1")
+    assert line.startswith("--fail-on 'disagreement<1' is none of ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_job_beside_itself_has_changed_nothing(command: CommandLine, scores: Path, tmp_path: Path):
+    out = command("audit", scores, scores, "--output", tmp_path)
+    assert "0 of the 300 rows that both scored are answered differently: 0.00%" in out
+    report = json.loads((tmp_path / "audit.json").read_text())
+    assert report["comparison"]["changed"]["whole"] == 300
+    assert "Side by side" in (tmp_path / "audit.html").read_text()
