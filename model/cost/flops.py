@@ -196,7 +196,7 @@ def flops_model(
     return FlopsModel(
         hidden_size=config.hidden_size,
         layer_linears=layers,
-        attention=backbone.attention_flops,
+        attention=backbone.packed_attention_flops,
         skipped=_skipped_in_last_layer(backbone),
         embedding_linears=embedding,
         head_linears=linear_flops(model) - distinct_layers - embedding,
@@ -226,10 +226,6 @@ def checkpoint_flops(directory: Path) -> FlopsModel:
 
 
 def _skipped_in_last_layer(backbone: BackboneAdapter) -> TextFlops:
-    """Return what packed blocks leave out for all tokens but the first; nothing of other layers."""
-    skipped = TextFlops()
-    for block in backbone.blocks(len(backbone.layers) - 1)[-1:]:
-        linears = sum(map(linear_flops, (block.query, block.attention_output, block.up, block.down)))
-        attention = 4 * block.query.out_features
-        skipped += TextFlops(per_pair=attention, per_token=linears - attention, per_text=-linears)
-    return skipped
+    """Return what packed blocks leave out for all tokens but those that are read; nothing of other layers."""
+    blocks = backbone.blocks(len(backbone.layers) - 1)[-1:]
+    return sum((block.skipped_when_last for block in blocks), start=TextFlops())

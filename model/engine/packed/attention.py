@@ -52,11 +52,32 @@ def attend(projected: Tensor, batch: MicroBatch, bias: Bias = no_bias) -> Tensor
     if projected.is_cuda:
         query, key, value = projected.unbind(1)
         return _attend_varlen(query, key, value, batch, batch).view(rows, heads * size)
+    return attend_by_length(
+        projected,
+        batch.length_buckets(_MAX_BUCKET_PADDING[projected.dtype]),
+        lambda part, group: _attend_alike(part, _mask(group, bias)),
+    )
+
+
+def attend_by_length(
+    projected: Tensor, groups: list[MicroBatch], attend_alike: Callable[[Tensor, MicroBatch], Tensor]
+) -> Tensor:
+    """Return what every token gathers from its text, texts of nearly one length attended to together.
+
+    Args:
+        projected: (tokens or more, 3, heads, size) of a micro-batch.
+        groups: its texts by length, see `MicroBatch.length_buckets`.
+        attend_alike: given (3, texts, heads, width, size) and the group, returns (texts, heads, width, size).
+
+    Returns:
+        As `attend`.
+    """
+    rows, _, heads, size = projected.shape
     attended = projected.new_empty(rows, heads * size)
-    attended[batch.num_real_tokens :] = 0
-    for group in batch.length_buckets(_MAX_BUCKET_PADDING[projected.dtype]):
+    attended[groups[-1].token_slice.stop :] = 0
+    for group in groups:
         part = group.pad(projected[group.token_slice]).permute(2, 0, 3, 1, 4)
-        _scatter(attended, group, _attend_alike(part, _mask(group, bias)).transpose(1, 2))
+        _scatter(attended, group, attend_alike(part, group).transpose(1, 2))
     return attended
 
 
@@ -92,18 +113,26 @@ def _attend_alike(projected: Tensor, mask: Tensor | None) -> Tensor:
     """
     _, texts, heads, length, size = projected.shape
     attended = projected.new_empty(texts, heads, length, size)
-    at_once = max(1, _MAX_SCORES_IN_CACHE // length**2)
-    if projected.dtype is not torch.float32:
-        # Products of fewer take longer there than what leaves the cache.
-        at_once = max(at_once, heads)
-    for part in _slices(texts, heads, at_once):
+    # Products of fewer take longer in formats of 16 bits than what leaves the cache.
+    at_least = 1 if projected.dtype is torch.float32 else heads
+    for part in parts_in_cache(texts, heads, length**2, at_least=at_least):
         added = None if mask is None else mask.expand(-1, heads, -1, -1)[part]
         attended[part] = _attend_at_once(projected[:, *part], added)
     return attended
 
 
-def _slices(texts: int, heads: int, at_once: int) -> Iterator[tuple[slice, slice]]:
-    """Yield texts and heads, at most `at_once` heads in all: those of whole texts, or some of one text."""
+def parts_in_cache(
+    texts: int, heads: int, num_scores: int, *, at_least: int = 1
+) -> Iterator[tuple[slice, slice]]:
+    """Yield texts and heads whose scores stay in the cache: those of whole texts, or some of one text.
+
+    Args:
+        texts: how many, of one length.
+        heads: of each.
+        num_scores: of a text and head.
+        at_least: heads in all that are taken together, whether they stay or not.
+    """
+    at_once = max(at_least, _MAX_SCORES_IN_CACHE // num_scores)
     num_texts = max(1, at_once // heads)
     num_heads = -(-heads // -(-heads // at_once))  # as many at a time
     for text in range(0, texts, num_texts):
@@ -119,18 +148,18 @@ def _attend_at_once(projected: Tensor, mask: Tensor | None) -> Tensor:
     buffer = projected.new_empty(3, rounded, heads, length, size)
     buffer[:, :texts].copy_(projected)
     query, key, value = buffer.flatten(1, 2)
-    scores = _SCRATCH.get((len(query), length, length), projected.dtype)
+    scores = SCRATCH.get((len(query), length, length), projected.dtype)
     torch.bmm(query, key.transpose(1, 2), out=scores)
-    _softmax_in_place(scores.unflatten(0, (-1, heads))[:texts], mask)
+    softmax_in_place(scores.unflatten(0, (-1, heads))[:texts], mask)
     attended: Tensor = torch.bmm(scores, value).unflatten(0, (-1, heads))[:texts]
     return attended
 
 
-def _softmax_in_place(scores: Tensor, mask: Tensor | None) -> None:
+def softmax_in_place(scores: Tensor, mask: Tensor | None) -> None:
     """Replace `scores` by softmax(scores + mask) over the last axis, to base 2, computed in float32."""
     exact = scores
     if scores.dtype is not torch.float32:
-        exact = _SCRATCH.get(tuple(scores.shape), torch.float32).copy_(scores)
+        exact = SCRATCH.get(tuple(scores.shape), torch.float32).copy_(scores)
     if mask is not None:
         exact += mask
     exact.sub_(exact.amax(-1, keepdim=True)).exp2_()
@@ -155,7 +184,7 @@ class ScratchBuffers(threading.local):
         return self._buffers[dtype][:size].view(shape)
 
 
-_SCRATCH = ScratchBuffers()
+SCRATCH = ScratchBuffers()
 
 
 def _round_up_batch_count(count: int, dtype: torch.dtype) -> int:

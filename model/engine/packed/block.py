@@ -20,19 +20,22 @@ class PackedBlock:
             num_heads: attention heads.
             linear: how products are computed.
         """
-        self._num_heads = num_heads
+        self._num_heads, self._query_scale = num_heads, self._scale_queries(block, num_heads)
         self._project(block, linear)
         self._attention_output = linear(block.attention_output.weight, block.attention_output.bias)
         self._attention_norm, self._output_norm = block.attention_norm, block.output_norm
         self._up = linear(block.up.weight, block.up.bias, block.activation)
         self._down = linear(block.down.weight, block.down.bias)
 
+    def _scale_queries(self, block: Block, num_heads: int) -> float:
+        return query_scale(block.query.out_features // num_heads)
+
     def _project(self, block: Block, linear: LinearType) -> None:
         self._projections = linear(*self._joined(block.query, block.key, block.value))
 
     def _joined(self, query: nn.Linear, *others: nn.Linear) -> tuple[Tensor, Tensor]:
         """Return weights and biases one below the other, the query's scaled as the attention wants them."""
-        scale = query_scale(query.out_features // self._num_heads)
+        scale = self._query_scale
         return (
             torch.cat([query.weight * scale, *(layer.weight for layer in others)]),
             torch.cat([query.bias * scale, *(layer.bias for layer in others)]),

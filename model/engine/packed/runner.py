@@ -7,15 +7,14 @@ from torch import Tensor
 from model.engine.execution import Backend
 from model.engine.fused_linear import round_up_rows
 from model.engine.packed.attention import Bias
-from model.engine.packed.block import PackedBlock
-from model.engine.packed.layers import linear_of
+from model.engine.packed.layers import RunnableBlock, linear_of
 from model.tokens.packing import MicroBatch
 
 
 class PackedRunner:
     """A `LayerRunner` of packed blocks."""
 
-    def __init__(self, layers: Sequence[Sequence[PackedBlock]], *, backend: Backend, bias: Bias) -> None:
+    def __init__(self, layers: Sequence[Sequence[RunnableBlock]], *, backend: Backend, bias: Bias) -> None:
         """Run blocks that `pack_layers` made.
 
         Args:

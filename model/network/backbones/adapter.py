@@ -5,9 +5,9 @@ An adapter holds no weights of its own. It says how a family spells four steps t
 states, and the classifier at the end. Run in order they are that model.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -15,6 +15,14 @@ from transformers.masking_utils import create_bidirectional_mask
 
 from model.network.backbones.text_flops import TextFlops, linear_flops
 from model.tokens.read_tokens import ReadTokens
+
+
+class PackableBlock(Hashable, Protocol):
+    """The parts of a block for which there is a packed one."""
+
+    @property
+    def skipped_when_last(self) -> TextFlops:
+        """What a packed block leaves out in the last layer, where the classifier reads few tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,13 @@ class Block:
     activation: Callable[[Tensor], Tensor]
     down: nn.Linear
     output_norm: nn.LayerNorm
+
+    @property
+    def skipped_when_last(self) -> TextFlops:
+        """What is left out where only one token of each text is read: all but keys, values and its query."""
+        linears = sum(map(linear_flops, (self.query, self.attention_output, self.up, self.down)))
+        attention = 4 * self.query.out_features
+        return TextFlops(per_pair=attention, per_token=linears - attention, per_text=-linears)
 
 
 class BackboneAdapter:
@@ -111,16 +126,17 @@ class BackboneAdapter:
         states: Tensor = output[0] if isinstance(output, tuple) else output
         return states
 
-    def blocks(self, index: int) -> list[Block]:
+    def blocks(self, index: int) -> Sequence[PackableBlock]:
         """Return the transformer blocks of layer `index` (from 0); none if it is made differently."""
         return self._blocks_of(self.layers[index])
 
     def _blocks_of(self, layer: nn.Module) -> list[Block]:
-        if not self.block_parts:
-            return []
-        parts: Iterator[Any] = map(layer.get_submodule, self.block_parts)
+        return [Block(**self._parts_of(layer))] if self.block_parts else []
+
+    def _parts_of(self, layer: nn.Module) -> dict[str, Any]:
+        """Return the fields of a `Block`."""
         names = (field.name for field in fields(Block))
-        return [Block(**dict(zip(names, parts, strict=True)))]
+        return dict(zip(names, map(layer.get_submodule, self.block_parts), strict=True))
 
     def attention_bias(self, length: int) -> Tensor | None:
         """Return what layers add to a text's attention scores, (heads, length, length); None for nothing."""
@@ -154,3 +170,8 @@ class BackboneAdapter:
     def attention_flops(self) -> TextFlops:
         """What a layer's attention products cost: scores and weighted sums, for all tokens."""
         return TextFlops(per_pair=4 * self.attention_width)
+
+    @property
+    def packed_attention_flops(self) -> TextFlops:
+        """The same of packed blocks, where there are any, which may leave out what they need not compute."""
+        return self.attention_flops

@@ -1,5 +1,7 @@
 """DeBERTa, versions 2 and 3: scores by content and by distance, and a convolution in the largest."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -7,17 +9,45 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig
 from transformers.activations import ACT2FN
 
-from model.network.backbones.adapter import BackboneAdapter
-from model.network.backbones.text_flops import TextFlops
+from model.network.backbones.adapter import BackboneAdapter, Block
+from model.network.backbones.text_flops import TextFlops, linear_flops
 
 _POSITION_TYPES = ("c2p", "p2c")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisentangledBlock(Block):
+    """A block whose attention looks at distances too.
+
+    Attributes:
+        distance_key: what makes the keys of distances of their embeddings; None where queries meet none.
+        distance_query: likewise their queries; None where keys meet none.
+        distance_embeddings: returns the embeddings, (distances, hidden_size).
+        distance_rows: given a length, returns which embedding is of how far a token stands behind another,
+            (2 * length - 1,), from `length - 1` down to `1 - length`.
+    """
+
+    distance_key: nn.Linear | None
+    distance_query: nn.Linear | None
+    distance_embeddings: Callable[[], Tensor]
+    distance_rows: Callable[[int], Tensor]
+
+    @property
+    def skipped_when_last(self) -> TextFlops:
+        """See `Block`: attention is not left out."""
+        linears = sum(map(linear_flops, (self.attention_output, self.up, self.down)))
+        return TextFlops(per_token=linears, per_text=-linears)
 
 
 class DebertaAdapter(BackboneAdapter):
     """Layers take distances between tokens and their embeddings; a convolution may follow the first layer."""
 
     families: ClassVar[tuple[str, ...]] = ("deberta-v2",)
-    block_parts = ()
+    block_parts = (
+        *("attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"),
+        *("attention.output.dense", "attention.output.LayerNorm"),
+        *("intermediate.dense", "intermediate.intermediate_act_fn", "output.dense", "output.LayerNorm"),
+    )
 
     @classmethod
     def refusal(cls, config: PretrainedConfig) -> str | None:
@@ -66,6 +96,34 @@ class DebertaAdapter(BackboneAdapter):
             states = encoder.conv(hidden * is_real[..., None], states, is_real)
         return states
 
+    def blocks(self, index: int) -> Sequence[DisentangledBlock]:
+        """See `BackboneAdapter`: none where layers look at no distances, or there is a convolution."""
+        attention: Any = self.layers[index].get_submodule("attention.self")
+        if not attention.relative_attention or self.base.encoder.conv is not None:
+            return []
+        key, query = (
+            ("key_proj", "query_proj") if attention.share_att_key else ("pos_key_proj", "pos_query_proj")
+        )
+        return [
+            DisentangledBlock(
+                **self._parts_of(self.layers[index]),
+                distance_key=getattr(attention, key) if "c2p" in attention.pos_att_type else None,
+                distance_query=getattr(attention, query) if "p2c" in attention.pos_att_type else None,
+                distance_embeddings=self.base.encoder.get_rel_embedding,
+                distance_rows=self._distance_rows,
+            )
+        ]
+
+    def _distance_rows(self, length: int) -> Tensor:
+        """See `DisentangledBlock`."""
+        encoder, span = self.base.encoder, self._relative.pos_ebd_size
+        # Read off a text of this length; only its length and its device count.
+        tokens = torch.empty(1, length, 1, device=encoder.rel_embeddings.weight.device)
+        behind_first = encoder.get_rel_pos(tokens[:, :1], tokens)[0, :, 0]
+        behind = torch.cat([behind_first.flip(0), -behind_first[1:]])
+        rows: Tensor = (behind + span).clamp(0, 2 * span - 1)
+        return rows
+
     def classify(self, hidden: Tensor) -> Tensor:
         """See `BackboneAdapter`: the pooler is the classifier's own."""
         model = self.model
@@ -96,6 +154,18 @@ class DebertaAdapter(BackboneAdapter):
             per_token=2 * self.attention_width * num_distances * num_types,
             per_text=num_distances * projections,
         )
+
+    @property
+    def packed_attention_flops(self) -> TextFlops:
+        """See `BackboneAdapter`: distances are projected once, and those that a text has are met only.
+
+        Of texts of more than some hundred tokens fewer are met than are counted here.
+        """
+        attention = super().attention_flops
+        if not self.blocks(0):
+            return self.attention_flops
+        per_distance = 2 * self.attention_width * len(set(self.model.config.pos_att_type or ()))
+        return attention + TextFlops(per_pair=2 * per_distance, per_token=-per_distance)
 
     @property
     def _relative(self) -> Any:

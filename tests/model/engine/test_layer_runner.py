@@ -46,7 +46,7 @@ def test_layers_are_those_of_each_text_alone(fastbert, runner):
     assert torch.equal(states, before)
 
 
-@pytest.mark.parametrize("kind", ["bert", "mpnet", "mobilebert"])
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "mobilebert", "deberta-v2", "modernbert"])
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16, Precision.FP16])
 def test_what_a_gpu_will_run_is_known_without_one(make_fastbert, kind, precision):
     adapter = make_fastbert(kind).adapter
@@ -57,7 +57,7 @@ def test_what_a_gpu_will_run_is_known_without_one(make_fastbert, kind, precision
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
-@pytest.mark.parametrize("kind", ["bert", "mpnet", "mobilebert"])
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "mobilebert", "deberta-v2", "modernbert"])
 def test_what_is_expected_is_what_is_run(make_fastbert, kind, precision):
     adapter = make_fastbert(kind).adapter
     execution = resolve_execution(precision, device="cpu")

@@ -32,19 +32,22 @@ TINY = {
     ids=str,
 )
 def test_every_setting_of_the_family_is_run_as_hugging_face_does(
-    make_fastbert, texts, hugging_face_logits, settings
+    make_fastbert, make_engine, backend, texts, hugging_face_logits, settings
 ):
     model = make_fastbert("deberta-v2", **settings)
     expected = hugging_face_logits(model.backbone, model.tokenizer, texts)
-    np.testing.assert_allclose(model.predict(texts).logits, expected, rtol=0, atol=1e-5)
+    found = model.predict(texts, engine=make_engine(model, backend=backend)).logits
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-def test_a_text_longer_than_the_distances_that_are_told_apart_is_run(make_fastbert, hugging_face_logits):
+def test_a_text_longer_than_the_distances_that_are_told_apart_is_run(
+    make_fastbert, make_engine, backend, hugging_face_logits
+):
     model = make_fastbert("deberta-v2")
     model.config.max_length = 300
     long = ["the quick fox " * 90, "over the fence " * 40]
     expected = hugging_face_logits(model.backbone, model.tokenizer, long, max_length=300)
-    result = model.predict(long)
+    result = model.predict(long, engine=make_engine(model, backend=backend))
     assert result.num_tokens.max() > 200
     np.testing.assert_allclose(result.logits, expected, rtol=0, atol=1e-5)
 

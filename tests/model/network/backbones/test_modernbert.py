@@ -35,11 +35,23 @@ TINY = {
     ids=str,
 )
 def test_every_setting_of_the_family_is_run_as_hugging_face_does(
-    make_fastbert, texts, hugging_face_logits, settings
+    make_fastbert, make_engine, backend, texts, hugging_face_logits, settings
 ):
     model = make_fastbert("modernbert", **settings)
     expected = hugging_face_logits(model.backbone, model.tokenizer, texts)
-    np.testing.assert_allclose(model.predict(texts).logits, expected, rtol=0, atol=1e-5)
+    engine = make_engine(model, backend=backend)
+    assert engine.execution.backend is backend
+    np.testing.assert_allclose(model.predict(texts, engine=engine).logits, expected, rtol=0, atol=1e-5)
+
+
+def test_texts_longer_than_a_window_reaches_are_run(make_fastbert, make_engine, backend, hugging_face_logits):
+    model = make_fastbert("modernbert", local_attention=128)
+    model.config.max_length = 300
+    long = ["the quick fox " * 90, "over the fence " * 40, "a dog"]
+    expected = hugging_face_logits(model.backbone, model.tokenizer, long, max_length=300)
+    result = model.predict(long, engine=make_engine(model, backend=backend))
+    assert result.num_tokens.max() > 200
+    np.testing.assert_allclose(result.logits, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
