@@ -16,7 +16,7 @@ def add_lexical_branch(model, texts, *, seed=2):
     tokens = tokenize(model.tokenizer, texts, max_length=model.config.max_length)
     ngrams = hash_ngrams(tokens, sep_token_id=model.tokenizer.sep_token_id)
     table = NgramTable.of_slots(slots_of(ngrams.hashes, SLOT_BITS), slot_bits=SLOT_BITS)
-    branch = LexicalBranch.of_table(table, num_outputs=model.config.num_outputs)
+    branch = LexicalBranch.of_table(table, num_outputs=model.config.num_outputs, task=model.task)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         branch.embedding.weight.normal_(generator=generator)

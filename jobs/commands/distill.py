@@ -110,7 +110,10 @@ def _lead(config: DistillConfig, launch: Launch | None) -> DistillSummary:
     labels = open_soft_labels(config)
     model = load_fastbert(config, labels)
     check_lexical_branch(
-        megabytes=config.lexical_size, num_labels=len(model.labels), num_texts=labels.num_train_rows
+        megabytes=config.lexical_size,
+        num_labels=len(model.labels),
+        num_texts=labels.num_train_rows,
+        task=model.task,
     )
     # Before the work: it may be damaged.
     teacher_texts = read_teacher_texts(find_checkpoint(config.source))

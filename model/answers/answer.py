@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.answers.rule import AnswerRule
+from model.answers.tail import chance_beyond
 from model.answers.task import Task
 from model.answers.uncertainty import normalised_entropy
 
@@ -154,12 +155,14 @@ class LabelCuts(Answer):
 class _OfScore(Answer):
     """Anything about a score, of which an exit knows a value, and the variance of the full model's around it.
 
-    The full model's score is taken for normally distributed; a temperature multiplies the spread.
+    A temperature multiplies the spread.
     """
 
     def loss(self, logits: Tensor, full_depth: Tensor, temperature: float) -> Tensor:
-        """See `Answer.loss`: of a normal distribution, but for a constant."""
-        return gaussian_loss(logits, full_depth[..., 0], temperature).mean()
+        """See `Answer.loss`: binary cross-entropy of the uncertainty with whether the full model differs."""
+        uncertainty = self.uncertainty(logits, temperature).to(logits.dtype)
+        differs = self.differs(logits, full_depth).to(logits.dtype)
+        return functional.binary_cross_entropy(uncertainty, differs)
 
     @staticmethod
     def spread(logits: Tensor, temperature: Tensor | float) -> Tensor:
@@ -188,9 +191,9 @@ class ScoreCuts(_OfScore):
         edges = torch.cat([-ends, self._cuts, ends]).to(logits.device)
         place = self.calls(logits).sum(dim=-1)
         spread = self.spread(logits, temperature)
-        below, above = (edges[place] - score) / spread, (score - edges[place + 1]) / spread
+        below, above = (score - edges[place]) / spread, (edges[place + 1] - score) / spread
         # A score that is known and lies at a cut is 0 from it in units of 0.
-        elsewhere = torch.special.ndtr(below) + torch.special.ndtr(above)
+        elsewhere = chance_beyond(below) + chance_beyond(above)
         return torch.where((spread == 0) & ~score.isnan(), 0.0, elsewhere)
 
 
@@ -214,21 +217,21 @@ class ScoreWithin(_OfScore):
     def uncertainty(self, logits: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
         """See `Answer.uncertainty`."""
         spread = self.spread(logits, temperature)
-        further = 2 * torch.special.ndtr(-self._tolerance / spread)
+        further = 2 * chance_beyond(self._tolerance / spread)
         return torch.where(spread == 0, 0.0, further) + 0 * logits[..., 0].float()
 
 
-def gaussian_loss(logits: Tensor, score: Tensor, temperature: float = 1.0) -> Tensor:
+def gaussian_loss(logits: Tensor, score: Tensor) -> Tensor:
     """Return how unlikely a score is where a value and a variance are expected, (...), in nats.
 
-    But for the constant log(2 pi) / 2 of the normal density.
+    But for the constant log(2 pi) / 2 of the normal density. Least where they are the score's mean and
+    variance, however it is distributed.
 
     Args:
         logits: (..., 2) the value, and the logarithm of the variance.
         score: (...).
-        temperature: what the spread is multiplied by.
     """
-    log_variance = logits[..., 1] + 2 * log(temperature)
+    log_variance = logits[..., 1]
     return (log_variance + (score - logits[..., 0]) ** 2 / log_variance.exp()) / 2
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-_MAX_STEPS = 30
-_LARGEST_STEP = 3.0
+_MAX_STEPS, _MAX_HALVINGS = 50, 40
 # Keeps the slope finite where disagreements and agreements are parted. The intercept is not penalised: that
 # would pull a rare disagreement towards one in two.
 _RIDGE = np.diag([0.0, 0.1])
@@ -41,15 +40,40 @@ def fit_disagreement_probability(
     centred = (logarithm - logarithm.mean()) / (logarithm.std() or 1.0)
     inputs = np.stack([np.ones_like(centred), centred], axis=1)
     share = num_disagreements / len(disagrees)
-    weights = np.array([np.log(share / (1 - share)), 0.0])
-    for _ in range(_MAX_STEPS):  # Newton's method
+    weights = _fitted(inputs, disagrees, np.array([np.log(share / (1 - share)), 0.0]))
+    curve: npt.NDArray[np.float64] = expit(inputs @ weights)
+    return curve
+
+
+def _fitted(
+    inputs: npt.NDArray[np.float64], disagrees: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the weights of the least loss, by Newton's method from some weights on.
+
+    A step is halved until the loss falls: it is convex, but where rows of one kind are rare and far out,
+    whole steps lead away from its minimum, as far as to a curve that falls with the uncertainty.
+    """
+    loss = _loss(inputs, disagrees, weights)
+    for _ in range(_MAX_STEPS):
         probability = expit(inputs @ weights)
         gradient = inputs.T @ (disagrees - probability) - _RIDGE @ weights
         hessian = (inputs * (probability * (1 - probability))[:, None]).T @ inputs + _RIDGE
         step = np.linalg.solve(hessian, gradient)
-        length = float(np.abs(step).max())
-        weights += step * min(1.0, _LARGEST_STEP / length) if length else 0.0
-        if length < _EPSILON:
+        if np.abs(step).max() < _EPSILON:
             break
-    curve: npt.NDArray[np.float64] = expit(inputs @ weights)
-    return curve
+        for _ in range(_MAX_HALVINGS):
+            if (further := _loss(inputs, disagrees, weights + step)) < loss:
+                break
+            step /= 2
+        else:
+            break
+        weights, loss = weights + step, further
+    return weights
+
+
+def _loss(
+    inputs: npt.NDArray[np.float64], disagrees: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64]
+) -> float:
+    """Return how unlikely the rows are, in nats, the ridge counted."""
+    odds = inputs @ weights
+    return float((np.logaddexp(0, odds) - disagrees * odds).sum() + weights @ _RIDGE @ weights / 2)

@@ -7,6 +7,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PretrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from model.answers.task import Task
 from model.checkpoints.loading import load_config, task_of
 from model.errors import CheckpointError
 from model.network.branch_design import BRANCH_SIZES, BranchDesign
@@ -63,9 +64,14 @@ class FastBertConfig(PretrainedConfig):
         )
 
     @property
+    def task(self) -> Task:
+        """What the logits mean."""
+        return task_of(self)
+
+    @property
     def num_outputs(self) -> int:
         """Numbers that an exit answers with; see `Task.num_outputs`."""
-        return task_of(self).num_outputs(self.num_labels)
+        return self.task.num_outputs(self.num_labels)
 
 
 def load_fastbert_config(directory: Path) -> FastBertConfig:

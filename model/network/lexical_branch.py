@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.answers.task import Task
 from model.errors import CheckpointError
 from model.network.branches.branch import BranchFlops
 from model.network.config import FastBertConfig
@@ -18,7 +19,8 @@ from model.tokens.ngram_table import MAX_SLOT_BITS, MIN_SLOT_BITS, NgramTable, n
 from model.tokens.ngrams import MAX_ORDER
 
 # Chosen by measurement (docs/performance.md): between two labels evidence adds up, and anything above a sum
-# is worse; among more of them a hidden layer knows better how sure it may be.
+# is worse; among more of them a hidden layer knows better how sure it may be, and of scores by far: how far
+# off they are is no sum of what words say.
 _LABELS_OF_SUMS = 2
 _WIDTH, _HIDDEN_SIZE, _DROPOUT, _STD_UNDER_HIDDEN = 64, 128, 0.1, 0.1
 _FLOAT_BYTES = 4
@@ -48,19 +50,22 @@ class LexicalBranch(nn.Module):
     less often; a text's sum is divided by the square root of their number.
     """
 
-    def __init__(self, *, num_ngrams: int, slot_bits: int, num_outputs: int) -> None:
+    def __init__(
+        self, *, num_ngrams: int, slot_bits: int, num_outputs: int, task: Task = Task.ONE_LABEL
+    ) -> None:
         """Make a branch with fresh weights, and no n-gram known.
 
         Args:
             num_ngrams: how many will be.
             slot_bits: of the table's slots, see `NgramTable`.
             num_outputs: width of the logits.
+            task: what these mean.
         """
         super().__init__()
         # These are the names of the tensors in checkpoints: to rename one is to lose all that were saved.
         self.register_buffer("slots", torch.zeros((1 << slot_bits) // 64, dtype=torch.int64))
         self.slots: Tensor
-        width, has_hidden = _embedding_width(num_outputs), num_outputs > _LABELS_OF_SUMS
+        width, has_hidden = _embedding_width(num_outputs, task), _has_hidden(num_outputs, task)
         self.embedding = nn.EmbeddingBag(num_ngrams, width, mode="sum", sparse=True, include_last_offset=True)
         hidden = [nn.LayerNorm(width), nn.Linear(width, _HIDDEN_SIZE), nn.GELU(), nn.Dropout(_DROPOUT)]
         self.hidden = nn.Sequential(*(hidden if has_hidden else ()))
@@ -71,9 +76,9 @@ class LexicalBranch(nn.Module):
             nn.init.orthogonal_(self.classifier.weight)
 
     @classmethod
-    def of_table(cls, table: NgramTable, *, num_outputs: int) -> "LexicalBranch":
+    def of_table(cls, table: NgramTable, *, num_outputs: int, task: Task = Task.ONE_LABEL) -> "LexicalBranch":
         """Return a branch with fresh weights that knows the n-grams of a table."""
-        branch = cls(num_ngrams=len(table), slot_bits=table.slot_bits, num_outputs=num_outputs)
+        branch = cls(num_ngrams=len(table), slot_bits=table.slot_bits, num_outputs=num_outputs, task=task)
         branch.slots.copy_(torch.from_numpy(table.words.view(np.int64)))
         return branch
 
@@ -134,10 +139,11 @@ def make_lexical_branch(config: FastBertConfig) -> LexicalBranch | None:
         num_ngrams=config.lexical_ngrams,
         slot_bits=config.lexical_slot_bits,
         num_outputs=config.num_outputs,
+        task=config.task,
     )
 
 
-def max_ngrams(size: int, num_outputs: int) -> int:
+def max_ngrams(size: int, num_outputs: int, task: Task = Task.ONE_LABEL) -> int:
     """Return how many n-grams a branch of at most `size` bytes may know.
 
     >>> [max_ngrams(64_000_000, num_outputs) for num_outputs in (2, 1_000)]
@@ -145,9 +151,9 @@ def max_ngrams(size: int, num_outputs: int) -> int:
     >>> [max_ngrams(size, 2) for size in (10, 100)]
     [0, 7]
     """
-    ngram_bytes = _FLOAT_BYTES * _embedding_width(num_outputs)
+    ngram_bytes = _FLOAT_BYTES * _embedding_width(num_outputs, task)
     with torch.device("meta"):
-        empty = LexicalBranch(num_ngrams=0, slot_bits=MIN_SLOT_BITS, num_outputs=num_outputs)
+        empty = LexicalBranch(num_ngrams=0, slot_bits=MIN_SLOT_BITS, num_outputs=num_outputs, task=task)
     head_bytes = sum(_FLOAT_BYTES * part.numel() for part in empty.parameters())
     most = 0
     for slot_bits in range(MIN_SLOT_BITS, MAX_SLOT_BITS + 1):
@@ -156,5 +162,9 @@ def max_ngrams(size: int, num_outputs: int) -> int:
     return most
 
 
-def _embedding_width(num_outputs: int) -> int:
-    return num_outputs if num_outputs <= _LABELS_OF_SUMS else _WIDTH
+def _has_hidden(num_outputs: int, task: Task) -> bool:
+    return task is Task.SCORE or num_outputs > _LABELS_OF_SUMS
+
+
+def _embedding_width(num_outputs: int, task: Task) -> int:
+    return _WIDTH if _has_hidden(num_outputs, task) else num_outputs

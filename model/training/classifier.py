@@ -17,6 +17,7 @@ from model.exits.teacher import padded_inputs, teacher_logits
 from model.tokens.max_length import choose_max_length, position_limit
 from model.tokens.tokenization import TokenizedTexts, tokenize
 from model.training.batching import bucketed_batches, step_seed
+from model.training.finetuning.head import begin_at
 from model.training.finetuning.learner import FinetuningEpoch, FinetuningLearner
 from model.training.finetuning.objective import Objective, make_targets
 from model.training.finetuning.quality import QualityReport, judge_answers
@@ -92,8 +93,10 @@ def finetune(
     home = model.device
     model.to(device_named(execution.device)).train()
     best_by = BestBy.choose(settings.best_by, task_of(model.config)) if held_out else None
+    objective = Objective.of(model.config, examples.targets, settings.class_weights)
+    begin_at(model, objective.best_constant(examples.targets))
     learner = FinetuningLearner(model, epochs=config.epochs, best_by=best_by)
-    steps = _steps(learner, model, tokenizer, examples, config, settings, execution, state)
+    steps = _steps(learner, model, tokenizer, examples, objective, config, settings, execution, state)
     report = None
     try:
         for epoch in _finished_epochs(steps, learner, on_step):
@@ -153,6 +156,7 @@ def _steps(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     examples: _Examples,
+    objective: Objective,
     config: TrainingConfig,
     settings: FinetuningSettings,
     execution: Execution,
@@ -160,7 +164,6 @@ def _steps(
 ) -> Iterator[StepReport]:
     """Return what takes the steps, each on so many batches as are accumulated."""
     rows_per_step = config.batch_size * settings.gradient_accumulation
-    objective = Objective.of(model.config, examples.targets, settings.class_weights)
     return training_steps(
         learner,
         config,

@@ -42,13 +42,16 @@ _TEXTS_TO_COMPARE = 2000
 _MEGABYTE = 1_000_000
 
 
-def check_lexical_branch(*, megabytes: float, num_labels: int, num_texts: int) -> None:
+def check_lexical_branch(
+    *, megabytes: float, num_labels: int, num_texts: int, task: Task = Task.ONE_LABEL
+) -> None:
     """Refuse a lexical branch that nothing can be taught.
 
     Args:
         megabytes: that it may take; 0 for no lexical branch, which all is well with.
         num_labels: of the model.
         num_texts: to learn from.
+        task: of the model.
 
     Raises:
         ParameterError: if it cannot hold an n-gram for each label.
@@ -56,7 +59,7 @@ def check_lexical_branch(*, megabytes: float, num_labels: int, num_texts: int) -
     """
     if not megabytes:
         return
-    if (most := max_ngrams(int(megabytes * _MEGABYTE), num_labels)) < num_labels:
+    if (most := max_ngrams(int(megabytes * _MEGABYTE), task.num_outputs(num_labels), task)) < num_labels:
         raise ParameterError(
             f"`lexical_size` {megabytes:g} MB holds {most} n-grams, fewer than the {num_labels} labels; give "
             "more, or 0 for no lexical branch"
@@ -104,6 +107,7 @@ def train_lexical_branch(
         megabytes=config.lexical_size,
         num_labels=len(model.labels),
         num_texts=source.steps_per_epoch(batch_size=1),
+        task=model.task,
     )
     # Sums of gradients must not depend on how many threads there are.
     pool = CorePool(torch.get_num_threads())
@@ -122,7 +126,7 @@ def _train(
     targets = TeacherTargets.of(model.task, source, seed=config.seed)
     passes = LexicalPasses(model, targets, seed=config.seed, on_texts=on_texts)
     sep_token_id, num_outputs = model.tokenizer.sep_token_id, model.config.num_outputs
-    at_most = max_ngrams(int(config.lexical_size * _MEGABYTE), num_outputs)
+    at_most = max_ngrams(int(config.lexical_size * _MEGABYTE), num_outputs, model.task)
     table = known.table if known else shared_ngrams(passes(0), sep_token_id=sep_token_id, at_most=at_most)
     batches = partial(lexical_batches, table=table, sep_token_id=sep_token_id, batch_size=_BATCH_SIZE)
     # Of the first pass again: some texts in no order.
@@ -132,7 +136,11 @@ def _train(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        branch = deepcopy(known) if known else LexicalBranch.of_table(table, num_outputs=num_outputs)
+        branch = (
+            deepcopy(known)
+            if known
+            else LexicalBranch.of_table(table, num_outputs=num_outputs, task=model.task)
+        )
         if known:
             targets.rescale([branch])
         learner = _Learner(branch, config, model.task)

@@ -94,6 +94,25 @@ class Objective:
             return losses.mean(dim=-1)
         return functional.cross_entropy(logits, targets, reduction="none")
 
+    def best_constant(self, targets: Tensor) -> Tensor | None:
+        """Return the logits of the least loss among those that are the same for all rows, (num_labels,).
+
+        Of several labels at once they are the logarithms of the odds of each, half a row of either kind
+        added; of a regression the mean.
+
+        Args:
+            targets: of `make_targets`.
+
+        Returns:
+            None where that is about 0: classes are balanced, or one of several labels holds.
+        """
+        if self.task is Task.SCORE:
+            return targets.mean().reshape(1)
+        if self.task is Task.ONE_LABEL or self.class_weights is not None:
+            return None
+        positives = targets.sum(dim=0)
+        return ((positives + 0.5) / (len(targets) - positives + 0.5)).log()
+
     def row_weights(self, targets: Tensor) -> Tensor:
         """Return how much each row counts in a mean, (rows,) float32."""
         if self.class_weights is None or self.task is not Task.ONE_LABEL:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from model.answers.answer import (
     EXACT_LOG_VARIANCE,
@@ -74,7 +74,7 @@ def test_between_cuts_unsure_is_the_chance_to_lie_elsewhere(logits, cuts, temper
     answer, (score, log_variance) = ScoreCuts(cuts), logits
     assert answer.calls(tensor(logits)).tolist() == [score >= cut for cut in cuts]
     edges, place = [-math.inf, *cuts, math.inf], sum(score >= cut for cut in cuts)
-    spread = norm(score, math.exp(log_variance / 2) * temperature)
+    spread = t(2, score, math.exp(log_variance / 2) * temperature)
     inside = spread.cdf(edges[place + 1]) - spread.cdf(edges[place])
     assert float(answer.uncertainty(tensor(logits), temperature)) == pytest.approx(1 - inside, abs=1e-5)
 
@@ -85,7 +85,7 @@ def test_within_a_tolerance_unsure_is_the_chance_to_be_further_away(logits, othe
     if abs(abs(score - other) - tolerance) > 1e-5:
         assert bool(answer.differs(tensor(logits), tensor([other]))) == (abs(score - other) > tolerance)
     deviation = math.exp(log_variance / 2) * temperature
-    expected = 2 * norm.cdf(-tolerance / deviation)
+    expected = 2 * t(2).cdf(-tolerance / deviation)
     assert float(answer.uncertainty(tensor(logits), temperature)) == pytest.approx(expected, abs=1e-5)
 
 
@@ -147,7 +147,7 @@ def test_a_temperature_is_fitted_where_the_loss_is_least(kind):
             spam = margins + 2 * rng.logistic(size=rows) >= 0
             full_depth = np.stack([np.zeros(rows), np.where(spam, 9.0, -9.0), np.zeros(rows)], axis=1)
     else:
-        full_depth = logits[:, :1] + 2 * np.exp(logits[:, 1:] / 2) * rng.normal(size=(rows, 1))
+        full_depth = logits[:, :1] + 2 * np.exp(logits[:, 1:] / 2) * rng.standard_t(2, size=(rows, 1))
     at = {
         temperature: float(answer.loss(torch.from_numpy(logits), torch.from_numpy(full_depth), temperature))
         for temperature in (1.5, 2.0, 2.7)
@@ -157,9 +157,18 @@ def test_a_temperature_is_fitted_where_the_loss_is_least(kind):
 
 def test_a_gaussian_loss_is_that_density_but_for_its_constant():
     logits, score = np.array([0.3, -1.2]), 1.7
-    density = -norm(0.3, 2 * math.exp(-0.6)).logpdf(score) - math.log(2 * math.pi) / 2
-    found = gaussian_loss(torch.from_numpy(logits), torch.tensor(score, dtype=torch.float64), 2.0)
+    density = -norm(0.3, math.exp(-0.6)).logpdf(score) - math.log(2 * math.pi) / 2
+    found = gaussian_loss(torch.from_numpy(logits), torch.tensor(score, dtype=torch.float64))
     assert float(found) == pytest.approx(density)
+
+
+def test_of_two_values_the_chance_of_the_other_is_known_however_small_it_is():
+    """An exit that is sure of one of two values to a share tells shares apart that a normal curve calls 0."""
+    shares = np.array([1e-2, 1e-3, 1e-4, 1e-5])
+    value, variance = 1 - 2 * shares, 4 * shares * (1 - shares)
+    logits = torch.from_numpy(np.stack([value, np.log(variance)], axis=1))
+    found = ScoreCuts([0.0]).uncertainty(logits).numpy()
+    np.testing.assert_allclose(found, 2 * shares, rtol=0.1)
 
 
 def test_a_rule_gives_the_answer_that_it_describes():

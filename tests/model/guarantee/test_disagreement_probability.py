@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from model.guarantee.disagreement_probability import fit_disagreement_probability
 
@@ -50,6 +50,35 @@ def test_rows_of_one_kind_say_nothing_of_uncertainty(uncertainty, disagree):
     found = fit_disagreement_probability(np.array(uncertainty, dtype=np.float32), disagrees)
     assert len(set(found.tolist())) == 1
     assert 0 < abs(found.sum() - disagrees.sum()) <= 0.5
+
+
+SKEWED = st.tuples(
+    st.integers(0, 10_000), st.integers(20, 400), st.floats(0.2, 4), st.floats(0.5, 4), st.floats(-3, 8)
+)
+
+
+# There whole steps of Newton's method ended at a curve that falls.
+@example((80, 242, 0.6, 1.3, 7.4))
+@given(SKEWED)
+def test_no_other_curve_of_its_kind_is_likelier(skewed):
+    seed, num_rows, shape, scale, offset = skewed
+    rng = np.random.default_rng(seed)
+    uncertainty = np.exp(-rng.gamma(shape, scale, num_rows)).clip(1e-6, 1).astype(np.float32)
+    logarithm = np.log(uncertainty.astype(np.float64))
+    disagrees = rng.random(num_rows) < expit(offset + 2 * logarithm)
+    if disagrees.all() or not disagrees.any():
+        return
+    found = fit_disagreement_probability(uncertainty, disagrees)
+    centred = (logarithm - logarithm.mean()) / (logarithm.std() or 1.0)
+
+    def loss(odds, slope):
+        return (np.logaddexp(0, odds) - disagrees * odds).sum() + 0.05 * slope**2
+
+    odds = logit(found)
+    slope, intercept = np.polyfit(centred, odds, 1)
+    for turned, moved in ((1e-2, 0), (-1e-2, 0), (0, 1e-2), (0, -1e-2)):
+        other = intercept + moved + (slope + turned) * centred
+        assert loss(odds, slope) <= loss(other, slope + turned) + 1e-6
 
 
 def test_is_monotone():

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig
 
+from model.answers.task import Task
 from model.errors import CheckpointError
 from model.network.config import FastBertConfig
 from model.network.lexical_branch import LexicalBranch, NgramBag, make_lexical_branch, max_ngrams
@@ -66,6 +67,16 @@ def test_what_it_costs():
 
 def test_between_two_labels_there_is_no_hidden_layer():
     assert [len(branch_of(labels).hidden) for labels in LABELS] == [0, 4, 4]
+
+
+def test_a_score_has_a_hidden_layer():
+    config = BertConfig(num_labels=1, problem_type="regression")
+    fastbert = FastBertConfig.from_backbone(config, max_length=16)
+    fastbert.lexical_ngrams, fastbert.lexical_slot_bits = 40, 10
+    branch = make_lexical_branch(fastbert)
+    assert len(branch.hidden) == 4
+    assert branch.classifier.out_features == 2
+    assert max_ngrams(100_000, 2, Task.SCORE) < max_ngrams(100_000, 2)
 
 
 def test_it_begins_with_no_evidence_between_two_labels_and_with_little_among_more():

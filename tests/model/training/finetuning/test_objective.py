@@ -57,6 +57,31 @@ def test_balanced_positives_of_a_label_weigh_as_much_as_its_negatives():
     torch.testing.assert_close(losses, expected * torch.tensor(2.0).log())
 
 
+@pytest.mark.parametrize("task", [Task.LABEL_SET, Task.SCORE])
+def test_no_other_answer_to_all_texts_has_less_loss_than_the_best_constant(task: Task):
+    config = config_of(task)
+    targets = make_targets(LABELS[task] * 50, config)
+    objective = Objective(task=task)
+    best = objective.best_constant(targets)
+
+    def loss(logits):
+        return float(objective.losses(logits.expand(len(targets), -1), targets).mean())
+
+    for step in (-0.1, 0.1):
+        for place in range(len(best)):
+            other = best.clone()
+            other[place] += step
+            assert loss(other) > loss(best)
+
+
+def test_balanced_labels_and_one_of_several_have_no_constant_of_their_own():
+    targets = make_targets(LABELS[Task.LABEL_SET], config_of(Task.LABEL_SET))
+    balanced = Objective.of(config_of(Task.LABEL_SET), targets, ClassWeights.BALANCED)
+    assert balanced.best_constant(targets) is None
+    one_label = make_targets(LABELS[Task.ONE_LABEL], config_of(Task.ONE_LABEL))
+    assert Objective(task=Task.ONE_LABEL).best_constant(one_label) is None
+
+
 def test_a_regression_has_no_classes():
     config = config_of(Task.SCORE)
     with pytest.raises(ParameterError, match="`class_weights` balanced: a regression has no classes"):

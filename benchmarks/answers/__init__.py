@@ -1,0 +1,1 @@
+"""What every kind of answer saves on real text, and how often its promise is broken."""
