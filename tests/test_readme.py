@@ -103,7 +103,7 @@ def test_python_runs(
         assert (tmp_path / output / "_MANIFEST.json").is_file()
         assert (tmp_path / output / "part-00000-of-00001.parquet").is_file()
         if "ScoreWithEarlyExit" in snippet:
-            assert audit(AuditConfig(scores=output)).rows == 200
+            assert audit(AuditConfig(scores=output)).report.job.rows == 200
     if "answers" in seen:
         labels = FastBertForSequenceClassification.from_pretrained(calibrated).labels
         assert set(seen["answers"].predictions) <= set(labels)

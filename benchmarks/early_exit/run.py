@@ -151,12 +151,12 @@ def measure_speeds(
                     overwrite=True,
                 )
             )
-            stats = audit(
+            report = audit(
                 AuditConfig(
                     scores=output,
                     labels_input=(str(path),) if with_labels else (),
                 )
-            )
+            ).report
         answers = pd.read_parquet(output)["prediction"].to_numpy()
         full_depth = answers if full_depth is None else full_depth
         seconds = seconds or outcome.busy_seconds
@@ -164,12 +164,12 @@ def measure_speeds(
             {
                 "dataset": name,
                 "speed": speed,
-                "mean_exit_layer": stats.mean_exit_layer,
-                "paper_saved_compute": stats.paper_saved_compute,
-                "saved_compute": stats.saved_compute,
+                "mean_exit_layer": report.savings.mean_exit_layer,
+                "paper_saved_compute": report.savings.paper,
+                "saved_compute": report.savings.found,
                 "wall_clock": seconds / outcome.busy_seconds,
                 "agreement": float(np.mean(answers == full_depth)),
-                "accuracy": stats.accuracy,
+                "accuracy": report.labelled.overall.accuracy.value if report.labelled else None,
             }
         )
     return rows

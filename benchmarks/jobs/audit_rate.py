@@ -1,4 +1,4 @@
-"""How long `audit` takes over a job of many rows, and in how much memory: `python -m benchmarks.jobs.audit_rate`.
+"""How long `audit` takes over a job of many rows, in how much memory: `python -m benchmarks.jobs.audit_rate`.
 
 The rows are drawn at random, in the shape of a job of two labels and twelve layers.
 """

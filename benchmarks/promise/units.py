@@ -16,10 +16,10 @@ import numpy as np
 
 from benchmarks.results import RESULTS, machine, write_rows
 from benchmarks.terminal import say
-from jobs.commands.audit import CONTRADICTION_P
 from model.guarantee.binomial import p_value
 from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_outcomes import ExitOutcomes
+from model.guarantee.promise_check import CONTRADICTION_P
 from model.guarantee.risk_constraint import RiskConstraint
 from model.guarantee.risk_control import certify
 from model.guarantee.threshold_search import SearchEffort

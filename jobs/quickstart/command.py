@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from jobs.commands.audit import AuditOutcome
 from jobs.configs.quickstart import QuickstartConfig
 from jobs.driver.atomic_directory import check_local
 from jobs.driver.job_outcome import JobOutcome
@@ -26,7 +27,6 @@ from model.checks import check_seed
 from model.errors import OutputError
 from model.messages import format_ratio
 from pipeline.contract.manifest import ScoreManifest
-from pipeline.results.exit_stats import ExitStats
 
 Execute = Callable[[Sequence[str]], Any]
 
@@ -160,19 +160,20 @@ def _score(execute: Execute, work_dir: Path, policy: str, full_depth: str) -> Po
     output = _scores(work_dir, policy)
     outcome: JobOutcome[ScoreManifest] = _command(
         execute, "score", "--input", work_dir / "test.tsv", "--text-column", "text",
-        "--model", work_dir / "fastbert", "--output", output, *policy.split(),
+        "--model", work_dir / "fastbert", "--output", output, "--keep", "text", *policy.split(),
     )  # fmt: skip
-    stats: ExitStats = _command(execute, "audit", output, "--labels-input", work_dir / "test.tsv")
+    audit: AuditOutcome = _command(execute, "audit", output, "--labels-input", work_dir / "test.tsv")
+    savings, labelled = audit.report.savings, audit.report.labelled
     answers = pd.read_parquet(output, columns=["prediction"])["prediction"].to_numpy()
     expected = pd.read_parquet(_scores(work_dir, full_depth), columns=["prediction"])["prediction"].to_numpy()
-    assert stats.accuracy is not None, "the test rows have labels"
+    assert labelled is not None, "the test rows have labels"
     return PolicyResult(
         policy=policy,
-        mean_exit_layer=stats.mean_exit_layer,
-        saved_compute=stats.saved_compute,
+        mean_exit_layer=savings.mean_exit_layer,
+        saved_compute=savings.found,
         seconds=outcome.busy_seconds,
         agreement=float(np.mean(answers == expected)),
-        accuracy=stats.accuracy,
+        accuracy=labelled.overall.accuracy.value or 0.0,
     )
 
 

@@ -68,7 +68,7 @@ def test_a_pipeline_of_the_users_own_leaves_what_the_command_leaves(
     assert snapshot(tmp_path / "own") == snapshot(tmp_path / "command")
     assert read_manifest(OutputLayout(str(tmp_path / "own")), ScoreManifest) == manifest
     assert manifest.counts["rows"] == 80
-    assert audit(AuditConfig(scores=str(tmp_path / "own"))).rows == 80
+    assert audit(AuditConfig(scores=str(tmp_path / "own"))).report.job.rows == 80
 
 
 def test_it_goes_on_where_it_was_stopped(arguments: dict[str, Any], tmp_path: Path):
