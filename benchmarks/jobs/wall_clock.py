@@ -95,17 +95,17 @@ def measure(
     rows = []
     for each, config, found in zip(asked, jobs, rates[1:], strict=True):
         # Of the last round's output; all are alike.
-        stats = silently(partial(audit, AuditConfig(scores=config.output)))
+        report = silently(partial(audit, AuditConfig(scores=config.output))).report
         rows.append(
             {
                 "dataset": args.dataset,
                 "precision": precision,
                 **each,
-                "saved_compute": stats.saved_compute,
+                "saved_compute": report.savings.found,
                 "full_depth_rows_per_second": median(rates[0]),
                 "rows_per_second": median(found),
                 "gemm_gflops": median(peaks),
-                "rows": stats.rows,
+                "rows": report.job.rows,
             }
         )
         print(rows[-1], flush=True)

@@ -174,7 +174,7 @@ def confusion_figure(rows: LabelledRows, *, which: str) -> Figure | None:
     return Figure(
         plot=heat_map(
             rows.confusion, row_names=names, column_names=names, row_label="true label",
-            column_label="answer", description=f"Confusion of {which}",
+            column_label="answer", description=f"{which}: true labels and answers",
         ),
         caption=f"{which}: {rows.accuracy.whole:,} rows; a cell is shaded by its share of its row.",
     )  # fmt: skip

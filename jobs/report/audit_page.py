@@ -110,21 +110,21 @@ def _comparison(report: AuditReport, comparison: Comparison) -> tuple[Block, ...
 def _changed_table(rows: Sequence[ChangedRow]) -> Table:
     kept = tuple(rows[0].before.kept)
     return Table(
-        columns=("file", "row", "before", "exit", "after", "exit", *kept),
+        columns=(*kept, "before", "exit", "after", "exit", "file", "row"),
         rows=tuple(
             (
-                each.before.source,
-                f"{each.before.row:,}",
+                *(each.before.kept[name] for name in kept),
                 each.before.answer,
                 str(each.before.exit_layer),
                 each.after.answer,
                 str(each.after.exit_layer),
-                *(each.before.kept[name] for name in kept),
+                each.before.source,
+                f"{each.before.row:,}",
             )
             for each in rows
         ),
         caption="Rows that are answered differently",
-        text_columns=(0, 2, 4, *range(6, 6 + len(kept))),
+        text_columns=(*range(len(kept)), *(len(kept) + place for place in (0, 2, 4))),
         is_long=bool(kept),
     )
 
@@ -285,10 +285,10 @@ def _parts_table(overall: Share, parts: dict[str, Sequence[Part]]) -> Table:
 def _labelled(labelled: Labelled) -> tuple[Block, ...]:
     overall = labelled.overall
     names = [each.label for each in overall.by_label]
-    figures = [confusion_figure(overall, which="all labelled rows")]
+    figures = [confusion_figure(overall, which="All labelled rows")]
     if len(names) <= _MOST_LABELS_BY_EXIT:
         figures += [
-            confusion_figure(rows, which=f"those that left at exit {exit_layer}")
+            confusion_figure(rows, which=f"Those that left at exit {exit_layer}")
             for exit_layer, rows in labelled.by_exit.items()
         ]
     by_label = Table(
@@ -398,23 +398,23 @@ def _examples(report: AuditReport) -> tuple[Block, ...]:
 
 def _example_table(rows: Sequence[ExampleRow], caption: str) -> Table:
     kept = tuple(rows[0].kept)
-    columns = ("file", "row", "answer", "full depth", "exit", "uncertainty", *kept)
+    columns = (*kept, "answer", "full depth", "exit", "uncertainty", "file", "row")
     return Table(
         columns=columns,
         rows=tuple(
             (
-                each.source,
-                f"{each.row:,}",
+                *(each.kept[name] for name in kept),
                 each.answer,
                 each.full_depth,
                 str(each.exit_layer),
                 f"{each.uncertainty:.3f}",
-                *(each.kept[name] for name in kept),
+                each.source,
+                f"{each.row:,}",
             )
             for each in rows
         ),
         caption=caption,
-        text_columns=(0, 2, 3, *range(6, 6 + len(kept))),
+        text_columns=(*range(len(kept)), *(len(kept) + place for place in (0, 1, 4))),
         is_long=bool(kept),
     )
 

@@ -107,7 +107,7 @@ def _example(row: pa.RecordBatch, manifest: ScoreManifest) -> ExampleRow:
     values = row.to_pylist()[0]
     kept = manifest.settings.columns.keep
     if manifest.settings.columns.id is not None:
-        kept = (schema.ID, *kept)
+        kept = (*kept, schema.ID)
     return ExampleRow(
         source=values[schema.SOURCE],
         row=values[schema.ROW],
