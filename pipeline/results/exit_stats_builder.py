@@ -14,14 +14,15 @@ import pyarrow as pa
 from model.answers.answer import answer_of
 from model.answers.rule import AnswerRule
 from model.cost.flops import FlopsModel
+from model.errors import ArtifactError
 from model.exits.policy import ExitPolicy
 from model.guarantee.unit import Unit
 from model.training.soft_labelled_texts import NO_LABEL
 from pipeline.contract import schema
 from pipeline.contract.answer_columns import answer_names
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.manifest import ScoreManifest
-from pipeline.contract.shards import read_shard
+from pipeline.contract.manifest import ScoreManifest, ShardEntry
+from pipeline.contract.shards import read_footer, read_shard
 from pipeline.results.example_finder import ExampleFinder, RowPlace
 from pipeline.results.exit_stats import NUM_BINS, Counts, ExitLayerStats, ExitStats
 from pipeline.results.read_answers import LabelIds, label_ids, read_calls, read_disagrees
@@ -239,6 +240,9 @@ def collect(
         layout: its output directory.
         manifest: its manifest.
         true_labels: gives the true label id of each row of a batch, where labels are known.
+
+    Raises:
+        ArtifactError: if a shard is missing, damaged, or another job's.
     """
     settings = manifest.settings
     builder = ExitStatsBuilder(
@@ -263,10 +267,21 @@ def collect(
         schema.NUM_UNKNOWN_TOKENS,
         schema.TEACHER_UNIT_HASH,
     ]
-    for number, name in enumerate(manifest.shard_names):
+    for number, shard in enumerate(manifest.shards):
+        _check_is_of_job(layout, shard)
         first = 0
-        for batch in read_shard(layout, name, columns=columns):
+        for batch in read_shard(layout, shard.name, columns=columns):
             truth = None if true_labels is None else true_labels(batch)
             builder.add(batch, truth, place=RowPlace(number, first))
             first += len(batch)
     return CollectedStats(stats=builder.build(), examples=builder.examples)
+
+
+def _check_is_of_job(layout: OutputLayout, shard: ShardEntry) -> None:
+    """Refuse a readable shard that another job wrote; what cannot be read is told when it is read."""
+    footer = read_footer(layout, shard.name)
+    if footer is not None and footer.checksum != shard.checksum:
+        raise ArtifactError(
+            f"{layout.shard(shard.name)!r} is not the shard that the manifest lists, but another job's: "
+            "remove it, and run `fastbert-jobs score` again"
+        )

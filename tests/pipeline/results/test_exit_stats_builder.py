@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.errors import ArtifactError
 from model.exits.policy import ExitPolicy
 from model.network.branches.branch import BranchFlops
 from model.training.soft_labelled_texts import NO_LABEL
@@ -132,3 +133,24 @@ def test_the_statistics_of_a_job_are_those_of_its_rows(tmp_path: Path):
     assert stats.num_shadow == expected.num_shadow > 0
     without = collect(OutputLayout(str(tmp_path)), manifest).stats
     assert (without.num_labelled, without.accuracy, without.rows) == (0, None, 300)
+
+
+def test_a_shard_of_another_job_is_refused(tmp_path: Path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    manifest = write_scores(one, random_rows(200), rows_per_shard=70)
+    write_scores(other, random_rows(200, seed=1), rows_per_shard=70)
+    name = manifest.shard_names[1]
+    (one / name).write_bytes((other / name).read_bytes())
+    with pytest.raises(
+        ArtifactError, match=rf"{name}' is not the shard that the manifest lists, but another"
+    ):
+        collect(OutputLayout(str(one)), manifest)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 100, -20])
+def test_a_truncated_shard_is_refused(tmp_path: Path, kept_bytes: int):
+    manifest = write_scores(tmp_path, random_rows(200), rows_per_shard=70)
+    path = tmp_path / manifest.shard_names[2]
+    path.write_bytes(path.read_bytes()[:kept_bytes])
+    with pytest.raises(ArtifactError, match="is missing or damaged"):
+        collect(OutputLayout(str(tmp_path)), manifest)
