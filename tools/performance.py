@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.early_exit import report as early_exit
 from benchmarks.exits import report as exits
+from benchmarks.families import report as families
 from benchmarks.guarantee import report as guarantee
 from benchmarks.jobs import report as jobs
 from benchmarks.markdown import percent, table
@@ -71,6 +72,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "early exit full depth": early_exit.full_depth,
     "early exit": early_exit.speeds,
     "engines": jobs.engines,
+    "families environment": families.environment,
+    "families": families.speeds,
     "job rates": jobs.rates,
     "wall clock": jobs.wall_clock,
     "peak memory": jobs.peak_memory,

@@ -13,14 +13,15 @@ TOKENS = (512, 1024, 2048)
 SECONDS_PER_SHAPE = 0.1
 
 
-def gemm_peak(dtype: torch.dtype, *, threads: int) -> float:
+def gemm_peak(dtype: torch.dtype, *, threads: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the best GFLOP/s of oneDNN's packed products, over shapes and two ways to use the cores.
 
-    One product on all cores, or a product on each: the first waits for the slowest core every time.
+    One product on all cores, or a product on each: the first waits for the slowest core every time. The
+    `clock` may be that of the CPU where there is one thread.
     """
     products = [(tokens, *shape) for tokens in TOKENS for shape in SHAPES]
     torch.set_num_threads(threads)
-    best = max(_gflops(*product, dtype) for product in products)
+    best = max(_gflops(*product, dtype, clock) for product in products)
     barrier = Barrier(threads)
 
     def alone(_: int) -> list[float]:
@@ -28,7 +29,7 @@ def gemm_peak(dtype: torch.dtype, *, threads: int) -> float:
         rates = []
         for product in products:
             barrier.wait()
-            rates.append(_gflops(*product, dtype))
+            rates.append(_gflops(*product, dtype, clock))
         return rates
 
     with ThreadPoolExecutor(threads) as pool:
@@ -39,7 +40,9 @@ def gemm_peak(dtype: torch.dtype, *, threads: int) -> float:
 
 
 @torch.inference_mode()
-def _gflops(num_tokens: int, in_features: int, out_features: int, dtype: torch.dtype) -> float:
+def _gflops(
+    num_tokens: int, in_features: int, out_features: int, dtype: torch.dtype, clock: Callable[[], float]
+) -> float:
     states, bias = torch.randn(num_tokens, in_features).to(dtype), torch.zeros(out_features, dtype=dtype)
     weight = torch.randn(out_features, in_features).to(dtype)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, num_tokens)
@@ -47,13 +50,13 @@ def _gflops(num_tokens: int, in_features: int, out_features: int, dtype: torch.d
     def product() -> torch.Tensor:
         return torch.ops.mkldnn._linear_pointwise(states, packed, bias, "none", [], "")
 
-    return 2 * num_tokens * in_features * out_features * _calls_per_second(product) / 1e9
+    return 2 * num_tokens * in_features * out_features * _calls_per_second(product, clock) / 1e9
 
 
-def _calls_per_second(function: Callable[[], object]) -> float:
+def _calls_per_second(function: Callable[[], object], clock: Callable[[], float]) -> float:
     function()
-    calls, started = 0, time.perf_counter()
-    while (seconds := time.perf_counter() - started) < SECONDS_PER_SHAPE:
+    calls, started = 0, clock()
+    while (seconds := clock() - started) < SECONDS_PER_SHAPE:
         function()
         calls += 1
     return calls / seconds

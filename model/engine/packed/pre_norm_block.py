@@ -47,10 +47,11 @@ class PackedPreNormBlock:
         projected = self._projections(self._block.attention_norm(states))
         projected = projected.view(len(states), 3, self._num_heads, -1)
         self._rotate(projected[: batch.num_real_tokens, :2], batch)
-        reach = self._block.reach
-        if reach is None and batch.max_seqlen <= _MAX_TOKENS_AT_ONCE:
+        length = batch.max_seqlen
+        reach = length if self._block.reach is None else self._block.reach
+        if length <= min(reach + 1, _MAX_TOKENS_AT_ONCE):
             return attend(projected, batch)
-        return attend_in_window(projected, batch, batch.max_seqlen if reach is None else reach)
+        return attend_in_window(projected, batch, reach)
 
     def _rotate(self, states: Tensor, batch: MicroBatch) -> None:
         """Rotate queries and keys, (tokens, 2, heads, size), in place, computed in float32."""

@@ -1,0 +1,1 @@
+"""Families whose blocks are their own: full depth against Hugging Face, on models of the real shapes."""
