@@ -19,6 +19,7 @@ from model.answers.rule import AnswerRule, answer_rule, check_decidable
 from model.checkpoints.hub import CALIBRATION_FILE, CALIBRATION_ROWS_FILE
 from model.checks import MIN_CALIBRATION_ROWS
 from model.cost.latency import RunCost
+from model.engine.elsewhere import execution_elsewhere
 from model.engine.execution import Device, Execution, Precision, execution_here
 from model.errors import InputError, ParameterError
 from model.exits.policy import CalibratedFor
@@ -71,7 +72,7 @@ def run(config: CalibrateConfig) -> Calibration:
         "rows": _describe_rows(texts.is_held_out, labels.unit),
         "training": training,
         "near copies": copies.describe(),
-        "runs on": execution.summary(),
+        "runs on": execution_elsewhere(model.backbone, execution).summary(),
     }
     print_settings(stdout_console(), decided)
     output = config.output or config.model
