@@ -68,7 +68,7 @@ def run(config: CalibrateConfig) -> Calibration:
     print_settings(
         stdout_console(),
         {
-            "model": f"{config.model}, {model.num_layers} layers, {len(model.labels)} labels",
+            "model": f"{config.model}, {model.num_layers} layers, {model.task.describe(len(model.labels))}",
             "compares": str(rule),
             "labels": _describe_labels(labels, texts),
             "rows": _describe_rows(texts.is_held_out, labels.unit),
