@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.answers import report as answers
 from benchmarks.early_exit import report as early_exit
 from benchmarks.exits import report as exits
 from benchmarks.families import report as families
@@ -60,6 +61,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "exits": exits.designs,
     "exits environment": exits.environment,
     "exits by texts": exits.by_texts,
+    "answers": answers.saved,
+    "answers environment": answers.environment,
+    "answers checks": answers.checks,
+    "answers checks data": answers.checks_data,
     "rivals summary": rivals.summary,
     "rivals": rivals.systems,
     "speed ratios in words": speed.full_depth_ratios,

@@ -78,7 +78,7 @@ def _words(sources: Sources) -> pd.DataFrame:
 
 
 def _sentences(sources: Sources) -> pd.DataFrame:
-    """Several sentences a review to learn from, one of each other review to be answered."""
+    """Up to three sentences a review, which the model learns from first, and one of each of many others."""
     learnt = sentences(sources.data / "imdb" / "train.tsv", most=3)
     others = sentences(sources.data / "imdb" / "unlabelled.tsv", most=1)
     tested = sentences(sources.data / "imdb" / "test.tsv", most=1)
@@ -96,15 +96,9 @@ def _languages(sources: Sources) -> pd.DataFrame:
 
 
 SCORED = {
-    "clickbait": Scored(
-        texts=_tsv("clickbait/all.tsv"), label="1", classifier_rows=2000, teacher_rows=6000
-    ),
+    "clickbait": Scored(texts=_tsv("clickbait/all.tsv"), label="1", classifier_rows=2000, teacher_rows=6000),
     "imdb": Scored(texts=_sentences, label="positive", classifier="sst2-teacher", teacher_rows=3500),
-    "ag_news": Scored(
-        texts=_tsv("ag_news/train10k.tsv", "ag_news/test.tsv"), label="2", classifier_rows=2500,
-        teacher_rows=4000,
-    ),
-}  # fmt: skip
+}
 LABELLED = {
     "words": Labelled(texts=_words, task="multi-label", teacher_rows=3700, learning_rate=3e-4),
     "packages": Labelled(texts=_packages, task="multi-label", teacher_rows=4000),

@@ -10,13 +10,13 @@ from model.answers.rule import AnswerRule, answer_rule
 from model.answers.task import Task
 from model.guarantee.exit_calibration import ExitCalibration
 
-# What is promised of one name beside a disagreement of at most A of all: at most so many times A of its rows.
-PART_FACTOR = 2.0
+# What is promised of the rows of one name beside a disagreement of at most A of all: so many times A.
+PART_FACTOR = 1.0
 # Cuts of scores that are odds, in logits; tolerances, in standard deviations of the scores.
 _MIDDLE, _AROUND, _TOLERANCES = ">=0", (">=-2", ">=2"), (0.25, 0.5)
-# Of a label, a probability that is asked for where no error is welcome; or that says that it is the answer.
-_SURE, _LIKELY = 0.9, 0.5
-# More labels have too few rows each for a promise of one of them.
+# Of a label, a probability that is asked for where no error is welcome.
+_SURE = 0.9
+# More labels have too few rows each for a promise of one of them, or a cut.
 _FEW_LABELS = 2
 
 
@@ -68,7 +68,7 @@ def kinds_of(calibration: ExitCalibration) -> list[AnswerKind]:
         sets = _with_parts(AnswerRule(task=task), label, "sets of labels")
         return [*sets, _cut(task, labels, label, _SURE)]
     if len(labels) > _FEW_LABELS:
-        return [AnswerKind(name="labels", rule=AnswerRule(task=task)), _cut(task, labels, label, _LIKELY)]
+        return [AnswerKind(name="labels", rule=AnswerRule(task=task))]
     return [*_with_parts(AnswerRule(task=task), label, "labels"), _cut(task, labels, label, _SURE)]
 
 
@@ -76,8 +76,8 @@ def _with_parts(rule: AnswerRule, name: str, words: str) -> list[AnswerKind]:
     """Return a rule with nothing promised of a name, and with either promise."""
     return [
         AnswerKind(name=words, rule=rule),
-        AnswerKind(name=f"{words}, `--max-missed '{name}=2A'`", rule=rule, missed=(name,)),
-        AnswerKind(name=f"{words}, `--max-false '{name}=2A'`", rule=rule, false=(name,)),
+        AnswerKind(name=f"{words}, `--max-missed '{name}=A'`", rule=rule, missed=(name,)),
+        AnswerKind(name=f"{words}, `--max-false '{name}=A'`", rule=rule, false=(name,)),
     ]
 
 

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--only", nargs="+", required=True, metavar="NAME")
     parser.add_argument("--fresh", type=float, default=1 / 3, help="share of the rows that are fresh")
-    parser.add_argument("--redraws", type=int, default=20, help="that tell what is saved")
+    parser.add_argument("--redraws", type=int, default=10, help="that tell what is saved")
     parser.add_argument("--calibrations", type=int, default=200, help="that tell what is broken")
     parser.add_argument("--output", type=Path, default=RESULTS / "answers.parquet")
     args = parser.parse_args()

@@ -66,7 +66,7 @@ def run(config: CalibrateConfig) -> Calibration:
         copies = near_copies(texts.calibration_rows, learnt)
     execution = execution_here(Precision(config.precision), Device(config.device))
     decided = {
-        "model": f"{config.model}, {model.num_layers} layers, {len(model.labels)} labels",
+        "model": f"{config.model}, {model.num_layers} layers, {model.task.describe(len(model.labels))}",
         "compares": str(rule),
         "labels": _describe_labels(labels, texts),
         "rows": _describe_rows(texts.is_held_out, labels.unit),

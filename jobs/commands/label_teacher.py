@@ -77,7 +77,7 @@ def _banner(config: LabelTeacherConfig, job: CorpusJob[LabelManifest]) -> dict[s
     assert isinstance(task, LabelTask)
     assert isinstance(settings, LabelSettings)
     return {
-        "teacher": f"{config.teacher}, {len(task.labels)} labels",
+        "teacher": f"{config.teacher}, {task.task.describe(len(task.labels))}",
         "learnt from": _describe_teacher_texts(task.num_teacher_texts),
         "input": describe_input(job),
         "texts": f"cut to {settings.max_length} tokens, "

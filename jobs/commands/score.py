@@ -90,8 +90,10 @@ def _job(
 def _banner(config: ScoreConfig, job: CorpusJob[ScoreManifest]) -> dict[str, object]:
     task = job.task
     assert isinstance(task, ScoreTask)
+    assert task.policy.answer is not None
+    answers = task.policy.answer.task.describe(len(task.labels))
     return {
-        "model": f"{config.model}, {task.policy.num_layers} layers, {len(task.labels)} labels",
+        "model": f"{config.model}, {task.policy.num_layers} layers, {answers}",
         "input": describe_input(job),
         "policy": describe_policy(task.policy),
         "runs on": f"{task.execution.summary()}, {config.runner.runner}",

@@ -6,11 +6,11 @@ from torch import Tensor
 def chance_beyond(deviations: Tensor) -> Tensor:
     """Return how likely something lies further on one side than so many deviations.
 
-    By Student's t distribution with two degrees of freedom, about 1 / (2 t^2) far away. A normal curve falls
-    off too fast: many scores are all but one of two values, and where an exit is sure of one of them to the
-    share p, the mean and the variance that it expects put the other at t deviations with
-    1 - p = 1 / (4 t^2) or so, as Cantelli's inequality allows. Thresholds by a normal curve could not tell
-    texts with one error in a hundred from those with one in a million (measured, docs/performance.md).
+    By Student's t distribution with two degrees of freedom, about 1 / (2 t^2) far away. Many scores are all
+    but one of two values: where an exit is sure of one of them to the share p, the mean and the variance that
+    it expects put the other at t deviations with 1 - p = 1 / (4 t^2) or so, as much as Cantelli's inequality
+    allows, where a normal curve calls one error in a hundred one in a million. What that comes to in saved
+    compute is little (docs/performance.md), since thresholds are sought by what exits did.
 
     Args:
         deviations: (...) 0 or above; infinity is never exceeded.

@@ -25,6 +25,15 @@ class Task(StrEnum):
         """
         return 2 if self is Task.SCORE else num_labels
 
+    def describe(self, num_labels: int) -> str:
+        """Return what a model answers with, for a line of settings.
+
+        >>> [task.describe(5) for task in Task]
+        ['5 labels', '5 labels, several at once', 'a score']
+        """
+        ends = {Task.ONE_LABEL: "", Task.LABEL_SET: ", several at once"}
+        return "a score" if self is Task.SCORE else f"{num_labels} labels{ends[self]}"
+
     @classmethod
     def named(cls, name: str) -> "Task":
         """Return the task of a command line's word.
