@@ -46,7 +46,8 @@ def write_job(directory: Path, num_rows: int, num_labels: int) -> None:
         model_hash="abc", device="cpu", precision="bf16", backend="onednn", max_length=128,
         columns=Columns(text="t"), rows_per_shard=ROWS_PER_SHARD, policy=policy.name, answer=_RULE,
         thresholds=policy.thresholds, temperatures=policy.temperatures, lexical_threshold=0.0,
-        lexical_temperature=1.0, length_exponent=0.0, shadow_fraction=0.001, shadow_unit=Unit.TEXTS,
+        lexical_temperature=1.0, length_exponent=0.0, shadow_fraction=0.001,
+        shadow_unit=Unit.TEXTS, sample_fraction=0.001,
     )  # fmt: skip
     layout, job = OutputLayout(str(directory)), JobDescription(settings=settings, inputs=())
     ranges = [
@@ -87,7 +88,7 @@ def _columns(rng: np.random.Generator, rows: RowRange, labels: tuple[str, ...]) 
         schema.NUM_UNKNOWN_TOKENS: pa.array(np.zeros(num_rows, dtype=np.int32)),
         schema.TRUNCATED: pa.array(np.zeros(num_rows, dtype=np.bool_)),
         **answer_columns(logits + 0.1, _RULE, labels, prefix=schema.TEACHER, unseen=unseen),
-        schema.TEACHER_UNIT_HASH: pa.array(hashes, pa.binary(16)),
+        schema.UNIT_HASH: pa.array(hashes, pa.binary(16)),
     }
 
 

@@ -337,7 +337,7 @@ def _drift(report: AuditReport, manifest: ScoreManifest) -> tuple[Block, ...]:
             (each.feature, f"{each.index:.3f}", f"{each.p_value:.2g}", "yes" if each.is_drifted else "no")
             for each in drift.features
         ),
-        caption=f"{drift.num_texts:,} shadow texts against the calibration's test rows",
+        caption=f"{drift.num_texts:,} sampled texts against the calibration's test rows",
         text_columns=(0, 3),
     )
     note = Note(

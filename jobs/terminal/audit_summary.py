@@ -122,12 +122,12 @@ def _show_labelled(report: AuditReport) -> None:
 def describe_drift(drift: DriftReport) -> str:
     """Return a line about whether the texts are like the calibration's."""
     if drift.verdict is Drift.UNTOLD:
-        return f"drift: {drift.num_texts:,} shadow texts are too few to tell"
+        return f"drift: {drift.num_texts:,} sampled texts are too few to tell"
     apart = sorted(drift.features, key=lambda each: -each.index)
     if drift.verdict is Drift.NONE:
         return (
             f"drift: none seen, in {', '.join(each.feature for each in drift.features)} of "
-            f"{drift.num_texts:,} shadow texts (the largest stability index is {apart[0].index:.3f}, of "
+            f"{drift.num_texts:,} sampled texts (the largest stability index is {apart[0].index:.3f}, of "
             f"{apart[0].feature}; from {DRIFTED_INDEX:g} on it counts)"
         )
     told = ", ".join(

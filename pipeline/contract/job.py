@@ -80,6 +80,7 @@ class ScoreSettings(JobSettings):
         length_exponent: of the tokens by which the uncertainty is divided before thresholds are held against.
         shadow_fraction: share of the shadow units, drawn by hash, that is answered at full depth too.
         shadow_unit: what these are.
+        sample_fraction: share of the units that rows are told of, those of the shadow sample among them.
     """
 
     command: ClassVar[str] = SCORE
@@ -93,6 +94,7 @@ class ScoreSettings(JobSettings):
     length_exponent: float
     shadow_fraction: float
     shadow_unit: Unit
+    sample_fraction: float
 
 
 @dataclass(frozen=True, kw_only=True)

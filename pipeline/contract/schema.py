@@ -20,7 +20,6 @@ TEXT_HASH = "text_hash"
 UNIT_HASH = "unit_hash"
 SPLIT = "split"
 TEACHER_LOGITS = "teacher_logits"
-TEACHER_UNIT_HASH = "teacher_unit_hash"
 # What a model answers; with TEACHER in front what the full one does.
 TEACHER = "teacher_"
 PREDICTION = "prediction"
@@ -98,7 +97,7 @@ def score_schema(
             pa.field(NUM_UNKNOWN_TOKENS, pa.int32(), nullable=False),
             pa.field(TRUNCATED, pa.bool_(), nullable=False),
             *teacher,
-            pa.field(TEACHER_UNIT_HASH, pa.binary(TEXT_HASH_BYTES)),
+            pa.field(UNIT_HASH, pa.binary(TEXT_HASH_BYTES)),
             *kept,
         ]
     )

@@ -80,6 +80,8 @@ class ExitStats:
             branches as run; each row counts, equal texts too, and the shadow sample only up to where it left.
         paper_saved_compute: the same in the paper's FLOPs (128 tokens, linear layers only).
         shadow_texts: the shadow sample, each of its units once.
+        sampled_texts: the sample that it lies in, likewise; of what is in it alone full depth's answer is not
+            known, and nothing that is said of it here holds.
     """
 
     names: tuple[str, ...]
@@ -88,6 +90,7 @@ class ExitStats:
     paper_saved_compute: float
     saved_compute: float
     shadow_texts: ShadowTexts
+    sampled_texts: ShadowTexts
 
     @property
     def rows(self) -> int:

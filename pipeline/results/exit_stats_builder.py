@@ -64,6 +64,7 @@ class ExitStatsBuilder:
         self._confusion: Counter[int] = Counter()
         self._shadowed = np.zeros((num_exits, 2), dtype=np.int64)
         self._shadow_texts = ShadowTextsBuilder(len(self._names), one_of_each=one_of_each)
+        self._sampled_texts = ShadowTextsBuilder(len(self._names), one_of_each=one_of_each)
         self._is_labelled = False
         self.examples = ExampleFinder()
 
@@ -97,10 +98,10 @@ class ExitStatsBuilder:
             called = read_calls(batch, self._rule, self._labels)
             for exit_layer in np.unique(exits).tolist():
                 self._called[exit_layer] += called[exits == exit_layer].sum(axis=0)
-        is_shadow = batch[schema.TEACHER_UNIT_HASH].is_valid()
-        if is_shadow.true_count:
-            offsets = np.flatnonzero(is_shadow.to_numpy(zero_copy_only=False))
-            self._add_shadow(batch.filter(is_shadow), place.shard, place.row + offsets)
+        is_sampled = batch[schema.UNIT_HASH].is_valid()
+        if is_sampled.true_count:
+            offsets = np.flatnonzero(is_sampled.to_numpy(zero_copy_only=False))
+            self._add_sampled(batch.filter(is_sampled), place.shard, place.row + offsets)
 
     def _add_tokens(self, exits: Counts, tokens: npt.NDArray[np.int32]) -> None:
         width = self._tokens.shape[1]
@@ -119,16 +120,17 @@ class ExitStatsBuilder:
     def _confusion_shape(self) -> tuple[int, int, int]:
         return len(self._called), len(self._labels), len(self._labels)
 
-    def _add_shadow(self, shadow: pa.RecordBatch, shard: int, places: Counts) -> None:
-        """Add rows of the shadow sample, which stand at `places` of a shard."""
-        rows = shadow_rows(shadow, self._rule, self._labels)
-        self.examples.add(shard, places, rows)
+    def _add_sampled(self, sampled: pa.RecordBatch, shard: int, places: Counts) -> None:
+        """Add rows of the audit's sample, which stand at `places` of a shard, the shadow's among them."""
+        hashes = place_hashes(sampled[schema.SOURCE].to_pylist(), sampled[schema.ROW].to_pylist())
+        units = sampled[schema.UNIT_HASH].to_pylist()
+        self._sampled_texts.add(units, hashes, shadow_rows(sampled, self._rule, self._labels))
+        is_shadow = sampled[schema.TEACHER + answer_names(self._rule)[0]].is_valid()
+        shadow = np.flatnonzero(is_shadow.to_numpy(zero_copy_only=False))
+        rows = shadow_rows(sampled.filter(is_shadow), self._rule, self._labels)
+        self.examples.add(shard, places[shadow], rows)
         np.add.at(self._shadowed, (rows.exit_layer, rows.disagrees.astype(np.int64)), 1)
-        self._shadow_texts.add(
-            shadow[schema.TEACHER_UNIT_HASH].to_pylist(),
-            place_hashes(shadow[schema.SOURCE].to_pylist(), shadow[schema.ROW].to_pylist()),
-            rows,
-        )
+        self._shadow_texts.add([units[place] for place in shadow], [hashes[place] for place in shadow], rows)
 
     def build(self) -> ExitStats:
         """Return the statistics of all rows added."""
@@ -156,6 +158,7 @@ class ExitStatsBuilder:
             paper_saved_compute=paper(float((num_classifiers * rows).sum() / num_rows)) if total else 1.0,
             saved_compute=full_depth / total if total else 1.0,
             shadow_texts=self._shadow_texts.build(),
+            sampled_texts=self._sampled_texts.build(),
         )
 
     def _flops_to(self, exit_layer: int, lengths: Counts) -> Counts:
@@ -197,10 +200,10 @@ def _counted(shape: tuple[int, ...], exits: Counts, places: npt.NDArray[np.integ
 
 
 def shadow_rows(shadow: pa.RecordBatch, rule: AnswerRule, labels: tuple[str, ...]) -> ShadowRows:
-    """Return what was answered to rows of the shadow sample.
+    """Return what was answered to rows of the sample; what full depth says is known of the shadow's alone.
 
     Args:
-        shadow: rows of a score shard, all of the sample.
+        shadow: rows of a score shard.
         rule: of the job.
         labels: of the model.
     """
@@ -265,7 +268,7 @@ def collect(
         schema.UNCERTAINTY,
         schema.NUM_TOKENS,
         schema.NUM_UNKNOWN_TOKENS,
-        schema.TEACHER_UNIT_HASH,
+        schema.UNIT_HASH,
     ]
     for number, shard in enumerate(manifest.shards):
         _check_is_of_job(layout, shard)

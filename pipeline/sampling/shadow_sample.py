@@ -1,4 +1,7 @@
-"""The shadow sample: texts that are answered at full depth too, so that every job measures its answers."""
+"""What a job is audited by: a sample of its texts, and in it the shadow sample, answered at full depth too.
+
+Both are drawn by the same part of the hash.
+"""
 
 import numpy as np
 
@@ -14,6 +17,9 @@ _FRACTION = 0.001
 _LEAST_ROWS = 1000
 # ... but never more than add this share to the job's compute.
 _MOST_EXTRA_COMPUTE = 0.05
+# Of the sample, which costs nothing: enough to tell other texts from those of the calibration.
+_SAMPLED_ROWS = 5000
+_SAMPLED_OF_UNKNOWN = 0.01
 
 
 def default_shadow_fraction(num_rows: int | None, saved_compute: float) -> float:
@@ -33,6 +39,20 @@ def default_shadow_fraction(num_rows: int | None, saved_compute: float) -> float
     extra_of_all = max(saved_compute - 1.0, 0.0)
     affordable = _MOST_EXTRA_COMPUTE / extra_of_all if extra_of_all else 1.0
     return _rounded(min(wanted, affordable))
+
+
+def sample_fraction_of(shadow_fraction: float, num_rows: int | None) -> float:
+    """Return which share of the texts a job tells the units of, so that each counts once in an audit.
+
+    Args:
+        shadow_fraction: share that is answered at full depth too.
+        num_rows: of the corpus; None where it is not known.
+
+    >>> [sample_fraction_of(0.001, rows) for rows in (None, 300, 20_000, 100_000_000)]
+    [0.01, 1.0, 0.25, 0.001]
+    """
+    wanted = _SAMPLED_OF_UNKNOWN if num_rows is None else _SAMPLED_ROWS / max(num_rows, 1)
+    return max(shadow_fraction, _rounded(min(1.0, wanted)))
 
 
 def check_shadow_sample(fraction: float | None, num_shadow_rows: int | None, num_rows: int | None) -> None:

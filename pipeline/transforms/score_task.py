@@ -46,6 +46,7 @@ from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
 from pipeline.sampling.shadow_sample import (
     check_shadow_sample,
     expected_saved_compute,
+    sample_fraction_of,
     shadow_fraction_of,
     shadow_unit,
 )
@@ -57,6 +58,7 @@ from pipeline.transforms.row_task import ProcessedRows
 EXIT_COUNT = "exit_layer_{}"
 PROCESSED_TOKENS = "processed_token_layers"
 REAL_TOKENS = "real_token_layers"
+_HASH_TYPE = pa.binary(schema.TEXT_HASH_BYTES)
 
 
 def _engine_elsewhere(model: FastBertForSequenceClassification, execution: Execution) -> EngineElsewhere:
@@ -97,6 +99,7 @@ class ScoreTask:
         policy: when a text leaves.
         shadow_fraction: share of the shadow units, drawn by hash, that is also answered at full depth.
         shadow_unit: what these are.
+        sample_fraction: share of the units that rows are told of; see `sample_fraction_of`.
         execution: device, precision and micro-batches.
     """
 
@@ -110,6 +113,7 @@ class ScoreTask:
     policy: ExitPolicy
     shadow_fraction: float
     shadow_unit: Unit
+    sample_fraction: float
     execution: Execution
 
     @classmethod
@@ -162,7 +166,13 @@ class ScoreTask:
         execution = execution_for(policy, precision, device)
         engine = loaded.engine(execution) if runs_here(execution) else _engine_elsewhere(loaded, execution)
         check_policy(policy, engine, loaded.config.max_length)
-        flops = fastbert_flops(loaded.config)
+        flops, num_rows = fastbert_flops(loaded.config), inputs.num_rows
+        shadowed = shadow_fraction_of(
+            shadow_fraction,
+            shadow_rows,
+            num_rows=num_rows,
+            saved_compute=expected_saved_compute(policy, flops),
+        )
         task = cls(
             reading=inputs.options,
             model=model,
@@ -172,13 +182,9 @@ class ScoreTask:
             max_length=loaded.config.max_length,
             flops=flops,
             policy=policy,
-            shadow_fraction=shadow_fraction_of(
-                shadow_fraction,
-                shadow_rows,
-                num_rows=inputs.num_rows,
-                saved_compute=expected_saved_compute(policy, flops),
-            ),
+            shadow_fraction=shadowed,
             shadow_unit=drawn_by,
+            sample_fraction=sample_fraction_of(shadowed, num_rows),
             execution=engine.execution,
         )
         if isinstance(engine, EngineElsewhere):
@@ -220,6 +226,7 @@ class ScoreTask:
             # 0 and 0.0 are the same job.
             shadow_fraction=float(self.shadow_fraction),
             shadow_unit=self.shadow_unit,
+            sample_fraction=float(self.sample_fraction),
         )
 
     def manifest(self, **fields: Any) -> ScoreManifest:
@@ -253,6 +260,7 @@ class ScoreTask:
         tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
         units = unit_hashes(rows, distinct.row_hashes, source, self.shadow_unit)
         shadow = in_hash_sample(units, self.shadow_fraction, HashStream.SHADOW)
+        sampled = in_hash_sample(units, self.sample_fraction, HashStream.SHADOW)
         full_depth = np.zeros(len(distinct.texts), dtype=np.bool_)
         full_depth[distinct.inverse[shadow]] = True
         answers = predict_tokenized(loaded.engine, tokenized, self.policy, full_depth_mask=full_depth)
@@ -265,8 +273,9 @@ class ScoreTask:
             schema.SOURCE: source_column(source, len(answered.rows)),
             **{name: answered.rows[name] for name in rows.column_names},
             schema.NUM_UNKNOWN_TOKENS: pa.array(num_unknown.astype("int32")),
-            **self._answer_columns(
-                answers, answered.inverse, shadow[has_answer], list(compress(units, has_answer))
+            **self._answer_columns(answers, answered.inverse, shadow[has_answer]),
+            schema.UNIT_HASH: pa.array(
+                list(compress(units, has_answer)), _HASH_TYPE, mask=~sampled[has_answer]
             ),
         }
         table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
@@ -278,7 +287,6 @@ class ScoreTask:
         answers: Predictions,
         inverse: npt.NDArray[np.int64],
         shadow: npt.NDArray[np.bool_],
-        units: list[bytes],
     ) -> dict[str, pa.Array]:
         """Return the columns that the model fills.
 
@@ -286,7 +294,6 @@ class ScoreTask:
             answers: to distinct texts.
             inverse: (rows,) which of them each row holds.
             shadow: (rows,) whether a row is of the shadow sample.
-            units: (rows,) what each is one of.
         """
         # Texts that went to the last layer by themselves have a full-depth answer too, but telling it would
         # bias the sample towards texts that cannot disagree.
@@ -299,7 +306,6 @@ class ScoreTask:
             schema.NUM_TOKENS: pa.array(answers.num_tokens[inverse].astype("int32")),
             schema.TRUNCATED: pa.array(answers.truncated[inverse]),
             **answer_columns(teacher, self._rule, self.labels, prefix=schema.TEACHER, unseen=unseen),
-            schema.TEACHER_UNIT_HASH: pa.array(units, pa.binary(schema.TEXT_HASH_BYTES), mask=unseen),
         }
 
     def _counts(self, answers: Predictions, answered: AnsweredRows, num_distinct: int) -> Counts:

@@ -8,13 +8,13 @@ from pipeline.results.shadow_texts import ShadowRows
 
 
 def drift_of(manifest: ScoreManifest, rows: ShadowRows) -> DriftReport | None:
-    """Hold the shadow sample against the test rows; None where there are none, or counted by another unit.
+    """Hold the sample against the test rows; None where there are none, or counted by another unit.
 
     The sample and not all rows: its texts are drawn independently, and each counts once, as in a calibration.
 
     Args:
         manifest: of the job.
-        rows: one text of each unit of its shadow sample.
+        rows: one text of each unit of its sample.
     """
     certificate, settings = manifest.certificate, manifest.settings
     if certificate is None or certificate.unit is not settings.shadow_unit:

@@ -92,8 +92,8 @@ def test_statistics_are_those_of_pandas(
     assert f"mean exit layer {mean:.2f} of 3" in out
     assert f"saved compute {flops.full_depth(tokens).sum() / spent.sum():.2f}x (real lengths" in out
     assert f"{flops.paper_saved_compute(mean):.2f}x by the paper's count" in out
-    others = shadow[shadow["prediction"] != shadow["teacher_prediction"]]["teacher_unit_hash"].nunique()
-    texts = shadow["teacher_unit_hash"].nunique()
+    others = shadow[shadow["prediction"] != shadow["teacher_prediction"]]["unit_hash"].nunique()
+    texts = shadow["unit_hash"].nunique()
     low, high = interval(others, texts, 0.95)
     assert (
         f"full depth answers {others} of {texts} distinct shadow texts otherwise: {others / texts:.2%}, "

@@ -124,7 +124,7 @@ def test_a_promise_of_rows_is_kept_and_counted_by_rows(
     assert "max disagreement 0.1, confidence 0.95, of 3,600 rows: certified, " in out
     scored = read_output(tmp_path / "scores").to_pandas()
     shadow = scored.dropna(subset="teacher_prediction")
-    assert 1600 < len(shadow) == shadow["teacher_unit_hash"].nunique() < 2000
+    assert 1600 < len(shadow) == shadow["unit_hash"].nunique() < 2000
     assert shadow.notna().all(axis=None)
     differs = shadow["prediction"] != shadow["teacher_prediction"]
     assert_at_most(0.1, differs)
@@ -211,7 +211,7 @@ def test_a_promise_of_groups_is_kept_and_counted_by_groups(
     assert (drawn.nunique() == 1).all()
     assert 500 < drawn.first().sum() < 700
     shadow = scored.dropna(subset="teacher_prediction")
-    assert shadow["teacher_unit_hash"].nunique() == drawn.first().sum()
+    assert shadow["unit_hash"].nunique() == drawn.first().sum()
     told = " ".join(command("audit", tmp_path / "scores").split())
     assert f" of {drawn.first().sum():,} shadow groups, of each one text, otherwise" in told
     assert "at most 10.00% of the texts, one of each group, at 95%" in told

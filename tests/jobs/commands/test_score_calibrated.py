@@ -102,7 +102,7 @@ def test_a_promise_is_of_the_corpus(
     assert policy.corpus.max_risk < 0.05
     assert f"certified, as a risk of {policy.corpus.max_risk:.3%} at 0.96, " in out
     assert policy.saved_compute < calibration.policy(**asked).saved_compute
-    scored = read_output(tmp_path / "scores").to_pandas().drop_duplicates("teacher_unit_hash")
+    scored = read_output(tmp_path / "scores").to_pandas().drop_duplicates("unit_hash")
     assert len(scored) == size.num_units
     is_other = scored["prediction"] != scored["teacher_prediction"]
     assert 0 < is_other.mean() <= 0.05

@@ -44,6 +44,7 @@ SCORE = ScoreSettings(
     length_exponent=0.5,
     shadow_fraction=0.25,
     shadow_unit=Unit.TEXTS,
+    sample_fraction=0.5,
 )
 LABEL = LabelSettings(
     model_hash="abc",

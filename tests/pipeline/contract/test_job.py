@@ -43,6 +43,7 @@ settings_of_score = st.builds(
     length_exponent=shares,
     shadow_fraction=shares,
     shadow_unit=st.sampled_from(Unit),
+    sample_fraction=shares,
 )
 CHANGES: dict[str, Any] = {
     "model_hash": "abd",
@@ -62,6 +63,7 @@ CHANGES: dict[str, Any] = {
     "length_exponent": 0.25,
     "shadow_fraction": 0.5,
     "shadow_unit": Unit.ROWS,
+    "sample_fraction": 0.75,
     "calibration_fraction": 0.2,
     "unit": Unit.ROWS,
     "teacher_texts": "1",

@@ -88,7 +88,7 @@ def write_scores(
             "id": pa.array([str(row) for row in some.index], pa.string()),
             "probabilities": fixed_size_list(nothing),
             "truncated": pa.array([False] * len(some)),
-            "teacher_unit_hash": pa.array(some["teacher_unit_hash"].tolist(), pa.binary(16)),
+            "unit_hash": pa.array(some["unit_hash"].tolist(), pa.binary(16)),
             "teacher_probabilities": nullable_list(nothing, some["teacher_prediction"].isna().to_numpy()),
         }
         with ShardWriter(layout, item.shard_name, metadata) as shard:

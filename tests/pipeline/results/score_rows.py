@@ -43,7 +43,7 @@ def random_rows(num_rows: int, *, seed: int = 0, layers: int = NUM_LAYERS) -> pd
             "prediction": draw.choice(LABELS, num_rows),
             "teacher_prediction": teacher,
             "truth": draw.integers(-1, 3, num_rows),
-            "teacher_unit_hash": [
+            "unit_hash": [
                 None if label is None else row.to_bytes(16, "big") for row, label in enumerate(teacher)
             ],
         }
@@ -54,9 +54,9 @@ def batch(rows: pd.DataFrame) -> pa.RecordBatch:
     """Rows as they are read from a shard."""
     strings = {name: pa.array(rows[name], pa.string()) for name in ("prediction", "teacher_prediction")}
     numbers = {name: pa.array(rows[name]) for name in NUMBERS}
-    hashes = pa.array(rows["teacher_unit_hash"].tolist(), pa.binary(16))
+    hashes = pa.array(rows["unit_hash"].tolist(), pa.binary(16))
     places = {"source": source_column("a.csv", len(rows)), "row": pa.array(rows.index)}
-    return pa.RecordBatch.from_pydict(places | numbers | strings | {"teacher_unit_hash": hashes})
+    return pa.RecordBatch.from_pydict(places | numbers | strings | {"unit_hash": hashes})
 
 
 def collected(rows: pd.DataFrame, *, batch_rows: int = 10**6) -> ExitStats:

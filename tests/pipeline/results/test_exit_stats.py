@@ -60,7 +60,7 @@ def test_without_any_rows_there_is_a_table_all_the_same(tmp_path: Path):
 
 
 def test_what_holds_for_all_layers_is_in_the_metadata(tmp_path: Path):
-    rows = random_rows(500).assign(teacher_prediction=None, teacher_unit_hash=None, truth=NO_LABEL)
+    rows = random_rows(500).assign(teacher_prediction=None, unit_hash=None, truth=NO_LABEL)
     pq.write_table(collected(rows).as_table(), tmp_path / "a.parquet")
     overall = json.loads(pq.read_schema(tmp_path / "a.parquet").metadata[b"fastbert.overall"])
     assert overall["rows"] == 500
@@ -80,7 +80,7 @@ def test_rows_of_known_label_and_of_the_shadow_sample_are_those_of_pandas():
 
 
 def test_without_labels_or_sample_there_is_no_share_of_them():
-    stats = collected(random_rows(50).assign(teacher_prediction=None, teacher_unit_hash=None, truth=NO_LABEL))
+    stats = collected(random_rows(50).assign(teacher_prediction=None, unit_hash=None, truth=NO_LABEL))
     assert (stats.accuracy, stats.shadow_agreement) == (None, None)
     assert (stats.num_labelled, stats.num_shadow, stats.num_shadow_disagreements) == (0, 0, 0)
 

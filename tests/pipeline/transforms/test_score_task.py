@@ -58,6 +58,7 @@ def task(fastbert: Path) -> ScoreTask:
         policy=ExitPolicy.from_speed(0.7, num_layers=NUM_LAYERS, answer=RULE),
         shadow_fraction=0.4,
         shadow_unit=Unit.TEXTS,
+        sample_fraction=0.4,
         execution=resolve_execution(Precision.FP32, device="cpu"),
     )
 
@@ -131,8 +132,15 @@ def test_a_text_of_the_shadow_sample_is_told_from_others(task: ScoreTask, loaded
             text_hashes([*TEXTS, *TEXTS[:9]]), table["teacher_prediction"].to_pylist(), strict=True
         )
     ]
-    assert table["teacher_unit_hash"].to_pylist() == hashes
-    assert 0 < table["teacher_unit_hash"].null_count < len(hashes)
+    assert table["unit_hash"].to_pylist() == hashes
+    assert 0 < table["unit_hash"].null_count < len(hashes)
+
+
+def test_the_shadow_sample_lies_in_the_other(task: ScoreTask, loaded: Scorer):
+    few, _ = process(task, accepted_rows(TEXTS), "a.csv", loaded)
+    many, _ = process(replace(task, sample_fraction=1.0), accepted_rows(TEXTS), "a.csv", loaded)
+    assert many["unit_hash"].to_pylist() == text_hashes(TEXTS)
+    assert many.drop("unit_hash").equals(few.drop("unit_hash"))
 
 
 def test_about_so_many_rows_may_be_asked_of_the_shadow_sample(fastbert: Path, tmp_path: Path):
@@ -278,7 +286,7 @@ def test_the_shadow_sample_may_be_of_rows(task: ScoreTask, loaded: Scorer):
     is_shadow = table["teacher_prediction"].is_valid().to_pylist()
     for text in TEXTS[:4]:
         assert 0 < sum(drawn for drawn, each in zip(is_shadow, texts, strict=True) if each == text) < 20
-    units = [each for each in table["teacher_unit_hash"].to_pylist() if each is not None]
+    units = [each for each in table["unit_hash"].to_pylist() if each is not None]
     assert len(set(units)) == len(units) == sum(is_shadow)
     # What is drawn has no part in the answers, which are the same for all copies.
     assert table["prediction"].to_pylist() == table["prediction"].to_pylist()[:4] * 20
@@ -300,7 +308,7 @@ def test_the_shadow_sample_may_be_of_whole_groups(task: ScoreTask, loaded: Score
     assert sorted(map(len, drawn.values())) == [1] * 10
     assert {True} in drawn.values()
     assert {False} in drawn.values()
-    assert len(set(table["teacher_unit_hash"].to_pylist()) - {None}) == sum(
+    assert len(set(table["unit_hash"].to_pylist()) - {None}) == sum(
         found == {True} for found in drawn.values()
     )
 
@@ -340,7 +348,7 @@ def test_a_row_whose_answer_is_no_number_is_rejected(
     assert done.rejected["raw_value"].to_pylist() == [TEXTS[row].encode() for row in lost]
     others, _ = process(task, accepted_rows(TEXTS), "a.csv", loaded)
     expected = others.filter(pa.array(row not in lost for row in range(len(TEXTS))))
-    for name in ("row", "prediction", "exit_layer", "num_tokens", "teacher_prediction", "teacher_unit_hash"):
+    for name in ("row", "prediction", "exit_layer", "num_tokens", "teacher_prediction", "unit_hash"):
         assert done.rows[name].to_pylist() == expected[name].to_pylist()
     exits = {name: count for name, count in done.counts.items() if name.startswith("exit_layer_")}
     assert sum(exits.values()) == len(TEXTS) - len(lost)

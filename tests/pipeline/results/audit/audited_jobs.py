@@ -71,7 +71,7 @@ def rows_with_errors(num_rows: int, *, num_shadow: int, num_wrong: int, seed: in
     for row in shadow[:num_wrong]:
         teacher[row] = LABELS[(LABELS.index(rows["prediction"][row]) + 1) % len(LABELS)]
     rows["teacher_prediction"] = teacher
-    rows["teacher_unit_hash"] = [
+    rows["unit_hash"] = [
         None if label is None else row.to_bytes(16, "big") for row, label in enumerate(teacher)
     ]
     return rows
