@@ -62,7 +62,8 @@ def check_promise(manifest: ScoreManifest, texts: ShadowTexts, names: tuple[str,
     if certificate.unit is not unit:
         instead = "without" if unit is Unit.GROUPS else "with"
         verdict = (
-            f"{promise}; the shadow sample is drawn by {unit}, and tells nothing of a promise {of_what}: "
+            f"promised: {promise}; {found}; the shadow sample is drawn by {unit}, and tells nothing of a "
+            f"promise {of_what}: "
             f"score {instead} --group-column to hold it against one"
         )
         return PromiseReport(finding=Finding.NO_PROMISE, promise=promise, verdict=verdict, parts=())

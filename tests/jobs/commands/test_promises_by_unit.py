@@ -132,7 +132,7 @@ def test_a_promise_of_rows_is_kept_and_counted_by_rows(
     told = " ".join(command("audit", tmp_path / "scores").split())
     assert f"answers {differs.sum():,} of {len(shadow):,} shadow rows otherwise" in told
     assert f"between {low:.2%} and {high:.2%}" in told
-    assert "at most 10.00% of the rows at 95%" in told
+    assert "promised: at most 10.00% of the rows answered otherwise than full depth would, at 95%; " in told
     manifest = read_manifest_file(tmp_path / "scores")
     assert manifest["certificate"]["unit"] == manifest["settings"]["shadow_unit"] == "rows"
     assert manifest["certificate"]["corpus"]["num_units"] == 3600
@@ -214,7 +214,7 @@ def test_a_promise_of_groups_is_kept_and_counted_by_groups(
     assert shadow["unit_hash"].nunique() == drawn.first().sum()
     told = " ".join(command("audit", tmp_path / "scores").split())
     assert f" of {drawn.first().sum():,} shadow groups, of each one text, otherwise" in told
-    assert "at most 10.00% of the texts, one of each group, at 95%" in told
+    assert "promised: at most 10.00% of the texts, one of each group, answered otherwise than full" in told
     assert "tells nothing of a promise" not in told
 
 

@@ -251,7 +251,7 @@ def test_another_job_on_the_same_output_is_refused_unless_it_overwrites(
     output = tmp_path / "out"
     given = {
         "--input": path, "--text-column": "text", "--model": fastbert, "--speed": 0.7, "--output": output,
-        "--precision": "fp32",
+        "--precision": "fp32", "--shadow-fraction": 0.001,
     }  # fmt: skip
 
     def args(**changes: Any) -> list[Any]:
