@@ -1,13 +1,10 @@
 """`fastbert-jobs audit`: whether a job kept its promise, where its rows left the network, what it saved."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import BinaryIO
+from functools import cached_property, partial
 
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
 from jobs.configs.audit import AuditConfig
 from jobs.report.audit_page import AUDIT_PAGE_FILE, audit_page
@@ -15,11 +12,11 @@ from jobs.report.page import write_page
 from jobs.terminal.audit_summary import show, show_comparison
 from jobs.terminal.console import stdout_console
 from model.answers.task import Task
-from model.errors import InputError, OutputError, ParameterError
-from model.messages import one_line
+from model.errors import InputError, ParameterError
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest, read_manifest
-from pipeline.contract.storage import check_file_system, make_directory, write_atomically
+from pipeline.contract.result_files import write_result
+from pipeline.contract.storage import check_file_system
 from pipeline.contract.typed_json import as_plain
 from pipeline.results.audit.alarms import Condition
 from pipeline.results.audit.comparison import Comparison, FinishedJob, compare_jobs
@@ -45,6 +42,12 @@ class AuditOutcome:
     comparison: Comparison | None
     alarms: tuple[str, ...]
 
+    @cached_property
+    def json(self) -> str:
+        """All of it as it is written."""
+        compared = {} if self.comparison is None else {"comparison": as_plain(self.comparison)}
+        return json.dumps(as_plain(self.report) | compared, indent=1, ensure_ascii=False)
+
     @property
     def exit_status(self) -> int:
         """1 where there is an alarm, for schedulers."""
@@ -68,27 +71,36 @@ def run(config: AuditConfig) -> AuditOutcome:
     if config.other is not None:
         other, _ = _look_at(config, config.other)
         comparison = compare_jobs(job, other)
-    report = job.report
-    alarms = tuple(line for each in conditions if (line := each.alarm(report)))
-    said = as_plain(report) | ({"comparison": as_plain(comparison)} if comparison else {})
-    plain = json.dumps(said, indent=1, ensure_ascii=False)
-    page = write_page(directory, AUDIT_PAGE_FILE, audit_page(report, job.manifest, comparison))
-    paths = [
-        _write(directory, EXIT_STATS_FILE, partial(pq.write_table, stats.as_table())),
-        _write(directory, AUDIT_FILE, lambda file: file.write(plain.encode("utf-8", "backslashreplace"))),
-    ]
-    console = stdout_console()
+    alarms = tuple(line for each in conditions if (line := each.alarm(job.report)))
+    outcome = AuditOutcome(report=job.report, comparison=comparison, alarms=alarms)
+    told = _write(directory, outcome, job.manifest, stats)
     if config.json:
-        console.print(plain, soft_wrap=True)
+        stdout_console().print(outcome.json, soft_wrap=True)
     else:
-        show(report)
-        if comparison:
-            show_comparison(report, comparison)
-        console.print(f"wrote {', '.join(paths)}", soft_wrap=True)
-        console.print(f"to look at: {page}", soft_wrap=True)
-        for line in alarms:
-            console.print(f"failed on {line}", style="bold red", soft_wrap=True)
-    return AuditOutcome(report=report, comparison=comparison, alarms=alarms)
+        _show(outcome, told)
+    return outcome
+
+
+def _write(directory: str, outcome: AuditOutcome, manifest: ScoreManifest, stats: ExitStats) -> list[str]:
+    """Write all files, and return a line for each kind."""
+    page = write_page(directory, AUDIT_PAGE_FILE, audit_page(outcome.report, manifest, outcome.comparison))
+    content = outcome.json.encode("utf-8", "backslashreplace")
+    paths = [
+        write_result(directory, EXIT_STATS_FILE, partial(pq.write_table, stats.as_table())),
+        write_result(directory, AUDIT_FILE, lambda file: file.write(content)),
+    ]
+    return [f"wrote {', '.join(paths)}", f"to look at: {page}"]
+
+
+def _show(outcome: AuditOutcome, told: list[str]) -> None:
+    console = stdout_console()
+    show(outcome.report)
+    if outcome.comparison:
+        show_comparison(outcome.report, outcome.comparison)
+    for line in told:
+        console.print(line, soft_wrap=True)
+    for line in outcome.alarms:
+        console.print(f"failed on {line}", style="bold red", soft_wrap=True)
 
 
 def _look_at(config: AuditConfig, scores: str) -> tuple[FinishedJob, ExitStats]:
@@ -127,15 +139,3 @@ def _check_joined(config: AuditConfig, stats: ExitStats) -> None:
         raise InputError(
             f"`labels_input` {', '.join(config.labels_input)}: no row of it was scored, going by {key}"
         )
-
-
-def _write(directory: str, name: str, write: Callable[[BinaryIO], object]) -> str:
-    """Write a file whole or not at all, and return its path."""
-    path = str(FileSystems.join(directory, name))
-    try:
-        make_directory(directory)
-        write_atomically(path, write)
-    except OSError as error:
-        reason = one_line(error)
-        raise OutputError(f"{directory!r} cannot be written: {reason}; choose another `output`") from error
-    return path

@@ -5,15 +5,13 @@ from importlib.metadata import version
 from itertools import count
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from jobs.report.content import Page
 from jobs.report.palette import COLOURS
-from model.errors import OutputError
-from model.messages import one_line, printable
-from pipeline.contract.storage import make_directory, write_atomically
+from model.messages import printable
+from pipeline.contract.result_files import write_result
 
 
 def render_page(page: Page) -> str:
@@ -43,14 +41,7 @@ def write_page(directory: str, name: str, page: Page) -> str:
         OutputError: if it cannot be written.
     """
     content = render_page(page).encode()
-    path = str(FileSystems.join(directory, name))
-    try:
-        make_directory(directory)
-        write_atomically(path, lambda file: file.write(content), mime_type="text/html")
-    except OSError as error:
-        reason = one_line(error)
-        raise OutputError(f"{directory!r} cannot be written: {reason}; choose another `output`") from error
-    return path
+    return write_result(directory, name, lambda file: file.write(content), mime_type="text/html")
 
 
 @cache

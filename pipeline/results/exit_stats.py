@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from model.guarantee.policy_reference import AnsweredTexts
 from pipeline.contract import schema
 from pipeline.contract.shards import with_metadata
 from pipeline.results.shadow_texts import ShadowTexts
@@ -80,8 +81,7 @@ class ExitStats:
             branches as run; each row counts, equal texts too, and the shadow sample only up to where it left.
         paper_saved_compute: the same in the paper's FLOPs (128 tokens, linear layers only).
         shadow_texts: the shadow sample, each of its units once.
-        sampled_texts: the sample that it lies in, likewise; of what is in it alone full depth's answer is not
-            known, and nothing that is said of it here holds.
+        sampled_texts: the sample that it lies in, likewise: what drift is told by.
     """
 
     names: tuple[str, ...]
@@ -90,7 +90,7 @@ class ExitStats:
     paper_saved_compute: float
     saved_compute: float
     shadow_texts: ShadowTexts
-    sampled_texts: ShadowTexts
+    sampled_texts: AnsweredTexts
 
     @property
     def rows(self) -> int:

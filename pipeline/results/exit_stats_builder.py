@@ -16,6 +16,7 @@ from model.answers.rule import AnswerRule
 from model.cost.flops import FlopsModel
 from model.errors import ArtifactError
 from model.exits.policy import ExitPolicy
+from model.guarantee.policy_reference import AnsweredTexts
 from model.guarantee.unit import Unit
 from model.training.soft_labelled_texts import NO_LABEL
 from pipeline.contract import schema
@@ -158,7 +159,18 @@ class ExitStatsBuilder:
             paper_saved_compute=paper(float((num_classifiers * rows).sum() / num_rows)) if total else 1.0,
             saved_compute=full_depth / total if total else 1.0,
             shadow_texts=self._shadow_texts.build(),
-            sampled_texts=self._sampled_texts.build(),
+            sampled_texts=self._build_sampled(),
+        )
+
+    def _build_sampled(self) -> AnsweredTexts:
+        rows = self._sampled_texts.build().rows
+        return AnsweredTexts(
+            exit_layer=rows.exit_layer,
+            uncertainty=rows.uncertainty,
+            num_tokens=rows.num_tokens,
+            num_unknown=rows.num_unknown,
+            called=rows.called,
+            one_holds=self._rule.calls_one_label,
         )
 
     def _flops_to(self, exit_layer: int, lengths: Counts) -> Counts:

@@ -159,7 +159,7 @@ def make_report(layout: OutputLayout, manifest: ScoreManifest, collected: Collec
     return AuditReport(
         job=_facts(layout, manifest, stats),
         promise=check_promise(manifest, texts, stats.names),
-        drift=drift_of(manifest, stats.sampled_texts.rows),
+        drift=drift_of(manifest, stats.sampled_texts),
         savings=Savings(
             asked=certificate.target_speedup if certificate else None,
             expected=certificate.saved_compute if certificate else None,

@@ -10,6 +10,9 @@ from model.guarantee.drift import Drift
 from model.guarantee.promise_check import Finding
 from model.guarantee.unit import Unit
 from pipeline.contract.typed_json import as_plain
+from pipeline.results.audit.drift_of_job import drift_of
+from pipeline.results.audit.promise import check_promise
+from pipeline.results.exit_stats_builder import collect
 from tests.pipeline.results.audit.audited_jobs import AuditedJob, audited, certificate, rows_with_errors
 from tests.pipeline.results.score_rows import FLOPS, POLICY, random_rows
 
@@ -53,15 +56,12 @@ def test_without_a_promise_there_is_none_to_check(job: AuditedJob, tmp_path: Pat
 
 def test_a_sample_of_other_units_tells_nothing(job: AuditedJob, tmp_path: Path):
     manifest = replace(job.manifest, certificate=replace(job.manifest.certificate, unit=Unit.GROUPS))
-    from pipeline.results.audit.drift_of_job import drift_of
-    from pipeline.results.audit.promise import check_promise
-    from pipeline.results.exit_stats_builder import collect
 
-    texts = collect(job.layout, job.manifest).stats.shadow_texts
-    found = check_promise(manifest, texts, ("a", "b", "c"))
+    stats = collect(job.layout, job.manifest).stats
+    found = check_promise(manifest, stats.shadow_texts, stats.names)
     assert found.finding is Finding.NO_PROMISE
     assert "score with --group-column to hold it against one" in found.verdict
-    assert drift_of(manifest, texts.rows) is None
+    assert drift_of(manifest, stats.sampled_texts) is None
 
 
 def test_the_figures_are_those_of_the_rows(job: AuditedJob):
