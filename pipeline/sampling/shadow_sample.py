@@ -38,7 +38,7 @@ def default_shadow_fraction(num_rows: int | None, saved_compute: float) -> float
     # A shadow row takes what the job saves of it: all of full depth but what it has run through already.
     extra_of_all = max(saved_compute - 1.0, 0.0)
     affordable = _MOST_EXTRA_COMPUTE / extra_of_all if extra_of_all else 1.0
-    return _rounded(min(wanted, affordable))
+    return _rounded(min(wanted, affordable, 1.0))
 
 
 def sample_fraction_of(shadow_fraction: float, num_rows: int | None) -> float:
