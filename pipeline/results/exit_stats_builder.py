@@ -125,10 +125,11 @@ class ExitStatsBuilder:
         """Add rows of the audit's sample, which stand at `places` of a shard, the shadow's among them."""
         hashes = place_hashes(sampled[schema.SOURCE].to_pylist(), sampled[schema.ROW].to_pylist())
         units = sampled[schema.UNIT_HASH].to_pylist()
-        self._sampled_texts.add(units, hashes, shadow_rows(sampled, self._rule, self._labels))
+        all_rows = shadow_rows(sampled, self._rule, self._labels)
+        self._sampled_texts.add(units, hashes, all_rows)
         is_shadow = sampled[schema.TEACHER + answer_names(self._rule)[0]].is_valid()
         shadow = np.flatnonzero(is_shadow.to_numpy(zero_copy_only=False))
-        rows = shadow_rows(sampled.filter(is_shadow), self._rule, self._labels)
+        rows = all_rows.take(shadow)
         self.examples.add(shard, places[shadow], rows)
         np.add.at(self._shadowed, (rows.exit_layer, rows.disagrees.astype(np.int64)), 1)
         self._shadow_texts.add([units[place] for place in shadow], [hashes[place] for place in shadow], rows)

@@ -71,7 +71,11 @@ def read_disagrees(
         by_teacher: the same of full depth.
     """
     if rule.task is Task.SCORE and not rule.cuts:
-        own, full_depth = (batch[name].to_numpy() for name in (schema.SCORE, schema.TEACHER + schema.SCORE))
+        own, full_depth = (
+            # What full depth does not tell is NaN.
+            batch[name].to_numpy(zero_copy_only=False)
+            for name in (schema.SCORE, schema.TEACHER + schema.SCORE)
+        )
         disagrees: npt.NDArray[np.bool_] = ~(np.abs(own - full_depth) <= np.float32(rule.tolerance or 0.0))
         return disagrees
     return np.asarray((called != by_teacher).any(axis=1))

@@ -48,6 +48,10 @@ class ShadowRows:
     def __len__(self) -> int:
         return len(self.disagrees)
 
+    def take(self, rows: Counts) -> ShadowRows:
+        """Return some of the rows."""
+        return ShadowRows(**{name: values[rows] for name, values in vars(self).items()})
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowTexts:
@@ -171,7 +175,7 @@ class ShadowTextsBuilder:
         )
 
         def flags(of_units: list[Bools]) -> Bools:
-            return np.array(of_units, dtype=np.bool_).reshape(-1, self._num_names)
+            return np.array(of_units, dtype=np.bool_).reshape(len(of_units), self._num_names)
 
         rows = ShadowRows(
             exit_layer=exit_layer.astype(np.int64),

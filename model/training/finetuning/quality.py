@@ -110,12 +110,11 @@ def judge_answers(
         identity = np.eye(len(labels), dtype=np.bool_)
         predicted, true = identity[logits.argmax(axis=1)], identity[targets.numpy()]
         confusion = true.T.astype(np.int64) @ predicted.astype(np.int64)
-    by_label = _by_label(predicted, true, labels)
-    met = [each.f1 for each in by_label if each.num_true or each.num_predicted]
+    by_label = judge_labels((predicted & true).sum(0), true.sum(0), predicted.sum(0), labels)
     quality = Quality(
         loss=loss,
         accuracy=float((predicted == true).all(axis=1).mean()),
-        macro_f1=float(np.mean(met)) if met else 0.0,
+        macro_f1=macro_f1(by_label),
     )
     return QualityReport(
         num_rows=len(logits),
@@ -152,11 +151,20 @@ def spearman(one: npt.NDArray[np.float32], two: npt.NDArray[np.float32]) -> floa
     return float(np.corrcoef(rankdata(one), rankdata(two))[0, 1])
 
 
-def _by_label(
-    predicted: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_], labels: Sequence[str]
+def judge_labels(
+    hits: npt.NDArray[np.int64],
+    num_true: npt.NDArray[np.int64],
+    num_predicted: npt.NDArray[np.int64],
+    labels: Sequence[str],
 ) -> tuple[LabelQuality, ...]:
-    """Judge each label by (rows, num_labels) of what is and what ought to be answered."""
-    hits, num_predicted, num_true = (predicted & true).sum(0), predicted.sum(0), true.sum(0)
+    """Judge each label by (num_labels,) rows.
+
+    Args:
+        hits: that have the label and are answered with it.
+        num_true: that have it.
+        num_predicted: that are answered with it.
+        labels: their names.
+    """
     return tuple(
         LabelQuality(
             label=label,
@@ -168,6 +176,12 @@ def _by_label(
         )
         for label, hit, answered, wanted in zip(labels, hits, num_predicted, num_true, strict=True)
     )
+
+
+def macro_f1(by_label: Sequence[LabelQuality]) -> float:
+    """Return the mean F1 of the labels that the rows hold, or are answered with; 0 of none."""
+    met = [each.f1 for each in by_label if each.num_true or each.num_predicted]
+    return float(np.mean(met)) if met else 0.0
 
 
 def _collapse(by_label: Sequence[LabelQuality], num_rows: int) -> str:

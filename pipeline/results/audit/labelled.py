@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.training.finetuning.quality import LabelQuality
+from model.training.finetuning.quality import LabelQuality, judge_labels, macro_f1
 from pipeline.results.audit.share import Share
 from pipeline.results.exit_stats import Counts, ExitStats
 
@@ -60,22 +60,11 @@ def labelled_of(stats: ExitStats) -> Labelled | None:
 
 
 def _judge(confusion: Counts, labels: Sequence[str]) -> LabelledRows:
-    hits, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    by_label = tuple(
-        LabelQuality(
-            label=label,
-            precision=float(hits[place] / max(predicted[place], 1)),
-            recall=float(hits[place] / max(true[place], 1)),
-            f1=float(2 * hits[place] / max(true[place] + predicted[place], 1)),
-            num_true=int(true[place]),
-            num_predicted=int(predicted[place]),
-        )
-        for place, label in enumerate(labels)
-    )
-    met = [each.f1 for each in by_label if each.num_true or each.num_predicted]
+    hits = np.diag(confusion)
+    by_label = judge_labels(hits, confusion.sum(axis=1), confusion.sum(axis=0), labels)
     return LabelledRows(
         accuracy=Share.of(int(hits.sum()), int(confusion.sum())),
-        macro_f1=float(np.mean(met)),
+        macro_f1=macro_f1(by_label),
         by_label=by_label,
         confusion=tuple(map(tuple, confusion.tolist())),
     )

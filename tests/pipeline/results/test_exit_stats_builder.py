@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.answers.rule import answer_rule
+from model.answers.task import Task
 from model.errors import ArtifactError
 from model.exits.policy import ExitPolicy
 from model.network.branches.branch import BranchFlops
@@ -154,3 +156,22 @@ def test_a_truncated_shard_is_refused(tmp_path: Path, kept_bytes: int):
     path.write_bytes(path.read_bytes()[:kept_bytes])
     with pytest.raises(ArtifactError, match="is missing or damaged"):
         collect(OutputLayout(str(tmp_path)), manifest)
+
+
+def test_scores_of_the_sample_alone_say_nothing_of_full_depth():
+    rule = answer_rule(Task.SCORE, ["s"], tolerance=0.5)
+    rows = random_rows(6)
+    known = batch(rows).drop_columns(["prediction", "teacher_prediction", "unit_hash"])
+    scores = pa.RecordBatch.from_pydict(
+        {
+            **{name: known[name] for name in known.schema.names},
+            "score": pa.array([0.0, 1, 2, 3, 4, 5], pa.float32()),
+            "teacher_score": pa.array([0.2, None, 3, None, None, 5], pa.float32()),
+            "unit_hash": pa.array([bytes([row] * 16) for row in range(6)], pa.binary(16)),
+        }
+    )
+    builder = ExitStatsBuilder(rule, ("s",), FLOPS, POLICY)
+    builder.add(scores)
+    stats = builder.build()
+    assert (stats.shadow_texts.num_texts, stats.shadow_texts.num_disagreements) == (3, 1)
+    assert len(stats.sampled_texts) == 6
