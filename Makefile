@@ -16,7 +16,7 @@ BENCH_DATA    ?= ../shared/data
 BENCH_TEACHER ?= ../shared/weights/sst2-teacher
 BENCH_WORK    ?= ../bench-work
 
-.PHONY: quickstart test install lint types format tutorial performance commands docs bench drill image clean help
+.PHONY: quickstart test search install lint types format tutorial performance commands docs bench drill image clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -26,6 +26,9 @@ quickstart: $(VENV)/.installed  ## the main job on real text, about five minutes
 
 test: $(VENV)/.installed-dev lint types  ## everything that CI runs
 	$(BIN)/python -m pytest --cov --cov-report=term --numprocesses $(TEST_PROCESSES) --dist worksteal
+
+search: $(VENV)/.installed-dev  ## the tests of properties on random examples, 500 each, some minutes
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) -m hypothesis --hypothesis-profile search
 
 install: $(VENV)/.installed  ## a virtual environment with the pinned versions
 

@@ -26,8 +26,10 @@ from model.tokens.tokenization import tokenize
 from tests.model.tokens.tokenizers_of_every_kind import xlnet
 from tests.random_lexical_branch import add_lexical_branch
 
-# Running a model takes what it takes on a machine that others use too.
-settings.register_profile("fastbert-jobs", deadline=None)
+# Running a model takes what it takes on a machine that others use too. A commit is judged by the same
+# examples at every run; `make search` looks for others.
+settings.register_profile("fastbert-jobs", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=500, print_blob=True)
 settings.load_profile("fastbert-jobs")
 
 # The products of tiny models are over before a second core has heard of them.

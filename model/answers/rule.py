@@ -35,7 +35,8 @@ class Cut:
         try:
             if not (sign and math.isfinite(float(value))):
                 raise ValueError
-            return cls(label=label.strip(), value=float(value))
+            # -0.0 equals 0.0, and jobs that are equal have to be written alike.
+            return cls(label=label.strip(), value=float(value) + 0.0)
         except ValueError:
             raise ParameterError(
                 f"`decide` {text!r} is neither LABEL>=PROBABILITY, as spam>=0.9, nor >=SCORE, as >=3"

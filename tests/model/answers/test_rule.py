@@ -13,6 +13,7 @@ def test_cuts_stand_in_the_order_of_the_model_or_of_their_values():
     assert str(found) == "ham>=0.25, spam>=0.9"
     found = answer_rule(Task.SCORE, ["quality"], decide=[">=3", ">=2.5"])
     assert [cut.value for cut in found.cuts] == [2.5, 3]
+    assert str(answer_rule(Task.SCORE, ["quality"], decide=[">=-0"])) == ">=0"
     assert str(answer_rule(Task.SCORE, ["quality"], tolerance=0.25)) == "scores within 0.25"
     assert answer_rule(Task.LABEL_SET, LABELS) == AnswerRule(task=Task.LABEL_SET)
 

@@ -20,6 +20,8 @@ from tests.pipeline.contract.score_jobs import INPUT, LABEL, SCORE, job
 
 shares = st.floats(0, 1)
 names = st.text(string.ascii_letters + "é", max_size=3)
+# No -0.0: `Cut.parse` makes 0.0 of it.
+cuts = st.builds(Cut, label=names, value=st.floats(-9, -0.5) | st.floats(0, 9))
 settings_of_score = st.builds(
     ScoreSettings,
     model_hash=names,
@@ -44,6 +46,12 @@ settings_of_score = st.builds(
     shadow_fraction=shares,
     shadow_unit=st.sampled_from(Unit),
     sample_fraction=shares,
+    answer=st.builds(
+        AnswerRule,
+        task=st.sampled_from(Task),
+        cuts=st.lists(cuts, max_size=2).map(tuple),
+        tolerance=st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
+    ),
 )
 CHANGES: dict[str, Any] = {
     "model_hash": "abd",
