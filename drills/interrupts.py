@@ -51,8 +51,9 @@ def drill_interrupts(
 
 
 def _lead_group(words: Words) -> None:
-    os.setpgid(0, 0)
     exit_on_interrupt([str(word) for word in words])
+    # From now on it is interrupted, as a whole.
+    os.setpgid(0, 0)
 
 
 def _interrupt_after(moment: float) -> "partial[None]":

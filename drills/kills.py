@@ -152,7 +152,16 @@ def _recovers(command: Command, output: Path, scratch: Path, whole: object, repo
     beside = [path.name for path in scratch.glob("out?*") if ".old-" not in path.name]
     if not is_done or beside:
         report.notes.append(f"{ended.last_line or 'nothing said'} {beside}")
+    elif found != whole:
+        report.notes.append(f"another content: {_different(found, whole)}")
     return is_done and found == whole and not beside
+
+
+def _different(found: object, whole: object) -> str:
+    """Return the names of the files that differ, where files are compared."""
+    if not (isinstance(found, dict) and isinstance(whole, dict)):
+        return "what is compared of the output"
+    return ", ".join(name for name in sorted({**found, **whole}) if found.get(name) != whole.get(name))
 
 
 def _whole(command: Command, scratch: Path) -> object:

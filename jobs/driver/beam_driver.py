@@ -21,6 +21,7 @@ from pipeline.contract.item_ranges import ItemRanges
 from pipeline.contract.manifest import REJECTED, Manifest
 from pipeline.contract.plan import WorkItem
 from pipeline.contract.storage import check_output_directory
+from pipeline.contract.work_times import RunTimes, WorkTimes, write_run_times
 from pipeline.transforms.corpus_job import CorpusJob
 
 
@@ -69,8 +70,9 @@ def run_corpus_job(
             job.forget_errors()
         started = time.monotonic()
         with shard_progress(job.layout, job.items, finished, description=job.task.settings.command):
-            busy_seconds = _run(pipeline, job, job.pending(finished), num_workers=runner.workers)
+            work = _run(pipeline, job, job.pending(finished), num_workers=runner.workers)
         seconds = time.monotonic() - started
+        _write_times(job, work, seconds)
         if runner.items is not None:
             job.check_finished(set(job.layout.finished_shards()))
             console.print(_describe_part(job, finished), soft_wrap=True)
@@ -80,7 +82,7 @@ def run_corpus_job(
     return JobOutcome(
         manifest=manifest,
         seconds=seconds,
-        busy_seconds=busy_seconds,
+        busy_seconds=work.busy_seconds,
         num_rows_now=sum(shard.rows + shard.counts[REJECTED] for shard in new_shards),
     )
 
@@ -104,14 +106,21 @@ def _describe_part(job: CorpusJob[Manifest], finished: set[str]) -> str:
 
 def _run(
     pipeline: beam.Pipeline, job: CorpusJob[ManifestType], items: Sequence[WorkItem], *, num_workers: int
-) -> float:
-    """Do the work items, and return how long workers were at them, in seconds.
+) -> WorkTimes:
+    """Do the work items, and return what they took.
 
     Raises:
         FastBertJobsError: if the runner fails, or a worker that cannot even write what went wrong.
     """
     if not items:
-        return 0.0
+        return WorkTimes()
     if num_workers > 1:
         return run_in_processes(job, items, num_workers)
     return run_on_beam(pipeline, job, items)
+
+
+def _write_times(job: CorpusJob[Manifest], work: WorkTimes, seconds: float) -> None:
+    """Write down what a run took, where it did anything that its runner tells of."""
+    if work.phases:
+        run = RunTimes(fingerprint=job.description.fingerprint, wall_seconds=seconds, work=work)
+        write_run_times(job.layout, run)

@@ -1,6 +1,7 @@
 """Work items done by a Beam runner."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -14,15 +15,15 @@ from model.errors import FastBertJobsError, ItemError
 from model.messages import one_line
 from pipeline.contract.manifest import Manifest
 from pipeline.contract.plan import WorkItem
+from pipeline.contract.work_times import WorkTimes
 from pipeline.transforms.corpus_job import CorpusJob
-from pipeline.transforms.item_worker import BUSY_MILLISECONDS
-from pipeline.transforms.write_shards import write_items
+from pipeline.transforms.write_shards import METRICS_NAMESPACE, write_items
 
 _LOGGER = logging.getLogger(__name__)
 
 
-def run_on_beam(pipeline: beam.Pipeline, job: CorpusJob[Manifest], items: Sequence[WorkItem]) -> float:
-    """Do work items, and return how long workers were at them, in seconds; 0 where the runner does not tell.
+def run_on_beam(pipeline: beam.Pipeline, job: CorpusJob[Manifest], items: Sequence[WorkItem]) -> WorkTimes:
+    """Do work items, and return what they took; nothing where the runner does not tell.
 
     Args:
         pipeline: an empty one, on its runner.
@@ -42,12 +43,12 @@ def run_on_beam(pipeline: beam.Pipeline, job: CorpusJob[Manifest], items: Sequen
         raise (_as_one_line(cause) if isinstance(cause, Exception) else cause) from error
 
 
-def _wait(result: PipelineResult) -> float:
+def _wait(result: PipelineResult) -> WorkTimes:
     try:
         if where := describe_job(result):
             stdout_console().print(where, soft_wrap=True)
         result.wait_until_finish()
-        return _busy_seconds(result)
+        return _work_times(result)
     finally:
         close_dask_client(result)
 
@@ -68,13 +69,17 @@ def _as_one_line(cause: Exception) -> FastBertJobsError:
     return ItemError(f"{type(cause).__name__}: {one_line(cause)}")
 
 
-def _busy_seconds(result: PipelineResult) -> float:
+def _work_times(result: PipelineResult) -> WorkTimes:
     try:
-        counters = result.metrics().query(MetricsFilter().with_name(BUSY_MILLISECONDS))["counters"]
-        return sum(float(counter.result) for counter in counters) / 1000
+        counters = result.metrics().query(MetricsFilter().with_namespace(METRICS_NAMESPACE))["counters"]
+        counts: Counter[str] = Counter()
+        for counter in counters:
+            # Of several steps, where a runner has made them of one.
+            counts[counter.key.metric.name] += counter.result
+        return WorkTimes.of_counts(counts)
     except NotImplementedError:
         # Of a runner that never tells, as Dask's.
-        return 0.0
+        return WorkTimes()
     except Exception as error:  # noqa: BLE001 - the job is finished, and worth more than how long it took
         _LOGGER.warning("the runner does not tell how long workers took: %s", error)
-        return 0.0
+        return WorkTimes()

@@ -21,10 +21,11 @@ from jobs.terminal.log_filters import silence_beam
 from model.errors import ItemError
 from pipeline.contract.manifest import Manifest
 from pipeline.contract.plan import WorkItem
+from pipeline.contract.work_times import WorkTimes
 from pipeline.contract.worker_errors import MOST_ERRORS, num_worker_errors, write_worker_error
 from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.item_job import ItemJob
-from pipeline.transforms.item_worker import BUSY_MILLISECONDS, ItemWorker
+from pipeline.transforms.item_worker import ItemWorker
 
 # How often an item may take a worker down: the first time another item's memory may have been to blame.
 _MOST_DEATHS = 2
@@ -38,7 +39,7 @@ class _Worker:
 
     Attributes:
         process: it.
-        pipe: takes a work item, None to end, and gives the milliseconds that it took.
+        pipe: takes a work item, None to end, and gives what it took.
         item: that it is doing now.
     """
 
@@ -54,10 +55,11 @@ class _Worker:
         except OSError:
             return
 
-    def finish(self) -> float | None:
-        """Return the milliseconds that the item took, None where the worker died at it."""
+    def finish(self) -> WorkTimes | None:
+        """Return what the item took, None where the worker died at it."""
         try:
-            return float(self.pipe.recv())
+            times: WorkTimes = self.pipe.recv()
+            return times
         except (EOFError, OSError):
             return None
 
@@ -67,8 +69,8 @@ class _Worker:
         self.process.join()
 
 
-def run_in_processes(job: CorpusJob[Manifest], items: Sequence[WorkItem], num_workers: int) -> float:
-    """Do work items in processes of this machine, and return the seconds that they took, summed up.
+def run_in_processes(job: CorpusJob[Manifest], items: Sequence[WorkItem], num_workers: int) -> WorkTimes:
+    """Do work items in processes of this machine, and return what they took, summed up.
 
     What fails is left in the output directory, for `CorpusJob.commit` to raise.
 
@@ -80,7 +82,7 @@ def run_in_processes(job: CorpusJob[Manifest], items: Sequence[WorkItem], num_wo
     waiting = list(reversed(items))
     deaths: Counter[int] = Counter()
     workers: list[_Worker] = []
-    busy = 0.0
+    busy = WorkTimes()
     try:
         while waiting or any(worker.item for worker in workers):
             while waiting and len(workers) < num_workers:
@@ -90,9 +92,9 @@ def run_in_processes(job: CorpusJob[Manifest], items: Sequence[WorkItem], num_wo
             for worker in [worker for worker in workers if worker.pipe in ready]:
                 item = worker.item
                 assert item is not None
-                milliseconds = worker.finish()
-                if milliseconds is not None:
-                    busy += milliseconds / 1000
+                times = worker.finish()
+                if times is not None:
+                    busy += times
                     worker.item = None
                     if waiting:
                         worker.give(waiting.pop())
@@ -160,7 +162,7 @@ def _work(pipe: Connection, job: ItemJob) -> None:
         except EOFError:
             return
         counts = worker.do(item)
-        pipe.send(0 if counts is None else counts[BUSY_MILLISECONDS])
+        pipe.send(WorkTimes.of_counts(counts or {}))
 
 
 def _end_with_driver() -> None:

@@ -8,10 +8,12 @@ from jobs.report.audit_figures import (
     confusion_figure,
     drift_figure,
     exits_figure,
+    layer_times_figure,
     lengths_figure,
     luha_figure,
     speeds_figures,
     speedup_figure,
+    times_figure,
     uncertainty_figure,
     uncertainty_histogram,
 )
@@ -29,7 +31,7 @@ from jobs.report.content import (
     Table,
     Verdict,
 )
-from jobs.terminal.audit_summary import comparison_rows, describe_drift
+from jobs.terminal.audit_summary import comparison_rows, describe_drift, describe_times
 from model.guarantee.drift import Drift
 from model.guarantee.promise_check import Finding
 from model.messages import format_ratio
@@ -40,6 +42,7 @@ from pipeline.results.audit.examples import ExampleRow
 from pipeline.results.audit.labelled import Labelled
 from pipeline.results.audit.report import AuditReport, ExitFigures
 from pipeline.results.audit.share import Share
+from pipeline.results.audit.times import JobTimes
 
 AUDIT_PAGE_FILE = "audit.html"
 _VERDICTS = {
@@ -66,6 +69,7 @@ def audit_page(report: AuditReport, manifest: ScoreManifest, comparison: Compari
         Section(title="Agreement with full depth", blocks=_agreement(report)),
         Section(title="Drift", blocks=_drift(report, manifest)),
         Section(title="Compute", blocks=_compute(report, manifest)),
+        Section(title="Where the time went", blocks=_times(report.times)),
         Section(title="Rejected rows", blocks=_rejected(report)),
         Section(title="Rows to look at", blocks=_examples(report)),
         Section(title="What was scored", blocks=(Settings(values=_settings(report)),)),
@@ -362,6 +366,25 @@ def _compute(report: AuditReport, manifest: ScoreManifest) -> tuple[Block, ...]:
     table = Table(columns=("saved compute", "times full depth"), rows=tuple(rows))
     curve = manifest.certificate.speed_curve if manifest.certificate else ()
     return (table, *_figures([speedup_figure(report, curve)]))
+
+
+def _times(times: JobTimes | None) -> tuple[Block, ...]:
+    if times is None:
+        return (Note(text="Nothing is known: the runner of this job tells no times."),)
+    note = Note(text=describe_times(times))
+    parts = Table(
+        columns=("workers were at", "seconds", "share"),
+        rows=tuple((each.name, f"{each.seconds:,.2f}", f"{each.share:.1%}") for each in times.parts),
+    )
+    if not times.layers:
+        return (note, *_figures([times_figure(times)]), parts)
+    layers = Table(
+        columns=("layer", "seconds", "its branch"),
+        rows=tuple(
+            (str(each.layer), f"{each.seconds:,.2f}", f"{each.branch_seconds:,.2f}") for each in times.layers
+        ),
+    )
+    return (note, *_figures([times_figure(times), layer_times_figure(times)]), parts, layers)
 
 
 def _rejected(report: AuditReport) -> tuple[Block, ...]:

@@ -8,6 +8,7 @@ from model.guarantee.promise_check import Finding
 from model.messages import format_ratio
 from pipeline.results.audit.comparison import Comparison
 from pipeline.results.audit.report import AuditReport, ExitFigures
+from pipeline.results.audit.times import JobTimes
 
 _STYLES = {Finding.STANDS: "bold green", Finding.CONTRADICTED: "bold red"}
 _SHOWN_LABELS = 12
@@ -36,6 +37,8 @@ def show(report: AuditReport) -> None:
         + (f"; {format_ratio(savings.expected)} was expected" if savings.expected else ""),
         soft_wrap=True,
     )
+    if report.times:
+        console.print(describe_times(report.times), soft_wrap=True)
     _show_labelled(report)
     for each in report.rejected:
         first = each.examples[0]
@@ -79,10 +82,25 @@ def comparison_rows(one: AuditReport, other: AuditReport) -> list[tuple[str, str
         "mean exit layer": [f"{each.savings.mean_exit_layer:.2f} of {each.job.num_layers}" for each in both],
         "agreement with full depth": [str(each.agreement.overall) for each in both],
         "accuracy": [str(each.labelled.overall.accuracy) if each.labelled else "-" for each in both],
+        "rows a second": [_rate(each.times) for each in both],
         "promise": [each.promise.finding.value for each in both],
         "drift": [each.drift.verdict.value if each.drift else "-" for each in both],
     }
     return [(name, first, second) for name, (first, second) in lines.items()]
+
+
+def _rate(times: JobTimes | None) -> str:
+    return "-" if times is None else f"{times.num_rows / times.wall_seconds:,.0f}"
+
+
+def describe_times(times: JobTimes) -> str:
+    """Return a line about what a job took, and at what its workers were."""
+    runs = "" if times.num_runs == 1 else f" in {times.num_runs} runs"
+    parts = ", ".join(f"{each.name} {each.share:.0%}" for each in times.parts)
+    return (
+        f"{times.wall_seconds:,.1f} s{runs} for {times.num_rows:,} rows, {_rate(times)} rows/s; of the "
+        f"workers' {times.busy_seconds:,.1f} s {parts}"
+    )
 
 
 def _cells(here: ExitFigures, num_rows: int) -> list[object]:

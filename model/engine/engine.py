@@ -33,6 +33,7 @@ from model.engine.layer_runner import runner_for
 from model.engine.lexical import LexicalReader
 from model.engine.memory_budget import MemoryBudget
 from model.engine.packed.branches import pack_branches
+from model.engine.stopwatch import EMBEDDINGS, Stopwatch, branch_name, layer_name
 from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.registry import adapter_for
 from model.tokens.packing import Lengths, MicroBatch, TokenTypes
@@ -58,6 +59,8 @@ class Engine:
         memory_budget: the size of micro-batches.
         chunk_tokens: tokens of a chunk.
         model_hash: what calibrated policies are bound to.
+        stopwatch: core-seconds of its parts on a CPU; none on a GPU, which computes when the host is at
+            something else.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Engine:
         self.adapter = adapter
         self.task = task_of(adapter.model.config)
         self.model_hash = model_hash or new_identity()
+        self.stopwatch = Stopwatch(is_running=execution.device == "cpu")
         self._lexical = lexical
         self._pad_token_id = pad_token_id
         self._runner = runner_for(adapter, execution)
@@ -252,7 +256,8 @@ class Engine:
             texts: at least one, in any order, for a model that has a lexical branch.
         """
         assert self._lexical is not None, "callers look into `exits`"
-        return self._lexical.logits(texts, self.parallel_map).to(self.device)
+        with self.stopwatch.measure(branch_name(0), num_cores=self._cores.count):
+            return self._lexical.logits(texts, self.parallel_map).to(self.device)
 
     def embed(self, texts: TokenizedTexts, batch: MicroBatch) -> Tensor:
         """Return the states that the first layer takes, (tokens, hidden_size).
@@ -261,7 +266,8 @@ class Engine:
             texts: longest first.
             batch: which of them.
         """
-        return embed(self.adapter, texts, batch, pad_token_id=self._pad_token_id, device=self.device)
+        with self.stopwatch.measure(EMBEDDINGS):
+            return embed(self.adapter, texts, batch, pad_token_id=self._pad_token_id, device=self.device)
 
     def run_layer(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return the states after `layer`, from 1, of all tokens, (tokens, hidden_size).
@@ -274,19 +280,23 @@ class Engine:
         Returns:
             As many rows as `states` has, or as there are tokens.
         """
-        return self._runner.run_layer(layer, states, batch)
+        with self.stopwatch.measure(layer_name(layer)):
+            return self._runner.run_layer(layer, states, batch)
 
     def run_last_layer(self, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return what the classifier reads of each text after the last layer, (rows, hidden_size)."""
-        return self._runner.run_last_layer(states, batch)
+        with self.stopwatch.measure(layer_name(self.num_layers)):
+            return self._runner.run_last_layer(states, batch)
 
     def branch_features(self, layer: int, states: Tensor, batch: MicroBatch) -> Tensor:
         """Return what the branch after `layer` sees of each text, (rows, width), for `branch_logits`."""
-        return self._branches[layer - 1].attend(states, batch)
+        with self.stopwatch.measure(branch_name(layer)):
+            return self._branches[layer - 1].attend(states, batch)
 
     def branch_logits(self, layer: int, features: Tensor) -> Tensor:
         """Return a branch's logits, (rows, num_outputs) float32, from its `branch_features` of any texts."""
-        return self._branches[layer - 1].classify(features)
+        with self.stopwatch.measure(branch_name(layer)):
+            return self._branches[layer - 1].classify(features)
 
     def map_branch_logits(self, layer: int, parts: Iterable[Tensor]) -> Tensor:
         """Return `branch_logits` of all `parts`, (rows, num_outputs), side by side where there are cores."""
@@ -299,7 +309,8 @@ class Engine:
 
         A score comes with the spread of what is exact.
         """
-        logits = self.adapter.classify(read[:, None]).float()
+        with self.stopwatch.measure(layer_name(self.num_layers)):
+            logits = self.adapter.classify(read[:, None]).float()
         if self.task is Task.SCORE:
             return functional.pad(logits, (0, 1), value=EXACT_LOG_VARIANCE)
         return logits

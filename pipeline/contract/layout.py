@@ -6,6 +6,8 @@
 - ``rejected/part-00007-of-00042.parquet``: the rows of its input that were rejected, if there were any.
 - ``_temporary/``: files being written, and ``errors/`` of workers; gone when the job is finished.
 - ``_MANIFEST.json``: written last; the job is finished and every shard was verified.
+- ``_times/``: what the runs of the job took, a file each; the rest does not depend on how often it was
+  interrupted, this does.
 - ``_audit/``: what `audit` found; readers of Parquet directories skip names that start with _.
 """
 
@@ -89,6 +91,15 @@ class OutputLayout:
         """The directory of exit statistics."""
         return self._join("_audit")
 
+    @property
+    def times_directory(self) -> str:
+        """The directory of what the job's runs took."""
+        return self._join("_times")
+
+    def run_times(self, name: str) -> str:
+        """Return the path of what a run took."""
+        return self._join("_times", name)
+
     def shard(self, name: str) -> str:
         """Return the path of a shard."""
         return self._join(name)
@@ -124,7 +135,12 @@ class OutputLayout:
         """Remove everything that a job wrote, and nothing else."""
         for path in (self.manifest, self.plan):
             delete_files([path, partial_path(path)])
-        for directory in (self.temporary, self.rejected_directory, self.audit_directory):
+        for directory in (
+            self.temporary,
+            self.rejected_directory,
+            self.times_directory,
+            self.audit_directory,
+        ):
             delete_directory(directory)
         delete_files([self.shard(name) for name in self.finished_shards()])
         # The description goes last: without it the directory could not be recognised as ours.

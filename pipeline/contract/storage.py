@@ -183,19 +183,21 @@ def read_json(path: str) -> dict[str, object]:
     return content
 
 
-def write_json(path: str, content: Mapping[str, object]) -> None:
+def write_json(path: str, content: Mapping[str, object], *, partial: str | None = None) -> None:
     """Write a JSON object whole or not at all, keys sorted, so that equal content is equal bytes.
 
     A manifest may be a gigabyte long, so that it is never in memory as a whole.
-    """
 
-    def write(file: BinaryIO) -> None:
-        pieces = json.JSONEncoder(indent=1, sort_keys=True, ensure_ascii=False).iterencode(content)
+    Args:
+        path: of the file.
+        content: of it.
+        partial: where it is until it is whole; None for beside `path`.
+    """
+    pieces = json.JSONEncoder(indent=1, sort_keys=True, ensure_ascii=False).iterencode(content)
+    with atomic_file(path, partial or partial_path(path), mime_type="application/json") as file:
         while some := list(islice(pieces, _PIECES)):
             file.write("".join(some).encode())
         file.write(b"\n")
-
-    write_atomically(path, write, mime_type="application/json")
 
 
 def partial_path(path: str) -> str:

@@ -143,9 +143,15 @@ def structured(plain: object, kind: type[Content]) -> Content:
         raise ValueError(_reason(error)) from error
 
 
-def write_typed(path: str, content: object) -> None:
-    """Write a dataclass with the schema's version, whole or not at all; equal content is equal bytes."""
-    write_json(path, {_SCHEMA_VERSION: SCHEMA_VERSION, **as_plain(content)})
+def write_typed(path: str, content: object, *, partial: str | None = None) -> None:
+    """Write a dataclass with the schema's version, whole or not at all; equal content is equal bytes.
+
+    Args:
+        path: of the file.
+        content: of it.
+        partial: see `write_json`.
+    """
+    write_json(path, {_SCHEMA_VERSION: SCHEMA_VERSION, **as_plain(content)}, partial=partial)
 
 
 def read_typed(path: str, kind: type[Content], *, cure: str) -> Content:

@@ -17,6 +17,7 @@ import torch
 
 from model.engine.kernel_cache import limit_kernel_cache
 from model.engine.malloc import disable_malloc_trim
+from model.engine.stopwatch import Stopwatch
 from model.errors import FastBertJobsError
 from model.messages import one_line
 from pipeline.contract import schema
@@ -24,6 +25,7 @@ from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import REJECTED, ROWS
 from pipeline.contract.plan import WorkItem
 from pipeline.contract.shards import Counts, ParquetFileWriter, ShardWriter, with_metadata
+from pipeline.contract.work_times import Phase, WorkTimes
 from pipeline.contract.worker_environment import check_environment
 from pipeline.contract.worker_errors import MOST_ERRORS, num_worker_errors, write_worker_error
 from pipeline.reading.inputs import ReadOptions, RowBatch, read_item
@@ -31,8 +33,6 @@ from pipeline.transforms.answered_rows import in_row_order
 from pipeline.transforms.item_job import ItemJob
 from pipeline.transforms.loaded_models import Holder, acquire
 from pipeline.transforms.row_task import ProcessedRows
-
-BUSY_MILLISECONDS = "busy_milliseconds"
 
 # The rows of an item are read, deduplicated and sorted by length a window at a time; an item of the default
 # size is one window. The bounds keep memory flat where items are huge, as of compressed files.
@@ -104,18 +104,13 @@ class ItemWorker:
     def _write_patiently(self, item: WorkItem, loaded: object) -> Counts:
         for pause in RETRY_PAUSES:
             try:
-                return self._write(item, loaded)
+                return write_shard(self._job, item, loaded)
             except Exception as error:
                 if not _is_of_storage(error):
                     raise
                 _LOGGER.warning("%s: %s; tried again in %g s", item.description, one_line(error), pause)
                 time.sleep(pause)
-        return self._write(item, loaded)
-
-    def _write(self, item: WorkItem, loaded: object) -> Counts:
-        started = time.monotonic()
-        counts = write_shard(self._job, item, loaded)
-        return {**counts, BUSY_MILLISECONDS: round((time.monotonic() - started) * 1000)}
+        return write_shard(self._job, item, loaded)
 
     def _leave(self, item: WorkItem, error: Exception) -> None:
         try:
@@ -140,14 +135,15 @@ def write_shard(job: ItemJob, item: WorkItem, loaded: object) -> Counts:
     The shard is renamed into place last, so where it is, the rejected rows are too.
 
     Returns:
-        How many rows there are, how many were rejected, and what else the job counts.
+        How many rows there are, how many were rejected, what else the job counts, and what it took.
     """
+    started, reading, times = time.perf_counter(), Stopwatch(), WorkTimes()
     counts: Counter[str] = Counter({ROWS: 0, REJECTED: 0})
     with ShardWriter(job.layout, item.shard_name, with_metadata(job.task.schema, job.metadata)) as shard:
         rejected: ParquetFileWriter | None = None
         # Left before the shard is: the rejected rows are in place first.
         with ExitStack() as files:
-            for window in _windows(job.task.reading, item):
+            for window in _measured(_windows(job.task.reading, item), reading):
                 done = _process(job, item, window, loaded)
                 shard.write(done.rows)
                 if len(done.rejected):
@@ -157,11 +153,14 @@ def write_shard(job: ItemJob, item: WorkItem, loaded: object) -> Counts:
                     rejected.write(done.rejected)
                 counts.update(done.counts)
                 counts.update({ROWS: len(done.rows), REJECTED: len(done.rejected)})
+                times += done.times
         shard.finish(
             {name: count for name, count in sorted(counts.items()) if name != ROWS},
             None if rejected is None else rejected.checksum,
         )
-    return dict(counts)
+    times += WorkTimes(num_rows=counts[ROWS] + counts[REJECTED], phases=reading.seconds)
+    rest = time.perf_counter() - started - times.busy_seconds
+    return {**counts, **(times + WorkTimes(phases={Phase.WRITE: rest})).as_counts()}
 
 
 def _process(job: ItemJob, item: WorkItem, window: RowBatch, loaded: object) -> ProcessedRows:
@@ -171,6 +170,16 @@ def _process(job: ItemJob, item: WorkItem, window: RowBatch, loaded: object) -> 
         return ProcessedRows(rows=nothing, rejected=window.rejected, counts={})
     done = job.task.process(window.accepted, item.path, loaded)
     return replace(done, rejected=in_row_order([window.rejected, done.rejected]))
+
+
+def _measured(windows: Iterator[RowBatch], stopwatch: Stopwatch) -> Iterator[RowBatch]:
+    """Yield windows, and measure how long each is waited for."""
+    while True:
+        with stopwatch.measure(Phase.READ):
+            window = next(windows, None)
+        if window is None:
+            return
+        yield window
 
 
 def _windows(reading: ReadOptions, item: WorkItem) -> Iterator[RowBatch]:

@@ -22,6 +22,7 @@ from model.engine.execution import (
     runs_here,
     take_worker_device,
 )
+from model.engine.stopwatch import Stopwatch
 from model.errors import EnvironmentMismatchError
 from model.exits.teacher import Teacher
 from model.guarantee.unit import Unit
@@ -33,6 +34,7 @@ from pipeline.contract.columns import check_kept_names
 from pipeline.contract.defaults import default_calibration_fraction
 from pipeline.contract.job import LabelSettings
 from pipeline.contract.manifest import DISTINCT_TEXTS, NOT_FINITE, LabelManifest
+from pipeline.contract.work_times import Phase, WorkTimes
 from pipeline.reading.inputs import Inputs, ReadOptions
 from pipeline.reading.remote_checkpoints import find_checkpoint, find_on_worker
 from pipeline.sampling.distinct_texts import DistinctTexts
@@ -211,9 +213,12 @@ class LabelTask:
 
     def process(self, rows: pa.Table, source: str, loaded: Labeller) -> ProcessedRows:
         """Label accepted rows; equal texts among them are run once."""
-        distinct = DistinctTexts.of(rows)
-        tokenized = distinct.tokenize(loaded.teacher.tokenizer, max_length=self.max_length)
-        logits = loaded.teacher.logits(tokenized)
+        stopwatch = Stopwatch()
+        with stopwatch.measure(Phase.TOKENIZE):
+            distinct = DistinctTexts.of(rows)
+            tokenized = distinct.tokenize(loaded.teacher.tokenizer, max_length=self.max_length)
+        with stopwatch.measure(Phase.NETWORK):
+            logits = loaded.teacher.logits(tokenized)
         has_answer = are_finite(logits)[distinct.inverse]
         answered = AnsweredRows.of(rows, source, distinct, has_answer)
         rows, inverse = answered.rows, answered.inverse
@@ -244,4 +249,5 @@ class LabelTask:
             schema.TRUNCATED: int(tokenized.truncated[inverse].sum()),
         }
         table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
-        return ProcessedRows(rows=table, rejected=answered.rejected, counts=counts)
+        times = WorkTimes(phases=stopwatch.seconds)
+        return ProcessedRows(rows=table, rejected=answered.rejected, counts=counts, times=times)

@@ -1,6 +1,6 @@
 """What a job does with rows, the same on every worker."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import pyarrow as pa
@@ -9,6 +9,7 @@ from model.engine.execution import Execution
 from pipeline.contract.job import JobSettings
 from pipeline.contract.manifest import Manifest
 from pipeline.contract.shards import Counts
+from pipeline.contract.work_times import WorkTimes
 from pipeline.reading.inputs import ReadOptions
 
 Loaded = TypeVar("Loaded")
@@ -23,11 +24,13 @@ class ProcessedRows:
         rows: of the shard.
         rejected: the others, as `schema.rejected_schema` says.
         counts: of the rows of the shard.
+        times: of what `process` knows; without what it took to make tables of the answers.
     """
 
     rows: pa.Table
     rejected: pa.Table
     counts: Counts
+    times: WorkTimes = field(default_factory=WorkTimes)
 
 
 class RowTask(Protocol[Loaded, ManifestType]):

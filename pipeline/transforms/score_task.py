@@ -23,6 +23,7 @@ from model.engine.execution import (
     runs_here,
     take_worker_device,
 )
+from model.engine.stopwatch import Stopwatch
 from model.errors import EnvironmentMismatchError
 from model.exits.binding import check_policy, execution_for
 from model.exits.layer_sweep import predict_tokenized
@@ -39,6 +40,7 @@ from pipeline.contract.columns import check_kept_names
 from pipeline.contract.job import ScoreSettings
 from pipeline.contract.manifest import DISTINCT_TEXTS, NOT_FINITE, ScoreManifest
 from pipeline.contract.shards import Counts
+from pipeline.contract.work_times import Phase, WorkTimes
 from pipeline.reading.inputs import Inputs, ReadOptions
 from pipeline.reading.remote_checkpoints import find_checkpoint, find_on_worker
 from pipeline.sampling.distinct_texts import DistinctTexts
@@ -256,14 +258,17 @@ class ScoreTask:
 
     def process(self, rows: pa.Table, source: str, loaded: Scorer) -> ProcessedRows:
         """Score accepted rows; equal texts among them are run once."""
-        distinct = DistinctTexts.of(rows)
-        tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
+        stopwatch, parts_before = Stopwatch(), loaded.engine.stopwatch.seconds
+        with stopwatch.measure(Phase.TOKENIZE):
+            distinct = DistinctTexts.of(rows)
+            tokenized = distinct.tokenize(loaded.tokenizer, max_length=self.max_length)
         units = unit_hashes(rows, distinct.row_hashes, source, self.shadow_unit)
         shadow = in_hash_sample(units, self.shadow_fraction, HashStream.SHADOW)
         sampled = in_hash_sample(units, self.sample_fraction, HashStream.SHADOW)
         full_depth = np.zeros(len(distinct.texts), dtype=np.bool_)
         full_depth[distinct.inverse[shadow]] = True
-        answers = predict_tokenized(loaded.engine, tokenized, self.policy, full_depth_mask=full_depth)
+        with stopwatch.measure(Phase.NETWORK):
+            answers = predict_tokenized(loaded.engine, tokenized, self.policy, full_depth_mask=full_depth)
         has_answer = are_finite(answers.logits)[distinct.inverse]
         # Of the shadow sample the answer at full depth is told too.
         has_answer &= ~shadow | are_finite(answers.full_depth_logits)[distinct.inverse]
@@ -280,7 +285,8 @@ class ScoreTask:
         }
         table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
         counts = self._counts(answers, answered, len(distinct.texts))
-        return ProcessedRows(rows=table, rejected=answered.rejected, counts=counts)
+        times = WorkTimes(phases=stopwatch.seconds, parts=loaded.engine.stopwatch.seconds_since(parts_before))
+        return ProcessedRows(rows=table, rejected=answered.rejected, counts=counts, times=times)
 
     def _answer_columns(
         self,

@@ -11,6 +11,7 @@ from model.guarantee.policy_reference import CURVE_BINS, PolicyReference
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import REJECTED, ScoreManifest
 from pipeline.contract.schema import TRUNCATED
+from pipeline.contract.work_times import read_run_times
 from pipeline.results.audit.agreement import Agreement, agreement_of
 from pipeline.results.audit.drift_of_job import drift_of
 from pipeline.results.audit.examples import Examples, read_examples
@@ -18,6 +19,7 @@ from pipeline.results.audit.labelled import Labelled, labelled_of
 from pipeline.results.audit.promise import PromiseReport, check_promise
 from pipeline.results.audit.rejected import RejectedRows, rejected_of
 from pipeline.results.audit.share import Share
+from pipeline.results.audit.times import JobTimes, job_times
 from pipeline.results.exit_stats import QUANTILES, ExitLayerStats, ExitStats
 from pipeline.results.exit_stats_builder import CollectedStats
 
@@ -126,6 +128,7 @@ class AuditReport:
         promise: what was promised, and what became of it.
         drift: whether the texts are like the calibration's; None where there is nothing to tell it by.
         savings: compute that was saved.
+        times: what the job took; None where its runner tells nothing.
         exits: where the rows left, in order.
         lengths: of all rows.
         agreement: with full depth, on the shadow sample.
@@ -139,6 +142,7 @@ class AuditReport:
     promise: PromiseReport
     drift: DriftReport | None
     savings: Savings
+    times: JobTimes | None
     exits: tuple[ExitFigures, ...]
     lengths: tuple[LengthBin, ...]
     agreement: Agreement
@@ -167,6 +171,7 @@ def make_report(layout: OutputLayout, manifest: ScoreManifest, collected: Collec
             paper=stats.paper_saved_compute,
             mean_exit_layer=stats.mean_exit_layer,
         ),
+        times=job_times(read_run_times(layout, manifest.fingerprint), num_layers=manifest.flops.num_layers),
         exits=_exits(manifest, stats),
         lengths=_lengths(stats),
         agreement=agreement_of(texts.rows, stats.names),

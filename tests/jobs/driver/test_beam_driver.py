@@ -18,6 +18,7 @@ from jobs.driver.job_outcome import JobOutcome
 from model.errors import InputError, OutputError
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import Manifest, ScoreManifest
+from pipeline.contract.work_times import Phase, RunTimes, read_run_times
 from pipeline.transforms import corpus_job
 from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.score_task import ScoreTask
@@ -71,6 +72,26 @@ def test_a_job_says_what_it_did(fastbert: Path, tmp_path: Path):
     again = score(fastbert, path, tmp_path / "out")
     assert (again.num_rows_now, again.busy_seconds) == (0, 0.0)
     assert again.manifest == done.manifest
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_run_that_did_something_says_what_it_took(fastbert: Path, tmp_path: Path, workers: int):
+    path = write_tsv(tmp_path / "rows.tsv", {"text": [*TEXTS, ""]})
+    layout = OutputLayout(str(tmp_path / "out"))
+
+    def runs(**changes: Any) -> list[RunTimes]:
+        done = score(fastbert, path, tmp_path / "out", runner=RunnerConfig(workers=workers), **changes)
+        return read_run_times(layout, done.manifest.fingerprint)
+
+    (first,) = runs()
+    assert first.work.num_rows == 61
+    assert set(first.work.phases) == set(Phase)
+    assert {"embeddings", "layer_1", "branch_1"} <= set(first.work.parts)
+    assert first.wall_seconds > 0
+    assert runs() == [first]
+    (tmp_path / "out" / "part-00001-of-00004.parquet").unlink()
+    assert sorted(run.work.num_rows for run in runs()) == [20, 61]
+    assert len(runs(overwrite=True)) == 1
 
 
 def test_the_manifest_says_what_the_job_ran_on(fastbert: Path, tmp_path: Path):

@@ -11,7 +11,13 @@ from model.guarantee.promise_check import Finding
 from tests.jobs.report.browser import look, needs_chromium, visit
 from tests.jobs.report.pages import banner, section
 from tests.jobs.report.sample_page import HOSTILE
-from tests.pipeline.results.audit.audited_jobs import AuditedJob, audited, certificate, rows_with_errors
+from tests.pipeline.results.audit.audited_jobs import (
+    WORK,
+    AuditedJob,
+    audited,
+    certificate,
+    rows_with_errors,
+)
 from tests.pipeline.results.score_rows import random_rows
 
 
@@ -22,7 +28,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> AuditedJob:
     rows["text"] = HOSTILE.encode("utf-8", "ignore").decode()
     made = certificate(max_disagreement=0.05, tested_by=random_rows(1500, seed=5))
     made = replace(made, target_speedup=2.0)
-    return audited(tmp_path_factory.mktemp("job"), rows, made, kept=["text"], is_labelled=True)
+    return audited(tmp_path_factory.mktemp("job"), rows, made, kept=["text"], is_labelled=True, work=WORK)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +75,8 @@ def test_the_numbers_are_the_report_s(job: AuditedJob, page: Page):
         *(f"{each.rows:,}" for each in report.exits),
         *(str(part.agreement) for part in report.agreement.by_answer),
         *(f"{each.index:.3f}" for each in report.drift.features),
+        "10.0 s for 2,001 rows, 200 rows/s; of the workers&#39; 20.0 s reading 5%, tokenizing 10%",
+        *(f"{each.seconds:.2f}" for each in report.times.layers),
     ):
         assert told in html
 
@@ -84,6 +92,7 @@ def test_a_job_of_which_little_is_known_has_a_page(job: AuditedJob, tmp_path: Pa
     bare = audited(tmp_path / "bare", job.rows, None)
     page = audit_page(bare.report, bare.manifest)
     assert "was not calibrated" in section(page, "Drift").blocks[0].text
+    assert "tells no times" in section(page, "Where the time went").blocks[0].text
     rows = random_rows(0)
     nothing = audited(tmp_path / "nothing", rows, None)
     html = render_page(audit_page(nothing.report, nothing.manifest))

@@ -17,6 +17,7 @@ from pipeline.contract.checksums import file_checksum
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import LabelManifest
 from pipeline.contract.shards import Counts, read_footer
+from pipeline.contract.work_times import Phase, WorkTimes
 from pipeline.contract.worker_environment import environment
 from pipeline.contract.worker_errors import MOST_ERRORS
 from pipeline.reading.row_validation import RejectReason, rejected_table
@@ -31,10 +32,17 @@ from tests.pipeline.transforms.shout_jobs import TEXTS, ShoutTask, items_of, sha
 ONLY_SHARD = "part-00000-of-00001.parquet"
 
 
-def done(job: CorpusJob[LabelManifest], loaded: str = "!") -> Counts:
-    """Do the only item of a job."""
+def done_in_time(job: CorpusJob[LabelManifest], loaded: str = "!") -> tuple[Counts, WorkTimes]:
+    """Do the only item of a job; return what was counted, and what it took."""
     (item,) = job.plan.items
-    return write_shard(ItemJob.of(job), item, loaded)
+    counts = write_shard(ItemJob.of(job), item, loaded)
+    times = WorkTimes.of_counts(counts)
+    return {name: count for name, count in counts.items() if name not in times.as_counts()}, times
+
+
+def done(job: CorpusJob[LabelManifest], loaded: str = "!") -> Counts:
+    """Do the only item of a job, and return what was counted."""
+    return done_in_time(job, loaded)[0]
 
 
 @pytest.fixture
@@ -56,6 +64,14 @@ def test_every_row_is_in_the_shard_or_rejected(tmp_path: Path, rows: Path):
     assert footer is not None
     assert (footer.fingerprint, footer.num_rows) == (job.description.fingerprint, 5)
     assert footer.counts == {"rejected": 2, "letters": 20, "windows": 1}
+
+
+@pytest.mark.usefixtures("rows")
+def test_an_item_says_what_it_took(tmp_path: Path):
+    _, times = done_in_time(shard_job(tmp_path / "out"))
+    assert times.num_rows == 7
+    assert set(times.phases) == {Phase.READ, Phase.WRITE}
+    assert all(seconds > 0 for seconds in times.phases.values())
 
 
 def test_a_huge_item_is_done_a_window_at_a_time(tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch):

@@ -11,11 +11,19 @@ from model.guarantee.policy_reference import AnsweredTexts, PolicyReference, pol
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest
+from pipeline.contract.work_times import Phase, RunTimes, WorkTimes, write_run_times
 from pipeline.results.audit.report import AuditReport, make_report
 from pipeline.results.exit_stats_builder import collect
 from tests.model.exit_populations import exit_calibration
 from tests.pipeline.results.score_output import write_scores
 from tests.pipeline.results.score_rows import LABELS, NUM_LAYERS, random_rows
+
+# What workers were at, in seconds.
+WORK = WorkTimes(
+    num_rows=2001,
+    phases={Phase.READ: 1.0, Phase.TOKENIZE: 2.0, Phase.NETWORK: 16.0, Phase.WRITE: 1.0},
+    parts={"embeddings": 1.0, "layer_1": 4.0, "branch_1": 1.0, "layer_2": 2.0},
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +92,14 @@ def audited(
     *,
     kept: Sequence[str] = (),
     is_labelled: bool = False,
+    work: WorkTimes | None = None,
 ) -> AuditedJob:
     """Write a job, and report on it."""
     manifest = write_scores(directory, rows, rows_per_shard=400, certificate=made, kept=kept)
     layout = OutputLayout(str(directory))
+    if work:
+        run = RunTimes(fingerprint=manifest.fingerprint, wall_seconds=work.busy_seconds / 2, work=work)
+        write_run_times(layout, run)
     truth = rows["truth"].to_numpy()
     collected = collect(
         layout, manifest, (lambda batch: truth[batch["row"].to_numpy()]) if is_labelled else None

@@ -13,7 +13,13 @@ from pipeline.contract.typed_json import as_plain
 from pipeline.results.audit.drift_of_job import drift_of
 from pipeline.results.audit.promise import check_promise
 from pipeline.results.exit_stats_builder import collect
-from tests.pipeline.results.audit.audited_jobs import AuditedJob, audited, certificate, rows_with_errors
+from tests.pipeline.results.audit.audited_jobs import (
+    WORK,
+    AuditedJob,
+    audited,
+    certificate,
+    rows_with_errors,
+)
 from tests.pipeline.results.score_rows import FLOPS, POLICY, random_rows
 
 KEPT = ("text", "other")
@@ -25,7 +31,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> AuditedJob:
     rows["text"] = [f"text {row}" for row in range(len(rows))]
     rows["other"] = ["x" * 1000] * len(rows)
     made = certificate(max_disagreement=0.05, tested_by=random_rows(1500, seed=5))
-    return audited(tmp_path_factory.mktemp("job"), rows, made, kept=KEPT, is_labelled=True)
+    return audited(tmp_path_factory.mktemp("job"), rows, made, kept=KEPT, is_labelled=True, work=WORK)
 
 
 def test_the_promise_stands_or_falls_with_the_shadow_sample(job: AuditedJob, tmp_path: Path):
@@ -62,6 +68,17 @@ def test_a_sample_of_other_units_tells_nothing(job: AuditedJob, tmp_path: Path):
     assert found.finding is Finding.NO_PROMISE
     assert "score with --group-column to hold it against one" in found.verdict
     assert drift_of(manifest, stats.sampled_texts) is None
+
+
+def test_where_the_time_went_is_told_where_it_is_known(job: AuditedJob, tmp_path: Path):
+    times = job.report.times
+    assert times is not None
+    assert (times.num_rows, times.wall_seconds, times.busy_seconds) == (2001, 10, 20)
+    assert {part.name: part.share for part in times.parts} == {
+        "reading": 0.05, "tokenizing": 0.1, "layers": 0.7, "branches": 0.1, "writing": 0.05,
+    }  # fmt: skip
+    assert [(each.seconds, each.branch_seconds) for each in times.layers][:2] == [(8, 2), (4, 0)]
+    assert audited(tmp_path, job.rows, None).report.times is None
 
 
 def test_the_figures_are_those_of_the_rows(job: AuditedJob):
