@@ -58,7 +58,7 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
             config.json tells of.
     """
     # AutoTokenizer makes an empty one up where the files are missing.
-    if not any((directory / name).is_file() for name in _TOKENIZER_FILES):
+    if not any(path.is_file() for name in _TOKENIZER_FILES for path in directory.glob(name)):
         known = ", ".join(_TOKENIZER_FILES)
         raise CheckpointError(f"{str(directory)!r} has no tokenizer files (one of {known})")
     # Without it AutoTokenizer reads it by itself, and takes one that it does not know for any.
@@ -87,7 +87,8 @@ def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, network: PretrainedCon
         )
 
 
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+# The last is SentencePiece's: spiece.model, spm.model, sentencepiece.bpe.model.
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
 def label_names(config: PretrainedConfig) -> tuple[str, ...]:

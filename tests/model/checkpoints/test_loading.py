@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForSequenceClassification, BertModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, BertModel, DebertaV2Config
 from transformers.utils import logging
 
 from model.answers.task import Task
@@ -25,6 +25,7 @@ from model.errors import CheckpointError
 from model.fastbert import FastBertForSequenceClassification
 from model.messages import first_line
 from model.network.config import load_fastbert_config
+from tests.model.tokens.sentencepiece_model import sentencepiece_model
 
 FASTBERT, BACKBONE = "fastbert", "backbone"
 
@@ -177,6 +178,17 @@ def test_a_tokenizer_that_cannot_be_read(directory):
     (directory / "tokenizer.json").write_text("{")
     with pytest.raises(CheckpointError, match="no usable tokenizer"):
         load(directory)
+
+
+def test_a_vocabulary_of_sentencepiece_is_read_as_sentencepiece_reads_it(tmp_path):
+    # Of what SentencePiece normalises, transformers leaves some as it is.
+    texts = ["", "the brown fox", "The  fox's café!", "日本語 🙂"]
+    made = sentencepiece_model(texts)
+    DebertaV2Config(vocab_size=256).save_pretrained(tmp_path)
+    (tmp_path / "spm.model").write_bytes(made.model)
+    tokenizer = load_tokenizer(tmp_path)
+    found = [tokenizer(text).input_ids for text in texts]
+    assert found == [[tokenizer.cls_token_id, *ids, tokenizer.sep_token_id] for ids in made.ids]
 
 
 @backbone_only

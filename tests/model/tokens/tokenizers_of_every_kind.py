@@ -1,10 +1,8 @@
 """Tokenizers of every kind that the supported families have, trained on the spot."""
 
-import io
 import math
 from collections import Counter
 
-import sentencepiece
 from tokenizers import (
     AddedToken,
     Regex,
@@ -17,10 +15,8 @@ from tokenizers import (
 )
 from transformers import DebertaV2Tokenizer, PreTrainedTokenizerFast, XLNetTokenizer
 
-CORPUS = (
-    "the quick brown fox jumps over the lazy dog it's we'll 12,345 naïve cafés straße ½ x² ﬁne",
-    "日本語 テキスト 中文 字 ру́сский عربى हिन्दी ไทย 한국어 🙂 👍🏽",
-) * 50
+from tests.model.tokens.sentencepiece_model import CORPUS, sentencepiece_model
+
 _BERT = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 _LONGEST_PART = 5
 _ROBERTA = {"unk_token": "<unk>", "pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>"}
@@ -159,12 +155,7 @@ def every_kind():
 
 def sentencepiece_charsmap():
     """Return the table by which SentencePiece normalises, out of a model that is trained for it alone."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(CORPUS), model_writer=model, vocab_size=120, hard_vocab_limit=False,
-        normalization_rule_name="nmt_nfkc", minloglevel=2,
-    )  # fmt: skip
-    normalizer_spec = dict(_fields(model.getvalue()))[3]
+    normalizer_spec = dict(_fields(sentencepiece_model().model))[3]
     return dict(_fields(normalizer_spec))[2]
 
 
