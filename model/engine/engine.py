@@ -35,7 +35,8 @@ from model.engine.memory_budget import MemoryBudget
 from model.engine.packed.branches import pack_branches
 from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.registry import adapter_for
-from model.tokens.packing import Lengths, MicroBatch, TokenTypes
+from model.tokens.lengths import Lengths
+from model.tokens.packing import MicroBatch, TokenTypes
 from model.tokens.tokenization import TokenizedTexts
 
 Item = TypeVar("Item")
