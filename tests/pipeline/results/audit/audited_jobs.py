@@ -11,6 +11,7 @@ from model.guarantee.policy_reference import AnsweredTexts, PolicyReference, pol
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest
+from pipeline.results.audit.comparison import FinishedJob
 from pipeline.results.audit.report import AuditReport, make_report
 from pipeline.results.exit_stats_builder import collect
 from tests.model.exit_populations import exit_calibration
@@ -95,3 +96,8 @@ def audited(
     return AuditedJob(
         rows=rows, layout=layout, manifest=manifest, report=make_report(layout, manifest, collected)
     )
+
+
+def finished(job: AuditedJob) -> FinishedJob:
+    """A job, as it is compared."""
+    return FinishedJob(layout=job.layout, manifest=job.manifest, report=job.report)
