@@ -44,7 +44,7 @@ format: $(VENV)/.installed-dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-tutorial: $(VENV)/.installed  ## run the quickstart and put its output into docs/tutorial.md, about five minutes
+tutorial: $(VENV)/.installed  ## run the quickstart and put its output into docs/tutorial.md and docs/images/audit.png, about five minutes
 	$(BIN)/python -m tools.tutorial
 
 performance: $(VENV)/.installed  ## make the tables of README.md and docs/ from benchmarks/*.parquet

@@ -1,4 +1,7 @@
-"""Run the quickstart and put its real output into docs/tutorial.md: `make tutorial`."""
+"""Run the quickstart and put its real output into docs/tutorial.md: `make tutorial`.
+
+The page that its audit leaves is pictured in README.md.
+"""
 
 import os
 import re
@@ -6,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from tools.audit_picture import AUDIT_PAGE, PICTURE, take_picture
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
 SHOW_ROWS = 'import pandas as pd; print(pd.read_parquet("quickstart/scores-max-disagreement-0.01").loc[:1].T)'
@@ -33,6 +38,7 @@ def main() -> None:
         rows = subprocess.run(
             [sys.executable, "-c", SHOW_ROWS], cwd=work_dir, stdout=subprocess.PIPE, text=True, check=True
         )
+        take_picture(Path(work_dir, "quickstart") / AUDIT_PAGE, PICTURE)
     text = TUTORIAL.read_text(encoding="utf-8")
     TUTORIAL.write_text(fill(text, quickstart.stdout, rows.stdout), encoding="utf-8")
 

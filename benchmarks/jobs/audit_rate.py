@@ -17,11 +17,13 @@ import pyarrow as pa
 from benchmarks.terminal import say
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
-from model.cost.flops import FlopsModel, flops_model
+from model.cost.flops import FlopsModel
+from model.cost.network_flops import flops_model
 from model.exits.policy import ExitPolicy
 from model.guarantee.unit import Unit
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import answer_columns, answer_fields, teacher_fields
+from pipeline.contract.answer_columns import answer_columns
+from pipeline.contract.answer_fields import answer_fields, teacher_fields
 from pipeline.contract.arrays import source_column
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import JobDescription, ScoreSettings

@@ -14,13 +14,13 @@ from transformers import BertConfig
 from model.answers.answer import OneLabel
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
-from model.cost.flops import flops_model
 from model.cost.latency import RunCost
+from model.cost.network_flops import flops_model
 from model.exits.policy import CalibratedFor
 from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.temperature_scaling import fit_exits
-from model.network.branches.branch import BranchFlops
+from model.network.part_flops import BranchFlops
 from model.version import NUMERICS_VERSION
 
 NUM_TEXTS = 40_000

@@ -22,7 +22,8 @@ from benchmarks.speed.measurements import (
 )
 from benchmarks.speed.system import Answers, Rows
 from model.checkpoints.loading import label_names, load_classifier, load_config
-from model.tokens.packing import MicroBatch, argsort_by_length, micro_batches
+from model.tokens.lengths import argsort_by_length
+from model.tokens.packing import MicroBatch, micro_batches
 
 TOKEN_BUDGET = 1024
 BARE = "bare: texts are tokenised, sorted by length, micro-batches of 1024 tokens"

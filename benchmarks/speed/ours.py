@@ -15,7 +15,7 @@ from jobs.configs.options import PrecisionName
 from jobs.configs.score import ScoreConfig
 from model.answers.uncertainty import normalised_entropy
 from model.checkpoints.loading import load_classifier, load_tokenizer
-from model.cost.flops import fastbert_flops
+from model.cost.network_flops import fastbert_flops
 from model.engine.execution import Precision, resolve_execution
 from model.exits.exit_logits import all_exit_logits
 from model.exits.layer_sweep import predict_tokenized

@@ -12,7 +12,7 @@ from jobs.terminal.console import counting_progress, print_next_step, stdout_con
 from model.answers.rule import answer_rule
 from model.checkpoints.loading import label_names, task_of
 from model.checks import DEFAULT_CONFIDENCE
-from model.cost.flops import checkpoint_flops
+from model.cost.network_flops import checkpoint_flops
 from model.errors import ParameterError
 from model.exits.policy import ExitPolicy, policy_of
 from model.guarantee.calibrated_policy import CalibratedPolicy

@@ -4,8 +4,9 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from jobs.configs.finetune import FinetuneConfig
+from model.training.finetuning.label_quality import LabelQuality
 from model.training.finetuning.learner import FinetuningEpoch
-from model.training.finetuning.quality import LabelQuality, Quality
+from model.training.finetuning.quality import Quality
 from model.training.labelled_texts import LabelledTexts
 from model.version import NUMERICS_VERSION
 

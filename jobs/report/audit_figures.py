@@ -18,7 +18,6 @@ from model.guarantee.policy_reference import CURVE_BINS, Feature, PolicyReferenc
 from pipeline.results.audit.agreement import Part
 from pipeline.results.audit.labelled import LabelledRows
 from pipeline.results.audit.report import AuditReport, ExitFigures, LengthBin
-from pipeline.results.audit.times import JobTimes
 
 _EDGES = np.linspace(0, 1, CURVE_BINS + 1).tolist()
 # More labels make a plot that nobody reads; the tables have them all.
@@ -39,35 +38,6 @@ def exits_figure(exits: Sequence[ExitFigures]) -> Figure:
             description="Share of rows that left at each exit, and of the FLOPs that these took",
         ),
         caption="Where rows left, and what those that left there cost, all that they ran through counted.",
-    )  # fmt: skip
-
-
-def times_figure(times: JobTimes) -> Figure:
-    """Return what the workers were at."""
-    return Figure(
-        plot=bars(
-            [each.name for each in times.parts],
-            {"share of seconds": [each.share for each in times.parts]},
-            y_label="share of the seconds", is_share=True, is_horizontal=True,
-            description="What the workers were at, as shares of their seconds",
-        ),
-        caption="What the workers were at.",
-    )  # fmt: skip
-
-
-def layer_times_figure(times: JobTimes) -> Figure:
-    """Return the seconds of every layer and its branch."""
-    return Figure(
-        plot=bars(
-            [str(each.layer) for each in times.layers],
-            {
-                "layer": [each.seconds for each in times.layers],
-                "its branch": [each.branch_seconds for each in times.layers],
-            },
-            x_label="layer", y_label="seconds",
-            description="Seconds of every layer and of its branch",
-        ),
-        caption="Seconds of every layer and of the branch after it: fewer where rows have left.",
     )  # fmt: skip
 
 

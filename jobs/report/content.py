@@ -1,6 +1,7 @@
 """What a page is made of. All text is shown as text, whatever is in it."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
@@ -166,3 +167,9 @@ class Page:
     top: tuple[Block, ...] = ()
     sections: tuple[Section, ...] = field(default=())
     footer: str = ""
+
+
+def figures_of(figures: Iterable[Figure | None]) -> tuple[Block, ...]:
+    """Return the figures that there are, as one block; none for none."""
+    there = tuple(figure for figure in figures if figure is not None)
+    return (Figures(figures=there),) if there else ()

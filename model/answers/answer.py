@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.answers.rule import AnswerRule
+from model.answers.rule import AnswerRule, Cut
 from model.answers.tail import chance_beyond
 from model.answers.task import Task
 from model.answers.uncertainty import normalised_entropy
@@ -177,7 +177,7 @@ class ScoreCuts(_OfScore):
 
     def __init__(self, cuts: Sequence[float]) -> None:
         """Cut scores at some values, in rising order."""
-        self.names = tuple(f">={cut:g}" for cut in cuts)
+        self.names = tuple(str(Cut(label="", value=cut)) for cut in cuts)
         self._cuts = torch.tensor(cuts, dtype=torch.float32)
 
     def calls(self, logits: Tensor) -> Tensor:

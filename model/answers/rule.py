@@ -77,6 +77,21 @@ class AnswerRule:
         """Whether each text is called exactly one of the labels."""
         return self.task is Task.ONE_LABEL and not self.cuts
 
+    def names(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """Return what a text may be called, (K,): labels, or cuts of a score; nothing within a tolerance.
+
+        Args:
+            labels: of the model, in the order of the logits.
+
+        >>> AnswerRule(task=Task.ONE_LABEL, cuts=(Cut.parse("spam>=0.9"),)).names(["ham", "spam"])
+        ('spam',)
+        """
+        if self.task is Task.SCORE:
+            return tuple(map(str, self.cuts))
+        if self.task is Task.LABEL_SET or not self.cuts:
+            return tuple(labels)
+        return tuple(cut.label for cut in self.cuts)
+
 
 def answer_rule(
     task: Task, labels: Sequence[str], *, decide: Sequence[str] = (), tolerance: float | None = None

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from model.cost.flops import FlopsModel
 from model.engine.engine import Engine
-from model.tokens.packing import MicroBatch, argsort_by_length
+from model.tokens.lengths import argsort_by_length
+from model.tokens.packing import MicroBatch
 from model.tokens.tokenization import TokenizedTexts
 
 

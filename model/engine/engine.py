@@ -36,7 +36,8 @@ from model.engine.packed.branches import pack_branches
 from model.engine.stopwatch import EMBEDDINGS, Stopwatch, branch_name, layer_name
 from model.network.backbones.adapter import BackboneAdapter
 from model.network.backbones.registry import adapter_for
-from model.tokens.packing import Lengths, MicroBatch, TokenTypes
+from model.tokens.lengths import Lengths
+from model.tokens.packing import MicroBatch, TokenTypes
 from model.tokens.tokenization import TokenizedTexts
 
 Item = TypeVar("Item")

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from model.engine.frozen_copy import frozen_copy
 from model.network.lexical_branch import LexicalBranch, NgramBag
+from model.tokens.lengths import chunks, cu_seqlens
 from model.tokens.ngram_table import NgramTable
 from model.tokens.ngrams import hash_ngrams
-from model.tokens.packing import chunks, cu_seqlens
 from model.tokens.tokenization import TokenizedTexts
 
 # Hashes of so many tokens stay in a core's cache.

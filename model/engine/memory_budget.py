@@ -8,13 +8,8 @@ import torch
 
 from model.engine.execution import Execution
 from model.engine.gpus import device_named
-from model.tokens.packing import (
-    Lengths,
-    MicroBatch,
-    TokenTypes,
-    balanced_token_budget,
-    micro_batches,
-)
+from model.tokens.lengths import Lengths
+from model.tokens.packing import MicroBatch, TokenTypes, balanced_token_budget, micro_batches
 
 Result = TypeVar("Result")
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from model.engine.engine import Engine
-from model.tokens.packing import MicroBatch, argsort_by_length, cu_seqlens, padded_token_indices
+from model.tokens.lengths import argsort_by_length, cu_seqlens, padded_token_indices
+from model.tokens.packing import MicroBatch
 from model.tokens.tokenization import TokenizedTexts
 
 

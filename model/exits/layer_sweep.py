@@ -25,7 +25,8 @@ from model.engine.engine import Engine
 from model.exits.binding import check_policy
 from model.exits.policy import ExitPolicy, length_scales
 from model.exits.predictions import Predictions
-from model.tokens.packing import Lengths, MicroBatch, TokenTypes, argsort_by_length, chunks
+from model.tokens.lengths import Lengths, argsort_by_length, chunks
+from model.tokens.packing import MicroBatch, TokenTypes
 from model.tokens.tokenization import TokenizedTexts
 
 Result = TypeVar("Result")

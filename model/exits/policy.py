@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from model.answers.rule import AnswerRule
 from model.errors import ArtifactError, ParameterError
-from model.tokens.packing import Lengths
+from model.tokens.lengths import Lengths
 
 # Above every uncertainty: all texts leave.
 ALWAYS_EXIT = 2.0

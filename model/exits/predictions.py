@@ -11,7 +11,7 @@ import torch
 from model.answers.answer import Answer, answer_of
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
-from model.tokens.packing import Lengths
+from model.tokens.lengths import Lengths
 
 
 @dataclass(frozen=True, kw_only=True)

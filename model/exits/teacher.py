@@ -17,7 +17,8 @@ from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.network.backbones.registry import SUPPORTED_FAMILIES
 from model.network.config import FastBertConfig
-from model.tokens.packing import argsort_by_length, cu_seqlens, micro_batches
+from model.tokens.lengths import argsort_by_length, cu_seqlens
+from model.tokens.packing import micro_batches
 from model.tokens.tokenization import TokenizedTexts
 
 # In these a text's last token sees the embedding of the padding after it, whatever the attention mask says:

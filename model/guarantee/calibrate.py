@@ -9,8 +9,9 @@ import torch
 from model.answers.answer import answer_of
 from model.answers.rule import AnswerRule, check_decidable
 from model.checks import MIN_CALIBRATION_ROWS
-from model.cost.flops import FlopsModel, fastbert_flops
+from model.cost.flops import FlopsModel
 from model.cost.latency import RunCost, measure_cost
+from model.cost.network_flops import fastbert_flops
 from model.engine.engine import Engine
 from model.engine.execution import Execution, check_finite, resolve_execution
 from model.errors import CheckpointError, InputError

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from model.answers.task import Task
 from model.errors import CheckpointError
-from model.network.branches.branch import BranchFlops
 from model.network.config import FastBertConfig
+from model.network.part_flops import BranchFlops
 from model.tokens.ngram_table import MAX_SLOT_BITS, MIN_SLOT_BITS, NgramTable, ngrams_for
 from model.tokens.ngrams import MAX_ORDER
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from model.tokens.growing_array import GrowingArray
-from model.tokens.packing import cu_seqlens
+from model.tokens.lengths import cu_seqlens
 from model.tokens.tokenizer_kinds import added_tokens
 
 # Chunks that are remembered at once, some 25 MB; when there are more, those are forgotten that were not met

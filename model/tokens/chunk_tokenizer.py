@@ -18,7 +18,7 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from model.tokens.chunk_ids import NOT_PROVEN, ChunkIds
-from model.tokens.packing import Lengths, cu_seqlens, token_indices
+from model.tokens.lengths import Lengths, cu_seqlens, token_indices
 from model.tokens.special_tokens import Frame
 from model.tokens.tokenizer_kinds import may_part_at_spaces
 

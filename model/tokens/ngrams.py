@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.tokens.packing import Lengths, cu_seqlens
+from model.tokens.lengths import Lengths, cu_seqlens
 from model.tokens.tokenization import TokenizedTexts
 
 # N-grams of one token up to so many.

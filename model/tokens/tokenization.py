@@ -11,7 +11,7 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from model.tokens.chunk_tokenizer import ChunkTokenizer
-from model.tokens.packing import Lengths, chunks, cu_seqlens, token_indices
+from model.tokens.lengths import Lengths, chunks, cu_seqlens, token_indices
 from model.tokens.remembered_tokenizer import remembered
 from model.tokens.truncation import kept_tokens
 

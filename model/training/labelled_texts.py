@@ -8,6 +8,8 @@ from model.errors import InputError
 
 # The label of a text; all that hold of it, where several may; or the number that it is to be answered with.
 Label: TypeAlias = str | tuple[str, ...] | float
+# In place of the number of a true label, its place among the logits, where a text has none.
+NO_LABEL = -1
 
 
 @dataclass(frozen=True, kw_only=True)

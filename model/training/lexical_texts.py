@@ -11,9 +11,9 @@ from torch import Tensor
 from model.engine.lexical import ngram_bag
 from model.fastbert import FastBertForSequenceClassification
 from model.network.lexical_branch import NgramBag
+from model.tokens.lengths import chunks
 from model.tokens.ngram_table import MAX_SLOT_BITS, NgramTable, slot_bits_for, slots_of
 from model.tokens.ngrams import hash_ngrams
-from model.tokens.packing import chunks
 from model.tokens.tokenization import TokenizedTexts
 from model.training.batching import step_seed
 from model.training.branch_batches import tokenize_labelled

@@ -16,8 +16,8 @@ from model.engine.engine import Engine
 from model.exits.exit_logits import LayerStates, all_exit_logits
 from model.tokens.tokenization import TokenizedTexts
 from model.training.distillation_config import KlDirection
+from model.training.labelled_texts import NO_LABEL
 from model.training.ranks import ONE_PROCESS, Ranks
-from model.training.soft_labelled_texts import NO_LABEL
 
 
 def self_distillation_loss(

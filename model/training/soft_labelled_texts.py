@@ -16,9 +16,6 @@ from model.training.batching import bucketed_batches, step_seed
 
 Item = TypeVar("Item")
 
-# In place of a true label where a text has none.
-NO_LABEL = -1
-
 
 @dataclass(frozen=True, kw_only=True)
 class SoftLabelledTexts:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from model.answers.answer import answer_of
 from model.answers.rule import AnswerRule
 from model.exits.policy import CalibratedFor
 from model.guarantee.calibrated_policy import CalibratedPolicy
@@ -111,7 +110,7 @@ class Certificate:
     @classmethod
     def of(cls, policy: CalibratedPolicy, labels: tuple[str, ...]) -> "Certificate":
         """Return the certificate of a policy for a model of `labels`."""
-        risk, names = policy.risk, answer_of(policy.answer, labels).names
+        risk, names = policy.risk, policy.answer.names(labels)
         return cls(
             policy=policy.name,
             answer=policy.answer,

@@ -9,7 +9,7 @@ import pyarrow as pa
 from model.answers.task import Task
 from model.errors import InputError, ParameterError
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import ALL_ANSWER_COLUMNS, soft_label_field
+from pipeline.contract.answer_fields import ALL_ANSWER_COLUMNS, soft_label_field
 
 _SHOWN_NAMES = 20
 _SCORE_NAMES = ALL_ANSWER_COLUMNS | frozenset(

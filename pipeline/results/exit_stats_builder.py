@@ -11,16 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from model.answers.answer import answer_of
 from model.answers.rule import AnswerRule
 from model.cost.flops import FlopsModel
 from model.errors import ArtifactError
 from model.exits.policy import ExitPolicy
 from model.guarantee.policy_reference import AnsweredTexts
 from model.guarantee.unit import Unit
-from model.training.soft_labelled_texts import NO_LABEL
+from model.training.labelled_texts import NO_LABEL
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import answer_names
+from pipeline.contract.answer_fields import answer_names
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest, ShardEntry
 from pipeline.contract.shards import read_footer, read_shard
@@ -55,7 +54,7 @@ class ExitStatsBuilder:
             one_of_each: see `ShadowTextsBuilder`.
         """
         self._rule, self._labels, self._flops, self._policy = rule, labels, flops, policy
-        self._names = answer_of(rule, labels).names
+        self._names = rule.names(labels)
         num_exits = flops.exits.stop
         self._called = np.zeros((num_exits, len(self._names)), dtype=np.int64)
         self._tokens = np.zeros((num_exits, 1), dtype=np.int64)

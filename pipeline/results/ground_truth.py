@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from model.errors import InputError
-from model.training.soft_labelled_texts import NO_LABEL
+from model.training.labelled_texts import NO_LABEL
 from pipeline.contract import schema
 from pipeline.contract.columns import check_label_name
 from pipeline.reading.inputs import Columns, inspect_inputs

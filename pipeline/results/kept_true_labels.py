@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from model.errors import ArtifactError
-from model.training.soft_labelled_texts import NO_LABEL
+from model.training.labelled_texts import NO_LABEL
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import LabelManifest
 from pipeline.contract.shards import read_shard

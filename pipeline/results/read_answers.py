@@ -7,12 +7,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from model.answers.answer import answer_of
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
-from model.training.soft_labelled_texts import NO_LABEL
+from model.training.labelled_texts import NO_LABEL
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import answer_names
+from pipeline.contract.answer_fields import answer_names
 
 # Places in the manifest's label names; `NO_LABEL` of rows without one.
 LabelIds = npt.NDArray[np.int64]
@@ -36,7 +35,7 @@ def read_calls(
         labels: of the model.
         prefix: of the columns' names.
     """
-    names = list(answer_of(rule, labels).names)
+    names = rule.names(labels)
     calls = np.zeros((len(batch), len(names)), dtype=np.bool_)
     if not names:
         return calls

@@ -28,7 +28,8 @@ from model.exits.teacher import Teacher
 from model.guarantee.unit import Unit
 from model.tokens.max_length import choose_max_length, position_limit
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import answer_columns, soft_label_field
+from pipeline.contract.answer_columns import answer_columns
+from pipeline.contract.answer_fields import soft_label_field
 from pipeline.contract.arrays import fixed_size_list, source_column
 from pipeline.contract.columns import check_kept_names
 from pipeline.contract.defaults import default_calibration_fraction

@@ -11,7 +11,8 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from model.answers.rule import AnswerRule
-from model.cost.flops import FlopsModel, fastbert_flops
+from model.cost.flops import FlopsModel
+from model.cost.network_flops import fastbert_flops
 from model.engine.elsewhere import EngineElsewhere, execution_elsewhere
 from model.engine.engine import Engine
 from model.engine.execution import (
@@ -33,7 +34,8 @@ from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.unit import Unit
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import answer_columns, answer_fields, teacher_fields
+from pipeline.contract.answer_columns import answer_columns
+from pipeline.contract.answer_fields import answer_fields, teacher_fields
 from pipeline.contract.arrays import source_column
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.columns import check_kept_names

@@ -7,13 +7,13 @@ from transformers import BertConfig
 
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
-from model.cost.flops import flops_model
 from model.cost.latency import RunCost
+from model.cost.network_flops import flops_model
 from model.exits.policy import CalibratedFor
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.exit_outcomes import Calls, ExitOutcomes
-from model.network.branches.branch import BranchFlops
 from model.network.branches.paper import PaperBranch
+from model.network.part_flops import BranchFlops
 from model.version import NUMERICS_VERSION
 
 LAYERS = 4

@@ -7,7 +7,8 @@ from model.engine.fused_linear import LinearType
 from model.engine.packed.attention import Bias, attend, no_bias, query_scale
 from model.engine.packed.window_attention import attend_in_window
 from model.network.backbones.modernbert import PreNormBlock
-from model.tokens.packing import MicroBatch, token_indices
+from model.tokens.lengths import token_indices
+from model.tokens.packing import MicroBatch
 from model.tokens.read_tokens import ReadTokens
 
 # Of longer texts, which this family takes up to 8,192 tokens of, scores are computed a few rows at a time.

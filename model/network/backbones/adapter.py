@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
-from model.network.backbones.text_flops import TextFlops, linear_flops
+from model.network.backbones.linear_flops import linear_flops
+from model.network.part_flops import TextFlops
 from model.tokens.read_tokens import ReadTokens
 
 

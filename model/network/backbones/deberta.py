@@ -10,7 +10,8 @@ from transformers import PretrainedConfig
 from transformers.activations import ACT2FN
 
 from model.network.backbones.adapter import BackboneAdapter, Block
-from model.network.backbones.text_flops import TextFlops, linear_flops
+from model.network.backbones.linear_flops import linear_flops
+from model.network.part_flops import TextFlops
 
 _POSITION_TYPES = ("c2p", "p2c")
 

@@ -11,7 +11,8 @@ from transformers import PretrainedConfig
 from transformers.masking_utils import create_bidirectional_mask, create_bidirectional_sliding_window_mask
 
 from model.network.backbones.adapter import BackboneAdapter
-from model.network.backbones.text_flops import TextFlops, linear_flops
+from model.network.backbones.linear_flops import linear_flops
+from model.network.part_flops import TextFlops
 from model.tokens.read_tokens import ReadTokens
 
 # The kinds of attention, in the order in which `layer_inputs` has what layers of a kind take.

@@ -8,7 +8,7 @@ from torch.nn import functional
 from transformers import PretrainedConfig
 
 from model.network.backbones.adapter import BackboneAdapter
-from model.network.backbones.text_flops import TextFlops
+from model.network.part_flops import TextFlops
 from model.tokens.read_tokens import ReadTokens
 
 

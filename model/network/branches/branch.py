@@ -2,33 +2,12 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.network.part_flops import BranchFlops
 from model.tokens.read_tokens import ReadTokens
-
-Count = TypeVar("Count", int, npt.NDArray[np.int64])
-
-
-@dataclass(frozen=True, kw_only=True)
-class BranchFlops:
-    """Floating-point operations of one branch, 2 for a multiply-add.
-
-    Attributes:
-        per_token: of each token of a text.
-        per_text: of each text, whatever its length.
-    """
-
-    per_token: int
-    per_text: int
-
-    def of_text(self, num_tokens: Count) -> Count:
-        """Return what it costs on a text, or on each of some texts."""
-        return self.per_token * num_tokens + self.per_text
 
 
 @dataclass(frozen=True, kw_only=True)

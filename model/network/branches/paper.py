@@ -3,15 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from model.network.branches.branch import BERTS_READING, Branch, BranchFlops, StateReading
-
-
-def paper_count(hidden_size: int, width: int) -> BranchFlops:
-    """Return what a branch costs as Liu et al. 2020 count, Table 1.
-
-    Narrowing, self-attention's four projections, one dense layer.
-    """
-    return BranchFlops(per_token=2 * (hidden_size * width + 4 * width**2), per_text=2 * width**2)
+from model.network.branches.branch import BERTS_READING, Branch, StateReading
+from model.network.part_flops import BranchFlops, paper_count
 
 
 class PaperBranch(Branch):

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.network.branches.branch import BERTS_READING, Branch, BranchFlops, StateReading
+from model.network.branches.branch import BERTS_READING, Branch, StateReading
+from model.network.part_flops import BranchFlops
 
 
 class PoolingBranch(Branch):

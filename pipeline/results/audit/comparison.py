@@ -13,7 +13,7 @@ from model.answers.rule import AnswerRule
 from model.answers.task import Task
 from model.errors import ParameterError
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import answer_names
+from pipeline.contract.answer_fields import answer_names
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.contract.shards import read_shard

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import answer_names
+from pipeline.contract.answer_fields import answer_names
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.contract.shards import read_shard

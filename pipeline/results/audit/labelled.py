@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.training.finetuning.quality import LabelQuality, judge_labels, macro_f1
+from model.training.finetuning.label_quality import LabelQuality, judge_labels, macro_f1
 from pipeline.results.audit.share import Share
 from pipeline.results.exit_stats import Counts, ExitStats
 

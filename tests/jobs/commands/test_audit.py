@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +13,13 @@ import pytest
 
 from jobs.commands.score import run as score
 from jobs.configs.score import ScoreConfig
-from model.cost.flops import fastbert_flops
+from model.cost.network_flops import fastbert_flops
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.binomial import interval
 from tests.job_fixtures import LABELS, NUM_LAYERS, CommandLine, make_texts, snapshot, write_csv, write_tsv
 
+ROOT = Path(__file__).parents[3]
 TEXTS = [*make_texts(300), ""]
 IDS = [f"k{i * 11 % 301}" for i in range(301)]
 TRUE = [LABELS[(i * i) % 3] for i in range(301)]
@@ -252,3 +256,30 @@ def test_a_job_beside_itself_has_changed_nothing(command: CommandLine, scores: P
     report = json.loads((tmp_path / "audit.json").read_text())
     assert report["comparison"]["changed"]["whole"] == 300
     assert "Side by side" in (tmp_path / "audit.html").read_text()
+
+
+def test_no_network_is_loaded(scores: Path, tmp_path: Path):
+    """Most of the memory, and of the seconds, that a small job's audit takes are its libraries'."""
+    args = [
+        "audit",
+        str(scores),
+        "--output",
+        str(tmp_path),
+        "--labels-input",
+        str(scores.parent / "rows.tsv"),
+    ]
+    code = (
+        "import contextlib, sys\n"
+        "from jobs.cli import main\n"
+        f"with contextlib.suppress(SystemExit): main({args!r})\n"
+        "print([name for name in ('torch', 'transformers', 'tokenizers', 'sklearn') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONSAFEPATH": "", "PYTHONPATH": str(ROOT)},
+    )
+    assert (tmp_path / "audit.html").exists()
+    assert done.stdout.splitlines()[-1] == "[]"

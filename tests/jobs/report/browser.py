@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import dataclass
 from html import escape, unescape
 from io import BytesIO
@@ -13,16 +11,12 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from tools.chromium import CHROMIUM, colours, open_page, size
+
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 
 WIDTHS = (360, 1200)
 _HEIGHT = 1000
-_FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-default-apps", "--disable-extensions", "--enable-logging=stderr",
-)  # fmt: skip
 # What lies beyond the page and is not in a box of its own that scrolls.
 _PROBE = """
 <script>
@@ -72,8 +66,7 @@ def look(page: Path, scratch: Path, *, is_dark: bool) -> dict[int, Screen]:
     )
     wrapper = scratch / "wrapper.html"
     wrapper.write_text(f"<!doctype html><meta charset=utf-8>{_COLLECT}{frames}")
-    scheme = f"--blink-settings=preferredColorScheme={0 if is_dark else 1}"
-    dumped = _run(wrapper, scratch, "--dump-dom", scheme).stdout
+    dumped = open_page(wrapper, scratch, "--dump-dom", colours(is_dark=is_dark)).stdout
     found = json.loads(unescape(re.search(r'<pre id="found">(.*?)</pre>', dumped, re.DOTALL)[1]))
     return {
         width: Screen(beyond=found[str(width)]["beyond"], background=found[str(width)]["background"])
@@ -96,13 +89,10 @@ class Visit:
     picture: np.ndarray
 
 
-def visit(page: Path, scratch: Path, *, size: tuple[int, int] = (1200, 1600)) -> Visit:
+def visit(page: Path, scratch: Path, *, window: tuple[int, int] = (1200, 1600)) -> Visit:
     """Open a page as it is, from the disk."""
     log, shot = scratch / "net.json", scratch / "shot.png"
-    width, height = size
-    done = _run(
-        page, scratch, f"--log-net-log={log}", f"--screenshot={shot}", f"--window-size={width},{height}"
-    )
+    done = open_page(page, scratch, f"--log-net-log={log}", f"--screenshot={shot}", size(*window))
     return Visit(
         console=[line for line in done.stderr.splitlines() if "CONSOLE" in line],
         requests=sorted(_requests(log.read_text()) - {page.resolve().as_uri()}),
@@ -114,10 +104,3 @@ def _requests(log: str) -> set[str]:
     """URLs that a page asked for; what the browser wants for itself has no origin."""
     asked = re.findall(r'"initiator":"([^"]*)".*?"url":"([^"]*)"', log)
     return {url for origin, url in asked if origin != "not an origin" and not url.startswith("data:")}
-
-
-def _run(page: Path, scratch: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    profile = scratch / "profile"
-    shutil.rmtree(profile, ignore_errors=True)
-    args = [CHROMIUM, *_FLAGS, f"--user-data-dir={profile}", *more, page.resolve().as_uri()]
-    return subprocess.run(args, capture_output=True, text=True, timeout=120, check=True)

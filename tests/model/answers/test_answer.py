@@ -171,10 +171,21 @@ def test_of_two_values_the_chance_of_the_other_is_known_however_small_it_is():
     np.testing.assert_allclose(found, 2 * shares, rtol=0.1)
 
 
-def test_a_rule_gives_the_answer_that_it_describes():
-    assert answer_of(AnswerRule(task=Task.ONE_LABEL), LABELS).names == LABELS
-    cut = AnswerRule(task=Task.ONE_LABEL, cuts=(Cut(label="spam", value=0.9),))
-    assert answer_of(cut, LABELS).names == ("spam",)
-    assert answer_of(AnswerRule(task=Task.LABEL_SET, cuts=cut.cuts), LABELS).names == LABELS
-    sides = AnswerRule(task=Task.SCORE, cuts=(Cut(label="", value=2.5), Cut(label="", value=3)))
-    assert answer_of(sides, ["quality"]).names == (">=2.5", ">=3")
+@pytest.mark.parametrize(
+    ("rule", "names"),
+    [
+        (AnswerRule(task=Task.ONE_LABEL), LABELS),
+        (AnswerRule(task=Task.ONE_LABEL, cuts=(Cut(label="spam", value=0.9),)), ("spam",)),
+        (AnswerRule(task=Task.LABEL_SET), LABELS),
+        (AnswerRule(task=Task.LABEL_SET, cuts=(Cut(label="spam", value=0.9),)), LABELS),
+        (
+            AnswerRule(task=Task.SCORE, cuts=(Cut(label="", value=2.5), Cut(label="", value=3))),
+            (">=2.5", ">=3"),
+        ),
+        (AnswerRule(task=Task.SCORE, tolerance=0.5), ()),
+    ],
+    ids=str,
+)
+def test_a_rule_gives_the_answer_that_it_describes(rule, names):
+    labels = ["quality"] if rule.task is Task.SCORE else LABELS
+    assert answer_of(rule, labels).names == rule.names(labels) == names

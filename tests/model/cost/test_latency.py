@@ -1,7 +1,7 @@
 import numpy as np
 
-from model.cost.flops import fastbert_flops
 from model.cost.latency import RunCost, measure_cost
+from model.cost.network_flops import fastbert_flops
 from model.tokens.tokenization import tokenize
 
 

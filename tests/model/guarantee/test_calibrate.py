@@ -7,7 +7,7 @@ import torch
 from model.answers.answer import OneLabel
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
-from model.cost.flops import fastbert_flops
+from model.cost.network_flops import fastbert_flops
 from model.engine.execution import Backend, Precision, resolve_execution
 from model.errors import ArtifactError, CheckpointError, InputError
 from model.exits.binding import running_as

@@ -1,12 +1,11 @@
 import itertools
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.tokens.packing import balanced_token_budget, chunks, micro_batches
+from model.tokens.packing import balanced_token_budget, micro_batches
 
 LENGTHS = st.lists(st.integers(1, 40), max_size=60).map(
     lambda lengths: np.array(sorted(lengths, reverse=True), dtype=np.int64)
@@ -38,16 +37,6 @@ def test_micro_batches_are_all_rows_in_order_within_the_budget(lengths, token_bu
         # Full: another row would not have fitted.
         is_last = batch.text_slice.stop == len(lengths)
         assert is_last or batch.num_padded_tokens + batch.max_seqlen > token_budget
-
-
-@given(LENGTHS, st.integers(1, 200))
-def test_chunks_are_all_rows_in_order_within_the_limit(lengths, max_tokens):
-    parts = list(chunks(lengths, max_tokens))
-    assert [row for part in parts for row in range(part.start, part.stop)] == list(range(len(lengths)))
-    for part in parts:
-        tokens = lengths[part].sum()
-        assert tokens <= max_tokens or part.stop - part.start == 1
-        assert part.stop == len(lengths) or tokens + lengths[part.stop] > max_tokens
 
 
 @given(LENGTHS.filter(len), st.integers(1, 200), st.sampled_from([(), (3,)]))
@@ -159,6 +148,5 @@ def test_an_even_budget_parts_tokens_among_cores(num_tokens, token_budget):
     assert count % 4 == 0 or count < 4 or even * count - num_tokens < count
 
 
-@pytest.mark.parametrize("cut", [micro_batches, chunks])
-def test_no_texts_are_no_batches(cut):
-    assert list(cut(np.zeros(0, dtype=np.int64), 10)) == []
+def test_no_texts_are_no_batches():
+    assert list(micro_batches(np.zeros(0, dtype=np.int64), 10)) == []

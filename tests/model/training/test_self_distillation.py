@@ -12,13 +12,13 @@ from model.exits.exit_logits import LayerStates, all_exit_logits
 from model.tokens.packing import micro_batches
 from model.tokens.tokenization import tokenize
 from model.training.distillation_config import KlDirection
+from model.training.labelled_texts import NO_LABEL
 from model.training.loop import TrainingConfig, training_steps
 from model.training.self_distillation import (
     branch_gradients,
     branch_qualities,
     self_distillation_loss,
 )
-from model.training.soft_labelled_texts import NO_LABEL
 
 SHAPE = st.tuples(st.integers(1, 6), st.integers(2, 9))
 TWO_LOGITS = SHAPE.flatmap(

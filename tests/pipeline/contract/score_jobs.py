@@ -13,7 +13,7 @@ from transformers import BertConfig
 
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
-from model.cost.flops import flops_model
+from model.cost.network_flops import flops_model
 from model.guarantee.unit import Unit
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import InputEntry, JobDescription, LabelSettings, ScoreSettings

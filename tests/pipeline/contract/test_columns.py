@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from model.errors import InputError, ParameterError
-from pipeline.contract.answer_columns import ALL_ANSWER_COLUMNS
+from pipeline.contract.answer_fields import ALL_ANSWER_COLUMNS
 from pipeline.contract.columns import Columns, check_kept_names, check_label_name, check_present
 from pipeline.contract.schema import GROUP, INPUT_TEXT, INPUT_TEXT_PAIR, score_schema
 

@@ -7,7 +7,7 @@ import pytest
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import answer_fields, soft_label_field, teacher_fields
+from pipeline.contract.answer_fields import answer_fields, soft_label_field, teacher_fields
 
 RULE = AnswerRule(task=Task.ONE_LABEL)
 LABEL = {"num_labels": 3, "answer": [soft_label_field(Task.ONE_LABEL)]}

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import answer_fields, teacher_fields
+from pipeline.contract.answer_fields import answer_fields, teacher_fields
 from pipeline.contract.arrays import fixed_size_list, nullable_list, source_column
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.checksums import Checksum

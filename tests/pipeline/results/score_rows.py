@@ -7,7 +7,7 @@ from transformers import BertConfig
 
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
-from model.cost.flops import flops_model
+from model.cost.network_flops import flops_model
 from model.exits.policy import ExitPolicy
 from pipeline.contract.arrays import source_column
 from pipeline.results.exit_stats import ExitStats

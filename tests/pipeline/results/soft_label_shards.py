@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from model.answers.task import Task
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import soft_label_field
+from pipeline.contract.answer_fields import soft_label_field
 from pipeline.contract.arrays import fixed_size_list, source_column
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import JobDescription

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.training.soft_labelled_texts import NO_LABEL
+from model.training.labelled_texts import NO_LABEL
 from pipeline.results.exit_stats import QUANTILES
 from tests.pipeline.results.score_rows import LABELS, NUM_LAYERS, collected, random_rows
 

@@ -12,8 +12,8 @@ from model.answers.rule import answer_rule
 from model.answers.task import Task
 from model.errors import ArtifactError
 from model.exits.policy import ExitPolicy
-from model.network.branches.branch import BranchFlops
-from model.training.soft_labelled_texts import NO_LABEL
+from model.network.part_flops import BranchFlops
+from model.training.labelled_texts import NO_LABEL
 from pipeline.contract.layout import OutputLayout
 from pipeline.results.exit_stats_builder import ExitStatsBuilder, collect
 from pipeline.results.read_answers import LabelIds, label_ids

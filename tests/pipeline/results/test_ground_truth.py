@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from model.errors import InputError
-from model.training.soft_labelled_texts import NO_LABEL
+from model.training.labelled_texts import NO_LABEL
 from pipeline.contract.arrays import source_column
 from pipeline.results.exit_stats_builder import TrueLabels
 from pipeline.results.ground_truth import read_true_labels

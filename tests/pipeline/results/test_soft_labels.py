@@ -18,7 +18,7 @@ from model.errors import ArtifactError, InputError
 from model.guarantee.unit import Unit
 from model.training.soft_labelled_texts import SoftLabelledTexts, SoftLabelSource
 from pipeline.contract import schema
-from pipeline.contract.answer_columns import soft_label_field
+from pipeline.contract.answer_fields import soft_label_field
 from pipeline.contract.arrays import fixed_size_list, source_column
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import JobDescription

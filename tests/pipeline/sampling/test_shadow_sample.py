@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertConfig
 
-from model.cost.flops import PAPER_LENGTH, flops_model
+from model.cost.flops import PAPER_LENGTH
+from model.cost.network_flops import flops_model
 from model.errors import ParameterError
 from model.exits.policy import ExitPolicy
 from pipeline.sampling.shadow_sample import (

@@ -13,7 +13,7 @@ import torch
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
 from model.checkpoints.fingerprint import checkpoint_hash
-from model.cost.flops import fastbert_flops
+from model.cost.network_flops import fastbert_flops
 from model.engine.execution import Precision, resolve_execution
 from model.errors import ArtifactError, CheckpointError, EnvironmentMismatchError, ParameterError
 from model.exits.policy import CalibratedFor, ExitPolicy

@@ -12,6 +12,7 @@ from pipeline.contract.certificate import Certificate
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.contract.work_times import Phase, RunTimes, WorkTimes, write_run_times
+from pipeline.results.audit.comparison import FinishedJob
 from pipeline.results.audit.report import AuditReport, make_report
 from pipeline.results.exit_stats_builder import collect
 from tests.model.exit_populations import exit_calibration
@@ -107,3 +108,8 @@ def audited(
     return AuditedJob(
         rows=rows, layout=layout, manifest=manifest, report=make_report(layout, manifest, collected)
     )
+
+
+def finished(job: AuditedJob) -> FinishedJob:
+    """A job, as it is compared."""
+    return FinishedJob(layout=job.layout, manifest=job.manifest, report=job.report)

@@ -8,13 +8,9 @@ import pytest
 from model.answers.rule import answer_rule
 from model.answers.task import Task
 from model.errors import ParameterError
-from pipeline.results.audit.comparison import FinishedJob, compare_jobs
-from tests.pipeline.results.audit.audited_jobs import AuditedJob, audited
+from pipeline.results.audit.comparison import compare_jobs
+from tests.pipeline.results.audit.audited_jobs import AuditedJob, audited, finished
 from tests.pipeline.results.score_rows import LABELS, random_rows
-
-
-def finished(job: AuditedJob) -> FinishedJob:
-    return FinishedJob(layout=job.layout, manifest=job.manifest, report=job.report)
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,13 @@
-"""What parts of a backbone cost on a text, 2 floating-point operations for a multiply-add."""
+"""What parts of the network cost on a text, 2 floating-point operations for a multiply-add.
+
+Light: nothing here imports torch.
+"""
 
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
 Count = TypeVar("Count", int, npt.NDArray[np.int64])
 
@@ -41,7 +43,26 @@ class TextFlops:
         )
 
 
-def linear_flops(module: nn.Module) -> int:
-    """Return the FLOPs per token of all linear layers and convolutions inside `module`."""
-    parts = (part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv1d))
-    return sum(2 * part.weight.numel() for part in parts)
+@dataclass(frozen=True, kw_only=True)
+class BranchFlops:
+    """Floating-point operations of one branch, 2 for a multiply-add.
+
+    Attributes:
+        per_token: of each token of a text.
+        per_text: of each text, whatever its length.
+    """
+
+    per_token: int
+    per_text: int
+
+    def of_text(self, num_tokens: Count) -> Count:
+        """Return what it costs on a text, or on each of some texts."""
+        return self.per_token * num_tokens + self.per_text
+
+
+def paper_count(hidden_size: int, width: int) -> BranchFlops:
+    """Return what a branch costs as Liu et al. 2020 count, Table 1.
+
+    Narrowing, self-attention's four projections, one dense layer.
+    """
+    return BranchFlops(per_token=2 * (hidden_size * width + 4 * width**2), per_text=2 * width**2)

@@ -1,0 +1,1 @@
+"""The sections of the page that `audit` leaves, and what comes before them."""
