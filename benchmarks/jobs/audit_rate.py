@@ -90,6 +90,7 @@ def _columns(rng: np.random.Generator, rows: RowRange, labels: tuple[str, ...]) 
         schema.NUM_UNKNOWN_TOKENS: pa.array(np.zeros(num_rows, dtype=np.int32)),
         schema.TRUNCATED: pa.array(np.zeros(num_rows, dtype=np.bool_)),
         **answer_columns(logits + 0.1, _RULE, labels, prefix=schema.TEACHER, unseen=unseen),
+        schema.FIRST_UNCERTAINTY: pa.array(rng.beta(1, 5, num_rows).astype(np.float32), mask=unseen),
         schema.UNIT_HASH: pa.array(hashes, pa.binary(16)),
     }
 

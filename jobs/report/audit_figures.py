@@ -214,8 +214,7 @@ def _bin_names(feature: Feature, histogram: Histogram, names: Sequence[str]) -> 
         is_labels = len(names) == len(edges) + 1
         return list(names) if is_labels else [f"{place} of them" for place in range(len(edges) + 1)]
     if feature is Feature.FIRST_EXIT:
-        within = [f"to {edge:.2g}" for edge in edges[:-1]]
-        return [*within, "more", "went on"]
+        return [*(f"to {edge:.2g}" for edge in edges), "more"]
     if feature is Feature.UNKNOWN:
         return ["none", *(f"to {edge:.0%}" for edge in edges[1:]), "more"]
     return [*(f"below {edge:.0f}" for edge in edges), f"{edges[-1]:.0f} and more"] if edges else []

@@ -41,6 +41,7 @@ class _ChunkResult:
 
     logits: Tensor
     uncertainty: Tensor
+    first_uncertainty: Tensor
     exit_layer: Tensor
     full_depth_logits: Tensor
 
@@ -50,9 +51,15 @@ class _ChunkResult:
         return cls(
             logits=unknown,
             uncertainty=torch.full((num_rows,), torch.nan, device=device),
+            first_uncertainty=torch.full((num_rows,), torch.nan, device=device),
             exit_layer=torch.zeros(num_rows, dtype=torch.int16, device=device),
             full_depth_logits=unknown.clone(),
         )
+
+    def see(self, rows: Tensor, uncertainty: Tensor) -> None:
+        """Take note of how unsure an exit is, if it is the first that these rows come to."""
+        known = self.first_uncertainty[rows]
+        self.first_uncertainty[rows] = torch.where(known.isnan(), uncertainty, known)
 
     def record(self, rows: Tensor, logits: Tensor, uncertainty: Tensor, layer: int) -> None:
         self.logits[rows] = logits
@@ -143,6 +150,7 @@ class LayerSweep:
                 continue
             logits = self.engine.map_branch_logits(layer, features)
             uncertainty = self.answer.uncertainty(logits, self.policy.temperature(layer))
+            answers.see(survivors.rows, uncertainty)
             exits_here = (uncertainty / scales[survivors.rows] < threshold) & ~survivors.answered
             answers.record(survivors.rows[exits_here], logits[exits_here], uncertainty[exits_here], layer)
             survivors.answered |= exits_here
@@ -150,9 +158,10 @@ class LayerSweep:
             if not len(survivors.lengths):
                 return answers
         logits = self._run_last_layer(survivors)
-        unanswered = ~survivors.answered
-        uncertainty = self.answer.uncertainty(logits[unanswered])
-        answers.record(survivors.rows[unanswered], logits[unanswered], uncertainty, num_layers)
+        uncertainty = self.answer.uncertainty(logits)
+        answers.see(survivors.rows, uncertainty)
+        rest = ~survivors.answered
+        answers.record(survivors.rows[rest], logits[rest], uncertainty[rest], num_layers)
         answers.full_depth_logits[survivors.rows] = logits
         return answers
 
@@ -201,6 +210,7 @@ class _Answers:
 
     logits: npt.NDArray[np.float32]
     uncertainty: npt.NDArray[np.float32]
+    first_uncertainty: npt.NDArray[np.float32]
     exit_layer: npt.NDArray[np.int16]
     full_depth_logits: npt.NDArray[np.float32]
 
@@ -210,6 +220,7 @@ class _Answers:
         return cls(
             logits=unknown,
             uncertainty=np.full(num_rows, np.nan, dtype=np.float32),
+            first_uncertainty=np.full(num_rows, np.nan, dtype=np.float32),
             exit_layer=np.full(num_rows, _IN_THE_NETWORK, dtype=np.int16),
             full_depth_logits=unknown.copy(),
         )
@@ -218,6 +229,8 @@ class _Answers:
         """Take over the answers of a chunk, but for rows that had one."""
         self.full_depth_logits[rows] = chunk.full_depth_logits.cpu().numpy()
         new = self.exit_layer[rows] == _IN_THE_NETWORK
+        unseen = np.isnan(self.first_uncertainty[rows])
+        self.first_uncertainty[rows[unseen]] = chunk.first_uncertainty.cpu().numpy()[unseen]
         self.logits[rows[new]] = chunk.logits.cpu().numpy()[new]
         self.uncertainty[rows[new]] = chunk.uncertainty.cpu().numpy()[new]
         self.exit_layer[rows[new]] = chunk.exit_layer.cpu().numpy()[new]
@@ -233,7 +246,8 @@ def _leave_before_first_layer(
     scales = torch.from_numpy(length_scales(texts.lengths, policy.length_exponent)).to(engine.device)
     leaves = (uncertainty / scales < policy.lexical_threshold).cpu().numpy()
     answers.logits[leaves] = logits.cpu().numpy()[leaves]
-    answers.uncertainty[leaves] = uncertainty.cpu().numpy()[leaves]
+    answers.first_uncertainty[:] = uncertainty.cpu().numpy()
+    answers.uncertainty[leaves] = answers.first_uncertainty[leaves]
     answers.exit_layer[leaves] = 0
 
 

@@ -24,6 +24,7 @@ class Predictions:
         logits: (rows, num_outputs) float32, at the exit taken, as its branch gives them; of a score its value
             and the logarithm of its variance.
         uncertainty: (rows,) float32 in [0, 1], at the exit taken, its temperature applied.
+        first_uncertainty: (rows,) float32, likewise at the first exit that a text came to.
         exit_layer: (rows,) int16, a layer from 1; 0 for the lexical branch.
         num_tokens: (rows,) int64.
         truncated: (rows,) bool.
@@ -36,6 +37,7 @@ class Predictions:
     rule: AnswerRule
     logits: npt.NDArray[np.float32]
     uncertainty: npt.NDArray[np.float32]
+    first_uncertainty: npt.NDArray[np.float32]
     exit_layer: npt.NDArray[np.int16]
     num_tokens: Lengths
     truncated: npt.NDArray[np.bool_]

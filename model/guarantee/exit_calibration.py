@@ -286,13 +286,12 @@ class ExitCalibration:
         return policy_reference(
             AnsweredTexts(
                 exit_layer=taken + self.exits.start,
-                uncertainty=uncertainty[rows, taken].astype(np.float64),
+                first_uncertainty=uncertainty[:, first].astype(np.float64),
                 num_tokens=self.num_tokens[is_test],
                 num_unknown=self.num_unknown[is_test],
                 called=self.answer.calls(logits[rows, taken]).numpy(),
                 one_holds=self.rule.calls_one_label,
             ),
-            first_exit=first + self.exits.start,
             exits=self.exits,
             uncertainty=uncertainty,
             uncertainty_of_speeds=self.answer.uncertainty(logits[:, -self.flops.num_layers :]).numpy(),

@@ -17,7 +17,6 @@ from model.guarantee.histogram import Histogram, bins_of, quantile_edges
 
 # Of lengths and of the first exit's uncertainty.
 _QUANTILES = 10
-_FIRST_EXIT_QUANTILES = 5
 # Shares of unknown tokens; the first bin has none.
 _UNKNOWN_EDGES = (1e-9, 0.05, 0.2)
 # Bins of uncertainty in the curves.
@@ -30,11 +29,7 @@ Places = npt.NDArray[np.int64]
 
 
 class Feature(StrEnum):
-    """What rows are compared by.
-
-    FIRST_EXIT: the uncertainty of those that left at the first exit that is run, the others in a bin of their
-        own: all that shards tell of that exit.
-    """
+    """What rows are compared by."""
 
     FIRST_EXIT = "uncertainty at the first exit"
     EXIT = "exit layer"
@@ -49,7 +44,7 @@ class AnsweredTexts:
 
     Attributes:
         exit_layer: (rows,) a layer from 1; 0 for the lexical branch.
-        uncertainty: (rows,) in [0, 1], where they left.
+        first_uncertainty: (rows,) in [0, 1], at the first exit that is run.
         num_tokens: (rows,).
         num_unknown: (rows,) of them that the tokenizer has no word for.
         called: (rows, K) bool, what each is called.
@@ -57,7 +52,7 @@ class AnsweredTexts:
     """
 
     exit_layer: Places
-    uncertainty: npt.NDArray[np.float64]
+    first_uncertainty: npt.NDArray[np.float64]
     num_tokens: Places
     num_unknown: Places
     called: Bools
@@ -115,13 +110,11 @@ class PolicyReference:
     """What a policy did to its test rows.
 
     Attributes:
-        first_exit: the first exit that is run.
         features: what the rows are like, in the order of `Feature`.
         curves: every exit's agreement by uncertainty.
         speeds: where the rows would leave at some of the paper's speeds.
     """
 
-    first_exit: int
     features: tuple[FeatureHistogram, ...]
     curves: tuple[ExitCurve, ...]
     speeds: tuple[SpeedExits, ...]
@@ -132,20 +125,14 @@ class PolicyReference:
         return {each.feature: each.histogram for each in self.features}
 
 
-def feature_values(texts: AnsweredTexts, first_exit: int) -> dict[Feature, npt.NDArray[np.float64]]:
+def feature_values(texts: AnsweredTexts) -> dict[Feature, npt.NDArray[np.float64]]:
     """Return what each text is compared by, (rows,) each.
 
     The answer is the label's number where one holds, and else how many things a text is called.
-
-    Args:
-        texts: as they were answered.
-        first_exit: the first exit that the policy runs.
     """
     answer = texts.called.argmax(axis=1) if texts.one_holds else texts.called.sum(axis=1)
-    # Beyond all uncertainties: the last bin.
-    stays = texts.exit_layer != first_exit
     return {
-        Feature.FIRST_EXIT: np.where(stays, 2.0, texts.uncertainty),
+        Feature.FIRST_EXIT: texts.first_uncertainty,
         Feature.EXIT: texts.exit_layer.astype(np.float64),
         Feature.LENGTH: texts.num_tokens.astype(np.float64),
         Feature.ANSWER: answer.astype(np.float64),
@@ -153,18 +140,16 @@ def feature_values(texts: AnsweredTexts, first_exit: int) -> dict[Feature, npt.N
     }
 
 
-def features_of(texts: AnsweredTexts, first_exit: int, num_exits: int) -> dict[Feature, Histogram]:
+def features_of(texts: AnsweredTexts, num_exits: int) -> dict[Feature, Histogram]:
     """Return histograms of what test rows are like, their edges chosen by these rows.
 
     Args:
         texts: as they were answered.
-        first_exit: the first exit that the policy runs.
         num_exits: one more than the number of the last layer.
     """
-    values = feature_values(texts, first_exit)
-    left = values[Feature.FIRST_EXIT][texts.exit_layer == first_exit]
+    values = feature_values(texts)
     edges: dict[Feature, Sequence[float]] = {
-        Feature.FIRST_EXIT: (*quantile_edges(left, _FIRST_EXIT_QUANTILES), 1.5),
+        Feature.FIRST_EXIT: quantile_edges(values[Feature.FIRST_EXIT], _QUANTILES),
         Feature.EXIT: range(1, num_exits),
         Feature.LENGTH: quantile_edges(values[Feature.LENGTH], _QUANTILES),
         Feature.ANSWER: range(1, max(texts.called.shape[1] + 1, 2)),
@@ -229,7 +214,6 @@ def speed_exits(uncertainty: npt.NDArray[np.float32]) -> tuple[SpeedExits, ...]:
 def policy_reference(
     texts: AnsweredTexts,
     *,
-    first_exit: int,
     exits: range,
     uncertainty: npt.NDArray[np.float32],
     uncertainty_of_speeds: npt.NDArray[np.float32],
@@ -239,15 +223,13 @@ def policy_reference(
 
     Args:
         texts: as the policy answers them.
-        first_exit: the first exit that it runs.
         exits: the numbers of all exits.
         uncertainty: (rows, num_exits) of every exit, temperatures applied.
         uncertainty_of_speeds: (rows, num_layers) of the layers, none applied.
         agrees: (rows, num_exits) whether each exit answers as full depth does.
     """
-    histograms = features_of(texts, first_exit, exits.stop)
+    histograms = features_of(texts, exits.stop)
     return PolicyReference(
-        first_exit=first_exit,
         features=tuple(FeatureHistogram(feature=name, histogram=made) for name, made in histograms.items()),
         curves=exit_curves(uncertainty, agrees, exits),
         speeds=speed_exits(uncertainty_of_speeds),
@@ -256,7 +238,7 @@ def policy_reference(
 
 def feature_bins(reference: PolicyReference, texts: AnsweredTexts) -> dict[Feature, Places]:
     """Return which of the reference's bins each text falls into, (rows,) by feature."""
-    values = feature_values(texts, reference.first_exit)
+    values = feature_values(texts)
     return {
         feature: bins_of(values[feature], histogram.edges)
         for feature, histogram in reference.histograms.items()

@@ -30,6 +30,7 @@ DECISIONS = "decisions"
 PROBABILITIES = "probabilities"
 EXIT_LAYER = "exit_layer"
 UNCERTAINTY = "uncertainty"
+FIRST_UNCERTAINTY = "first_uncertainty"
 NUM_TOKENS = "num_tokens"
 NUM_UNKNOWN_TOKENS = "num_unknown_tokens"
 TRUNCATED = "truncated"
@@ -97,6 +98,7 @@ def score_schema(
             pa.field(NUM_UNKNOWN_TOKENS, pa.int32(), nullable=False),
             pa.field(TRUNCATED, pa.bool_(), nullable=False),
             *teacher,
+            pa.field(FIRST_UNCERTAINTY, pa.float32()),
             pa.field(UNIT_HASH, pa.binary(TEXT_HASH_BYTES)),
             *kept,
         ]

@@ -166,7 +166,7 @@ class ExitStatsBuilder:
         rows = self._sampled_texts.build().rows
         return AnsweredTexts(
             exit_layer=rows.exit_layer,
-            uncertainty=rows.uncertainty,
+            first_uncertainty=rows.first_uncertainty,
             num_tokens=rows.num_tokens,
             num_unknown=rows.num_unknown,
             called=rows.called,
@@ -224,6 +224,7 @@ def shadow_rows(shadow: pa.RecordBatch, rule: AnswerRule, labels: tuple[str, ...
     return ShadowRows(
         exit_layer=shadow[schema.EXIT_LAYER].to_numpy().astype(np.int64),
         uncertainty=shadow[schema.UNCERTAINTY].to_numpy().astype(np.float64),
+        first_uncertainty=shadow[schema.FIRST_UNCERTAINTY].to_numpy().astype(np.float64),
         num_tokens=shadow[schema.NUM_TOKENS].to_numpy().astype(np.int64),
         num_unknown=shadow[schema.NUM_UNKNOWN_TOKENS].to_numpy().astype(np.int64),
         by_teacher=by_teacher,
@@ -278,6 +279,7 @@ def collect(
         *(prefix + name for prefix in ("", schema.TEACHER) for name in answer_names(settings.answer)),
         schema.EXIT_LAYER,
         schema.UNCERTAINTY,
+        schema.FIRST_UNCERTAINTY,
         schema.NUM_TOKENS,
         schema.NUM_UNKNOWN_TOKENS,
         schema.UNIT_HASH,

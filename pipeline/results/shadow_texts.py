@@ -28,6 +28,7 @@ class ShadowRows:
     Attributes:
         exit_layer: (rows,) where they left.
         uncertainty: (rows,) float64, there.
+        first_uncertainty: (rows,) float64, at the first exit that was run.
         num_tokens: (rows,) int64.
         num_unknown: (rows,) int64, of them unknown to the tokenizer.
         by_teacher: (rows, K) what full depth calls them.
@@ -38,6 +39,7 @@ class ShadowRows:
 
     exit_layer: Counts
     uncertainty: npt.NDArray[np.float64]
+    first_uncertainty: npt.NDArray[np.float64]
     num_tokens: Counts
     num_unknown: Counts
     by_teacher: Bools
@@ -104,7 +106,7 @@ class _Unit:
     """The row that speaks for a unit: where it stands, and what was answered."""
 
     place: bytes
-    numbers: tuple[int, float, int, int]
+    numbers: tuple[int, float, float, int, int]
     disagrees: bool
     by_teacher: Bools
     missed: Bools
@@ -144,7 +146,13 @@ class ShadowTextsBuilder:
             places: (rows,) hashes of where they stand.
             rows: what was answered.
         """
-        numbers = (rows.exit_layer, rows.uncertainty, rows.num_tokens, rows.num_unknown)
+        numbers = (
+            rows.exit_layer,
+            rows.uncertainty,
+            rows.first_uncertainty,
+            rows.num_tokens,
+            rows.num_unknown,
+        )
         per_row = zip(*(values.tolist() for values in numbers), strict=True)
         for row, (name, place, told) in enumerate(zip(units, places, per_row, strict=True)):
             unit = _Unit(
@@ -170,8 +178,8 @@ class ShadowTextsBuilder:
     def build(self) -> ShadowTexts:
         """Return the texts, in the order of the ends of their hashes."""
         units = list(self._smallest().values())
-        exit_layer, uncertainty, num_tokens, num_unknown = (
-            np.array([unit.numbers for unit in units], dtype=np.float64).reshape(-1, 4).T
+        exit_layer, uncertainty, first_uncertainty, num_tokens, num_unknown = (
+            np.array([unit.numbers for unit in units], dtype=np.float64).reshape(-1, 5).T
         )
 
         def flags(of_units: list[Bools]) -> Bools:
@@ -180,6 +188,7 @@ class ShadowTextsBuilder:
         rows = ShadowRows(
             exit_layer=exit_layer.astype(np.int64),
             uncertainty=uncertainty,
+            first_uncertainty=first_uncertainty,
             num_tokens=num_tokens.astype(np.int64),
             num_unknown=num_unknown.astype(np.int64),
             by_teacher=flags([unit.by_teacher for unit in units]),

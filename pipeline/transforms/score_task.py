@@ -284,6 +284,9 @@ class ScoreTask:
             schema.UNIT_HASH: pa.array(
                 list(compress(units, has_answer)), _HASH_TYPE, mask=~sampled[has_answer]
             ),
+            schema.FIRST_UNCERTAINTY: pa.array(
+                answers.first_uncertainty[answered.inverse], mask=~sampled[has_answer]
+            ),
         }
         table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
         counts = self._counts(answers, answered, len(distinct.texts))

@@ -108,6 +108,8 @@ def test_equals_the_plain_early_exit(predict, pool, plain_uncertainty, rows, pol
     assert result.exit_layer.tolist() == exits.tolist()
     np.testing.assert_allclose(result.logits, pool.exits[rows, exits], rtol=0, atol=2e-5)
     np.testing.assert_allclose(result.uncertainty, uncertainty[rows, exits], rtol=0, atol=2e-5)
+    first = np.append(thresholds > 0, True).argmax()
+    np.testing.assert_allclose(result.first_uncertainty, uncertainty[rows, first], rtol=0, atol=2e-5)
     full = np.where((mask | (exits == NUM_LAYERS))[:, None], pool.exits[rows, -1], np.nan)
     np.testing.assert_allclose(result.full_depth_logits, full, rtol=0, atol=2e-5)
     run_layers = np.where(mask, NUM_LAYERS, exits)

@@ -14,6 +14,7 @@ def answers():
         rule=AnswerRule(task=Task.ONE_LABEL),
         logits=logits,
         uncertainty=np.zeros(3, dtype=np.float32),
+        first_uncertainty=np.zeros(3, dtype=np.float32),
         exit_layer=np.array([1, 2, 2], dtype=np.int16),
         num_tokens=np.array([4, 5, 6]),
         truncated=np.zeros(3, dtype=np.bool_),

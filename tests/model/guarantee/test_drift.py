@@ -25,7 +25,7 @@ def drawn(rng: np.random.Generator, num_texts: int, *, mean_tokens: float = 20.0
     tokens = rng.poisson(mean_tokens, num_texts) + 2
     return AnsweredTexts(
         exit_layer=exits,
-        uncertainty=rng.beta(1, 6, num_texts),
+        first_uncertainty=rng.beta(1, 6, num_texts),
         num_tokens=tokens,
         num_unknown=rng.binomial(tokens, 0.02),
         called=np.eye(3, dtype=bool)[rng.choice(3, num_texts, p=[0.7, 0.25, 0.05])],
@@ -36,7 +36,7 @@ def drawn(rng: np.random.Generator, num_texts: int, *, mean_tokens: float = 20.0
 def held_against(texts: AnsweredTexts, job: AnsweredTexts) -> DriftReport:
     flat = np.zeros((len(texts), 4), dtype=np.float32)
     reference = policy_reference(
-        texts, first_exit=1, exits=range(1, 5), uncertainty=flat, uncertainty_of_speeds=flat, agrees=flat > 1
+        texts, exits=range(1, 5), uncertainty=flat, uncertainty_of_speeds=flat, agrees=flat > 1
     )
     made = {
         feature: Histogram.of_places(bins, len(reference.histograms[feature].counts))
@@ -63,7 +63,7 @@ def test_another_sample_of_the_same_texts_is_hardly_ever_called_drifted(num_text
         ({"num_tokens": lambda texts: texts.num_tokens * 2}, Feature.LENGTH),
         ({"exit_layer": lambda texts: 5 - texts.exit_layer}, Feature.EXIT),
         ({"called": lambda texts: np.roll(texts.called, 1, axis=1)}, Feature.ANSWER),
-        ({"uncertainty": lambda texts: texts.uncertainty**3}, Feature.FIRST_EXIT),
+        ({"first_uncertainty": lambda texts: texts.first_uncertainty**1.5}, Feature.FIRST_EXIT),
         ({"num_unknown": lambda texts: texts.num_tokens // 3}, Feature.UNKNOWN),
     ],
 )

@@ -41,8 +41,8 @@ def test_every_row_says_where_it_came_from(kind: str):
 def test_the_columns_of_the_contract():
     assert schema.score_schema(**ANSWER, id_type=pa.int8(), kept=KEPT).names == [
         "source", "row", "id", "prediction", "probabilities", "exit_layer", "uncertainty", "num_tokens",
-        "num_unknown_tokens",
-        "truncated", "teacher_prediction", "teacher_probabilities", "unit_hash", "text", "tags",
+        "num_unknown_tokens", "truncated", "teacher_prediction", "teacher_probabilities", "first_uncertainty",
+        "unit_hash", "text", "tags",
     ]  # fmt: skip
     assert schema.label_schema(**LABEL, id_type=pa.int8(), with_pair=True).names == [
         "source", "row", "id", "text", "text_pair", "text_hash", "unit_hash", "split", "teacher_logits",

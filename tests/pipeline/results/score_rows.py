@@ -17,7 +17,7 @@ LABELS = ("a", "b", "c")
 RULE = AnswerRule(task=Task.ONE_LABEL)
 NUM_LAYERS = 4
 # Columns of numbers.
-NUMBERS = ("exit_layer", "num_tokens", "num_unknown_tokens", "uncertainty")
+NUMBERS = ("exit_layer", "num_tokens", "num_unknown_tokens", "uncertainty", "first_uncertainty")
 FLOPS = flops_model(
     BertConfig(
         hidden_size=32,
@@ -34,7 +34,7 @@ def random_rows(num_rows: int, *, seed: int = 0, layers: int = NUM_LAYERS) -> pd
     """Rows that left at any of the first `layers`; their true labels in `truth`, -1 where unknown."""
     draw = np.random.default_rng(seed)
     teacher = draw.choice([*LABELS, None], num_rows, p=[0.1, 0.1, 0.1, 0.7])
-    return pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "exit_layer": draw.integers(1, layers + 1, num_rows).astype(np.int16),
             "num_tokens": draw.integers(2, 60, num_rows).astype(np.int32),
@@ -48,6 +48,10 @@ def random_rows(num_rows: int, *, seed: int = 0, layers: int = NUM_LAYERS) -> pd
             ],
         }
     )
+    # Of those that left there the same.
+    went_on = draw.beta(2, 2, num_rows).astype(np.float32)
+    rows["first_uncertainty"] = rows["uncertainty"].where(rows["exit_layer"] == 1, went_on)
+    return rows
 
 
 def batch(rows: pd.DataFrame) -> pa.RecordBatch:

@@ -28,6 +28,7 @@ def built(rows: list[tuple[int, bool]], *, at_once: int = 7, one_of_each: bool =
         zeros = np.zeros(len(part), dtype=np.int64)
         rows_here = ShadowRows(
             exit_layer=np.array([text % 5 for text in texts], dtype=np.int64), uncertainty=zeros * 0.0,
+            first_uncertainty=np.array(texts, dtype=np.float64),
             num_tokens=np.array(texts, dtype=np.int64), num_unknown=zeros,
             by_teacher=by_teacher, called=called, missed=by_teacher & ~called, disagrees=others,
         )  # fmt: skip

@@ -140,7 +140,14 @@ def test_the_shadow_sample_lies_in_the_other(task: ScoreTask, loaded: Scorer):
     few, _ = process(task, accepted_rows(TEXTS), "a.csv", loaded)
     many, _ = process(replace(task, sample_fraction=1.0), accepted_rows(TEXTS), "a.csv", loaded)
     assert many["unit_hash"].to_pylist() == text_hashes(TEXTS)
-    assert many.drop("unit_hash").equals(few.drop("unit_hash"))
+    of_sample = ["unit_hash", "first_uncertainty"]
+    assert many.drop(of_sample).equals(few.drop(of_sample))
+    assert few["first_uncertainty"].is_null().equals(few["unit_hash"].is_null())
+    first = many["first_uncertainty"].to_numpy()
+    left_there = many["exit_layer"].to_numpy() == 1
+    assert (first == many["uncertainty"].to_numpy())[left_there].all()
+    assert (first[~left_there] >= task.policy.thresholds[0]).all()
+    assert 0 < left_there.sum() < len(TEXTS)
 
 
 def test_about_so_many_rows_may_be_asked_of_the_shadow_sample(fastbert: Path, tmp_path: Path):

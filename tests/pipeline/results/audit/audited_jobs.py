@@ -43,13 +43,12 @@ def reference_of(rows: pd.DataFrame) -> PolicyReference:
     return policy_reference(
         AnsweredTexts(
             exit_layer=rows["exit_layer"].to_numpy().astype(np.int64),
-            uncertainty=rows["uncertainty"].to_numpy().astype(np.float64),
+            first_uncertainty=rows["first_uncertainty"].to_numpy().astype(np.float64),
             num_tokens=rows["num_tokens"].to_numpy().astype(np.int64),
             num_unknown=rows["num_unknown_tokens"].to_numpy().astype(np.int64),
             called=np.array(rows["prediction"])[:, None] == np.array(LABELS),
             one_holds=True,
         ),
-        first_exit=1,
         exits=range(1, NUM_LAYERS + 1),
         uncertainty=flat,
         uncertainty_of_speeds=flat,

@@ -18,6 +18,7 @@ def shadow(num_rows: int, seed: int = 0) -> ShadowRows:
     return ShadowRows(
         exit_layer=rng.integers(0, 4, num_rows),
         uncertainty=rng.random(num_rows),
+        first_uncertainty=np.zeros(num_rows),
         num_tokens=rng.integers(3, 50, num_rows),
         num_unknown=np.zeros(num_rows, dtype=np.int64),
         by_teacher=by_teacher,
