@@ -1,0 +1,1 @@
+"""What true labels beside the teacher's do to branches."""
