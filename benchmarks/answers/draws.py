@@ -8,6 +8,7 @@ import torch
 
 from benchmarks.answers.kinds import AnswerKind
 from benchmarks.guarantee.run import resamples
+from model.answers.scaling import Scaling
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.temperature_scaling import exit_uncertainty, fit_exits
@@ -65,7 +66,7 @@ def from_population(is_held_out: Rows, *, calibration_rows: int, redraws: int) -
 
 
 def calibrate_with(calibration: ExitCalibration, rows: Rows) -> ExitCalibration:
-    """Return what `calibrate` makes of these rows: temperatures of its own, uncertainties by them."""
+    """Return what `calibrate` makes of these rows: scalings of its own, uncertainties by them."""
     logits, teacher_logits = calibration.logits[rows], calibration.teacher_logits[rows]
     drawn = replace(
         calibration,
@@ -75,19 +76,19 @@ def calibrate_with(calibration: ExitCalibration, rows: Rows) -> ExitCalibration:
         logits=logits,
         uncertainty=calibration.uncertainty[rows],
     )
-    temperatures, uncertainty = fit_exits(logits, teacher_logits, drawn.answer, is_search=drawn.is_search)
-    return replace(drawn, temperatures=temperatures, uncertainty=uncertainty)
+    scalings, uncertainty = fit_exits(logits, teacher_logits, drawn.answer, is_search=drawn.is_search)
+    return replace(drawn, scalings=scalings, uncertainty=uncertainty)
 
 
 class Fresh:
     """Rows as a calibration's policies meet them."""
 
-    def __init__(self, calibration: ExitCalibration, temperatures: tuple[float, ...], rows: Rows) -> None:
+    def __init__(self, calibration: ExitCalibration, scalings: tuple[Scaling, ...], rows: Rows) -> None:
         """Let the exits answer.
 
         Args:
             calibration: of all rows.
-            temperatures: of the calibration that is tried.
+            scalings: of the calibration that is tried.
             rows: which of them.
         """
         self._answer = calibration.answer
@@ -99,7 +100,7 @@ class Fresh:
             num_tokens=calibration.num_tokens[rows],
             teacher_logits=teacher_logits,
             logits=self._logits,
-            uncertainty=exit_uncertainty(self._logits, temperatures, self._answer),
+            uncertainty=exit_uncertainty(self._logits, scalings, self._answer),
         )
         self._outcomes = answered.flops_outcomes
 

@@ -131,7 +131,7 @@ def tried(
 ) -> list[Found]:
     """Return what the policies of one calibration do to fresh rows, for each share that is promised."""
     drawn = calibrate_with(exits, draw[0])
-    fresh = Fresh(exits, drawn.temperatures, draw[1])
+    fresh = Fresh(exits, drawn.scalings, draw[1])
     policies = (
         drawn.policy(
             max_disagreement=share,

@@ -47,8 +47,8 @@ def write_job(directory: Path, num_rows: int, num_labels: int) -> None:
     settings = ScoreSettings(
         model_hash="abc", device="cpu", precision="bf16", backend="onednn", max_length=128,
         columns=Columns(text="t"), rows_per_shard=ROWS_PER_SHARD, policy=policy.name, answer=_RULE,
-        thresholds=policy.thresholds, temperatures=policy.temperatures, lexical_threshold=0.0,
-        lexical_temperature=1.0, length_exponent=0.0, shadow_fraction=0.001,
+        thresholds=policy.thresholds, scalings=policy.scalings, lexical_threshold=0.0,
+        lexical_scaling=policy.lexical_scaling, length_exponent=0.0, shadow_fraction=0.001,
         shadow_unit=Unit.TEXTS, sample_fraction=0.001,
     )  # fmt: skip
     layout, job = OutputLayout(str(directory)), JobDescription(settings=settings, inputs=())

@@ -36,7 +36,7 @@ from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.risk_constraint import RiskConstraint
 from model.guarantee.risk_control import certify
-from model.guarantee.temperature_scaling import exit_uncertainty, fit_temperature
+from model.guarantee.temperature_scaling import exit_uncertainty, fit_scaling
 from model.tokens.tokenization import tokenize
 from pipeline.contract import schema
 from pipeline.results.soft_labels import SoftLabels
@@ -147,8 +147,8 @@ def measure(
         for share in SHARES:
             constraint = RiskConstraint(max_disagreement=share, confidence=CONFIDENCE)
             found = []
-            for search, test, with_temperatures in redraws:
-                latency, flops = with_temperatures.latency_outcomes, with_temperatures.flops_outcomes
+            for search, test, with_scalings in redraws:
+                latency, flops = with_scalings.latency_outcomes, with_scalings.flops_outcomes
                 fastest = certify(latency.take(search), latency.take(test), constraint)
                 thresholds = (
                     np.zeros(flops.num_exits - 1, dtype=np.float32) if fastest is None else fastest.thresholds
@@ -183,22 +183,22 @@ def measure(
 def redrawn(
     calibration: ExitCalibration, rows: np.ndarray, args: argparse.Namespace
 ) -> Iterator[tuple[np.ndarray, np.ndarray, ExitCalibration]]:
-    """Yield search and test rows of each redraw, and the exits at the temperatures that these give."""
+    """Yield search and test rows of each redraw, and the exits by the scalings that these give."""
     is_search = search_rows(np.zeros(args.calibration_rows, dtype=np.bool_))
     for seed in range(args.redraws):
         drawn = np.random.default_rng(seed).permutation(rows)[: args.calibration_rows]
         search = drawn[is_search]
-        temperatures = tuple(
-            fit_temperature(
+        scalings = tuple(
+            fit_scaling(
                 calibration.logits[search, place], calibration.teacher_logits[search], calibration.answer
             )
             for place in range(len(calibration.exits) - 1)
         )
-        uncertainty = exit_uncertainty(calibration.logits, temperatures, calibration.answer)
+        uncertainty = exit_uncertainty(calibration.logits, scalings, calibration.answer)
         yield (
             search,
             drawn[~is_search],
-            replace(calibration, uncertainty=uncertainty, temperatures=temperatures),
+            replace(calibration, uncertainty=uncertainty, scalings=scalings),
         )
 
 

@@ -75,11 +75,11 @@ class Texts:
         return Texts(**{name: value[rows] for name, value in vars(self).items()})
 
     def calibrate(self) -> ExitCalibration:
-        """Return what `calibrate` makes of answers: temperatures from the search rows, uncertainties."""
+        """Return what `calibrate` makes of answers: scalings from the search rows, uncertainties."""
         is_held_out = np.zeros(len(self), dtype=np.bool_)
         labels = tuple(f"label {number}" for number in range(self.logits.shape[2]))
         teacher_logits = np.eye(len(labels), dtype=np.float32)[self.teacher_labels]
-        temperatures, uncertainty = fit_exits(
+        scalings, uncertainty = fit_exits(
             self.logits, teacher_logits, OneLabel(labels), is_search=search_rows(is_held_out)
         )
         return ExitCalibration(
@@ -91,7 +91,7 @@ class Texts:
             logits=self.logits,
             rule=AnswerRule(task=Task.ONE_LABEL),
             uncertainty=uncertainty,
-            temperatures=temperatures,
+            scalings=scalings,
             flops=_FLOPS,
             cost=_COST,
             calibrated_for=_CALIBRATED_FOR,

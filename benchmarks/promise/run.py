@@ -132,17 +132,17 @@ def answers(
 
     Args:
         texts: all of the population.
-        calibration: gives the temperatures.
+        calibration: gives the scalings.
         policies: of this calibration.
         outcomes: of the population; its uncertainties, of other temperatures, are not used.
     """
     thresholds = np.array([(each.lexical_threshold, *each.thresholds) for each in policies], dtype=np.float32)
     scales = length_scales(texts.num_tokens, LENGTH_EXPONENT)
-    exits = np.full((len(policies), len(texts)), len(calibration.temperatures))
+    exits = np.full((len(policies), len(texts)), len(calibration.scalings))
     stays = np.ones(exits.shape, dtype=np.bool_)
-    for place, temperature in enumerate(calibration.temperatures):
+    for place, scaling in enumerate(calibration.scalings):
         rows = np.flatnonzero(stays[thresholds[:, place] > 0].any(axis=0))
-        logits = torch.from_numpy(texts.logits[rows, place]) / torch.tensor(temperature, dtype=torch.float32)
+        logits = torch.from_numpy(texts.logits[rows, place]) / scaling.temperature
         uncertainty = np.full(len(texts), np.inf, dtype=np.float32)
         uncertainty[rows] = normalised_entropy(logits).numpy() / scales[rows]
         leaves = stays & (uncertainty < thresholds[:, place, None])

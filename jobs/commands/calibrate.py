@@ -212,7 +212,7 @@ def _show(report: CalibrationReport, *, is_cost_known: bool) -> None:
         (
             each.exit_layer,
             f"{each.agreement:.2%}",
-            f"{each.temperature:.2f}",
+            str(each.scaling),
             f"{each.ece_before:.2%}",
             f"{each.ece_after:.2%}",
         )

@@ -13,6 +13,7 @@ from jobs.report.plots.intervals import Interval, intervals
 from jobs.report.plots.lines import Line, lines
 from jobs.report.plots.luha import luha
 from jobs.report.plots.reliability import reliability
+from model.answers.scaling import UNSCALED, Scaling
 from model.checks import DEFAULT_CONFIDENCE
 from model.guarantee.binomial import interval
 from model.guarantee.exit_calibration import ExitCalibration
@@ -42,7 +43,7 @@ def reliability_figures(calibration: Calibration) -> tuple[Figure, ...]:
     exits, agrees = calibration.exits, _agrees(calibration.exits)
     branches = calibration.report.exits[:-1]
     confidences = [
-        (_confidence(exits, place), _confidence(exits, place, each.temperature))
+        (_confidence(exits, place), _confidence(exits, place, each.scaling))
         for place, each in enumerate(branches)
     ]
     # The same axis for all: of few labels nobody is less sure than chance.
@@ -52,7 +53,7 @@ def reliability_figures(calibration: Calibration) -> tuple[Figure, ...]:
             plot=reliability(
                 {
                     "before": AgreementBins.of(before, agrees[:, place]),
-                    f"temperature {each.temperature:.2f}": AgreementBins.of(after, agrees[:, place]),
+                    f"temperature {each.scaling}": AgreementBins.of(after, agrees[:, place]),
                 },
                 description=f"Reliability of exit {each.exit_layer}: agreement by confidence, before and "
                 "after its temperature",
@@ -70,7 +71,7 @@ def counted_confidence(calibration: Calibration) -> Table:
     exits, agrees = calibration.exits, _agrees(calibration.exits)
     rows = []
     for place, each in enumerate(calibration.report.exits[:-1]):
-        bins = AgreementBins.of(_confidence(exits, place, each.temperature), agrees[:, place])
+        bins = AgreementBins.of(_confidence(exits, place, each.scaling), agrees[:, place])
         counts = np.zeros(NUM_BINS, dtype=np.int64)
         counts[bins.places] = bins.num_rows
         rows.append((str(each.exit_layer), *(f"{count:,}" for count in counts)))
@@ -170,10 +171,10 @@ def _agrees(exits: ExitCalibration) -> npt.NDArray[np.bool_]:
     return agrees
 
 
-def _confidence(exits: ExitCalibration, place: int, temperature: float = 1.0) -> npt.NDArray[np.float32]:
+def _confidence(exits: ExitCalibration, place: int, scaling: Scaling = UNSCALED) -> npt.NDArray[np.float32]:
     """Return how sure an exit is of every test row, (test rows,)."""
     logits = torch.from_numpy(exits.logits[~exits.is_search, place])
-    confidence: npt.NDArray[np.float32] = exits.answer.confidence(logits, temperature).numpy()
+    confidence: npt.NDArray[np.float32] = exits.answer.confidence(logits, scaling).numpy()
     return confidence
 
 

@@ -146,7 +146,7 @@ def _exit_table(report: CalibrationReport) -> Table:
             (
                 str(each.exit_layer),
                 f"{each.agreement:.2%}",
-                f"{each.temperature:.2f}",
+                str(each.scaling),
                 f"{each.ece_before:.2%}",
                 f"{each.ece_after:.2%}",
             )

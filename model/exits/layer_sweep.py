@@ -149,7 +149,7 @@ class LayerSweep:
             if not features:
                 continue
             logits = self.engine.map_branch_logits(layer, features)
-            uncertainty = self.answer.uncertainty(logits, self.policy.temperature(layer))
+            uncertainty = self.answer.uncertainty(logits, self.policy.scaling(layer))
             answers.see(survivors.rows, uncertainty)
             exits_here = (uncertainty / scales[survivors.rows] < threshold) & ~survivors.answered
             answers.record(survivors.rows[exits_here], logits[exits_here], uncertainty[exits_here], layer)
@@ -242,7 +242,7 @@ def _leave_before_first_layer(
 ) -> None:
     """Answer the texts that the lexical branch is sure of."""
     logits = engine.run_on_driver_thread(partial(engine.lexical_logits, texts))
-    uncertainty = answer.uncertainty(logits, policy.lexical_temperature)
+    uncertainty = answer.uncertainty(logits, policy.lexical_scaling)
     scales = torch.from_numpy(length_scales(texts.lengths, policy.length_exponent)).to(engine.device)
     leaves = (uncertainty / scales < policy.lexical_threshold).cpu().numpy()
     answers.logits[leaves] = logits.cpu().numpy()[leaves]

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.answers.rule import AnswerRule
+from model.answers.scaling import UNSCALED, Scaling
 from model.errors import ArtifactError, ParameterError
 from model.tokens.lengths import Lengths
 
@@ -79,10 +80,10 @@ class ExitPolicy:
     Attributes:
         thresholds: (num_layers - 1,) from the first layer on.
         name: what the user asked for, for manifests and summaries.
-        temperatures: (num_layers - 1,) that a branch's logits are divided by for its uncertainty; 1 for each
+        scalings: (num_layers - 1,) of a branch's confidence for its uncertainty; a temperature of 1 for each
             where none are given, as in the paper.
         lexical_threshold: the same of the lexical branch.
-        lexical_temperature: likewise.
+        lexical_scaling: likewise.
         length_exponent: thresholds are held against the uncertainty over the text's tokens to the power of
             this: the higher, the more may a long text leave that is unsure. 0 as in the paper.
         answer: what the uncertainty is the uncertainty of; None for what the model's task answers with: a
@@ -93,25 +94,25 @@ class ExitPolicy:
 
     thresholds: tuple[float, ...]
     name: str
-    temperatures: tuple[float, ...] = ()
+    scalings: tuple[Scaling, ...] = ()
     lexical_threshold: float = 0.0
-    lexical_temperature: float = 1.0
+    lexical_scaling: Scaling = UNSCALED
     length_exponent: float = 0.0
     answer: AnswerRule | None = None
     calibrated_for: CalibratedFor | None = None
 
     def __post_init__(self) -> None:
-        """Let branches without a temperature have 1.
+        """Let branches without a scaling have a temperature of 1.
 
         Raises:
-            ParameterError: if there are not as many temperatures as thresholds.
+            ParameterError: if there are not as many scalings as thresholds.
         """
         # Lists would do as well for the sweep, but not where a policy is part of a job's fingerprint.
         object.__setattr__(self, "thresholds", tuple(self.thresholds))
-        object.__setattr__(self, "temperatures", tuple(self.temperatures) or (1.0,) * len(self.thresholds))
-        if len(self.temperatures) != len(self.thresholds):
+        object.__setattr__(self, "scalings", tuple(self.scalings) or (UNSCALED,) * len(self.thresholds))
+        if len(self.scalings) != len(self.thresholds):
             raise ParameterError(
-                f"`temperatures` has {len(self.temperatures)} values, and `thresholds` {len(self.thresholds)}"
+                f"`scalings` has {len(self.scalings)} values, and `thresholds` {len(self.thresholds)}"
             )
 
     @classmethod
@@ -171,9 +172,9 @@ class ExitPolicy:
         """Return the threshold of an exit, 0 for the lexical branch; the last layer has none."""
         return self.thresholds[exit_layer - 1] if exit_layer else self.lexical_threshold
 
-    def temperature(self, exit_layer: int) -> float:
-        """Return what an exit's logits are divided by for its uncertainty; the last layer has none."""
-        return self.temperatures[exit_layer - 1] if exit_layer else self.lexical_temperature
+    def scaling(self, exit_layer: int) -> Scaling:
+        """Return what an exit's confidence is scaled by for its uncertainty; the last layer has none."""
+        return self.scalings[exit_layer - 1] if exit_layer else self.lexical_scaling
 
     @property
     def runs_branch(self) -> tuple[bool, ...]:

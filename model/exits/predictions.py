@@ -23,7 +23,7 @@ class Predictions:
         rule: what the logits mean, and what is decided by them.
         logits: (rows, num_outputs) float32, at the exit taken, as its branch gives them; of a score its value
             and the logarithm of its variance.
-        uncertainty: (rows,) float32 in [0, 1], at the exit taken, its temperature applied.
+        uncertainty: (rows,) float32 in [0, 1], at the exit taken, its scaling applied.
         first_uncertainty: (rows,) float32, likewise at the first exit that a text came to.
         exit_layer: (rows,) int16, a layer from 1; 0 for the lexical branch.
         num_tokens: (rows,) int64.

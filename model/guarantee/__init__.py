@@ -1,1 +1,1 @@
-"""Thresholds, what they are certified to keep, and temperatures: plain functions over arrays."""
+"""Thresholds, what they are certified to keep, and scalings: plain functions over arrays."""

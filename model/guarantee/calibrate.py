@@ -52,7 +52,7 @@ def calibrate(
     known_cost: Callable[[CalibratedFor], RunCost | None] = _not_known,
     on_rows: Callable[[int], None] = _ignore,
 ) -> ExitCalibration:
-    """Run all exits over texts that training never saw, and fit a temperature for each.
+    """Run all exits over texts that training never saw, and fit a scaling for each.
 
     Args:
         model: the FastBERT.
@@ -87,7 +87,7 @@ def calibrate(
     logits = _run_all_exits(engine, tokenized, on_rows)
     check_same_model(logits[:, -1, : len(model.labels)], teacher_logits, rule, model.labels)
     is_search = search_rows(held_out)
-    temperatures, uncertainty = fit_exits(
+    scalings, uncertainty = fit_exits(
         logits, teacher_logits, answer_of(rule, model.labels), is_search=is_search
     )
     flops = fastbert_flops(model.config)
@@ -100,7 +100,7 @@ def calibrate(
         teacher_logits=teacher_logits,
         logits=logits,
         rule=rule,
-        temperatures=temperatures,
+        scalings=scalings,
         uncertainty=uncertainty,
         flops=flops,
         cost=known_cost(calibrated_for) or _measure_cost(engine, tokenized, is_search, flops),

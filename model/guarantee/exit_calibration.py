@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import torch
 
 from model.answers.answer import Answer, answer_of
 from model.answers.rule import AnswerRule, check_decidable
+from model.answers.scaling import UNSCALED, Scaling
 from model.checks import DEFAULT_CONFIDENCE, check_confidence
 from model.cost.flops import FlopsModel
 from model.cost.latency import RunCost
@@ -37,6 +39,8 @@ from model.messages import format_labels
 # measurement (docs/performance.md); exits that were fitted one of their own had 0.45 to 0.8.
 LENGTH_EXPONENT = 0.5
 
+Value = TypeVar("Value")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExitCalibration:
@@ -54,8 +58,8 @@ class ExitCalibration:
         logits: (rows, num_exits, num_outputs) float32 of every exit, as they come: of the lexical branch
             where there is one, and of the layers.
         rule: which answers are the same.
-        temperatures: (num_exits - 1,) one per branch, fitted on the search rows.
-        uncertainty: (rows, num_exits) float32 of every exit, its temperature applied.
+        scalings: (num_exits - 1,) one per branch, fitted on the search rows.
+        uncertainty: (rows, num_exits) float32 of every exit, its scaling applied.
         flops: of the model.
         cost: what its parts take here.
         calibrated_for: model, device, precision, backend and length of all this.
@@ -69,7 +73,7 @@ class ExitCalibration:
     teacher_logits: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float32]
     rule: AnswerRule
-    temperatures: tuple[float, ...]
+    scalings: tuple[Scaling, ...]
     uncertainty: npt.NDArray[np.float32]
     flops: FlopsModel
     cost: RunCost
@@ -98,10 +102,10 @@ class ExitCalibration:
         check_decidable(rule)
         if rule == self.rule:
             return self
-        temperatures, uncertainty = fit_exits(
+        scalings, uncertainty = fit_exits(
             self.logits, self.teacher_logits, answer_of(rule, self.labels), is_search=self.is_search
         )
-        return replace(self, rule=rule, temperatures=temperatures, uncertainty=uncertainty)
+        return replace(self, rule=rule, scalings=scalings, uncertainty=uncertainty)
 
     @cached_property
     def is_search(self) -> npt.NDArray[np.bool_]:
@@ -252,12 +256,12 @@ class ExitCalibration:
         _, test = self._search_and_test(self._with_calls(self.flops_outcomes, names))
         taken = test.exits_taken(thresholds)
         lexical_threshold, layer_thresholds = self._lexical_and_layers(thresholds.tolist(), without=0.0)
-        lexical_temperature, layer_temperatures = self._lexical_and_layers(self.temperatures, without=1.0)
+        lexical_scaling, layer_scalings = self._lexical_and_layers(self.scalings, without=UNSCALED)
         return CalibratedPolicy(
             thresholds=layer_thresholds,
-            temperatures=layer_temperatures,
+            scalings=layer_scalings,
             lexical_threshold=lexical_threshold,
-            lexical_temperature=lexical_temperature,
+            lexical_scaling=lexical_scaling,
             length_exponent=LENGTH_EXPONENT,
             name=name,
             answer=self.rule,
@@ -311,8 +315,8 @@ class ExitCalibration:
         return outcomes.take(self.is_search), outcomes.take(~self.is_search)
 
     def _lexical_and_layers(
-        self, values: Sequence[float], *, without: float
-    ) -> tuple[float, tuple[float, ...]]:
+        self, values: Sequence[Value], *, without: Value
+    ) -> tuple[Value, tuple[Value, ...]]:
         """Return the lexical branch's value, and those of the layers' branches, (num_layers - 1,).
 
         Args:
@@ -348,9 +352,9 @@ class ExitCalibration:
                 self.teacher_logits[is_test],
                 self.answer,
                 exit_layer=exit_layer,
-                temperature=temperature,
+                scaling=scaling,
             )
-            for place, (exit_layer, temperature) in enumerate(
-                zip(self.exits, (*self.temperatures, 1.0), strict=True)
+            for place, (exit_layer, scaling) in enumerate(
+                zip(self.exits, (*self.scalings, UNSCALED), strict=True)
             )
         ]

@@ -68,7 +68,7 @@ class ExitCurve:
 
     Attributes:
         exit_layer: which exit.
-        rows: (20,) in equal bins of uncertainty from 0 to 1, the exit's temperature applied.
+        rows: (20,) in equal bins of uncertainty from 0 to 1, the exit's scaling applied.
         agreeing: (20,) of them with full depth's answer.
     """
 
@@ -191,7 +191,7 @@ def speed_exits(uncertainty: npt.NDArray[np.float32]) -> tuple[SpeedExits, ...]:
     """Return where rows would leave at some of the paper's speeds.
 
     Args:
-        uncertainty: (rows, num_layers) of the layers, no temperature applied.
+        uncertainty: (rows, num_layers) of the layers, no scaling applied.
     """
     num_rows, num_layers = uncertainty.shape
     found = []
@@ -224,7 +224,7 @@ def policy_reference(
     Args:
         texts: as the policy answers them.
         exits: the numbers of all exits.
-        uncertainty: (rows, num_exits) of every exit, temperatures applied.
+        uncertainty: (rows, num_exits) of every exit, scalings applied.
         uncertainty_of_speeds: (rows, num_layers) of the layers, none applied.
         agrees: (rows, num_exits) whether each exit answers as full depth does.
     """

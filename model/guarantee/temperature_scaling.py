@@ -1,5 +1,6 @@
-"""How far an exit's confidence can be believed, and one number per exit to mend it."""
+"""How far an exit's confidence can be believed, and what mends it: one number per exit, or two per label."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,9 @@ import numpy.typing as npt
 import torch
 from scipy.optimize import minimize_scalar
 
-from model.answers.answer import Answer
+from model.answers.answer import Answer, LabelCuts
+from model.answers.scaling import UNSCALED, Scaling
+from model.guarantee.label_scaling import fit_label_scaling
 
 # Temperatures beyond are those of exits that know nothing, or all.
 _LOG_RANGE = (-3.0, 3.0)
@@ -33,40 +36,56 @@ def fit_temperature(logits: Floats, teacher_logits: Floats, answer: Answer) -> f
     full_depth = torch.from_numpy(teacher_logits).double()
 
     def loss(log_temperature: float) -> float:
-        return float(answer.loss(exact, full_depth, float(np.exp(log_temperature))))
+        return float(answer.loss(exact, full_depth, Scaling.by(float(np.exp(log_temperature)))))
 
     return float(np.exp(minimize_scalar(loss, bounds=_LOG_RANGE, method="bounded").x))
 
 
-def exit_uncertainty(logits: Floats, temperatures: tuple[float, ...], answer: Answer) -> Floats:
+def fit_scaling(logits: Floats, teacher_logits: Floats, answer: Answer) -> Scaling:
+    """Return an exit's scaling: of sets of labels a temperature and a bias for each, else one temperature.
+
+    Args:
+        logits: (rows, num_outputs) of the exit.
+        teacher_logits: (rows, num_labels).
+        answer: what is compared.
+    """
+    temperature = fit_temperature(logits, teacher_logits, answer)
+    if not isinstance(answer, LabelCuts) or answer.one_holds:
+        return Scaling.by(temperature)
+    margins = answer.margins(torch.from_numpy(logits).double()).numpy()
+    reached = answer.calls(torch.from_numpy(teacher_logits)).numpy()
+    return fit_label_scaling(margins, reached, common_temperature=temperature)
+
+
+def exit_uncertainty(logits: Floats, scalings: Sequence[Scaling], answer: Answer) -> Floats:
     """Return every exit's uncertainty as the layer sweep computes it, (rows, num_exits) float32.
 
     Args:
         logits: (rows, num_exits, num_outputs).
-        temperatures: (num_exits - 1,) of the branches; the last layer has 1.
+        scalings: (num_exits - 1,) of the branches; the last layer has none.
         answer: what an exit may be unsure of.
     """
-    scales = torch.tensor([*temperatures, 1.0], dtype=torch.float32)
-    uncertainty: Floats = answer.uncertainty(torch.from_numpy(logits), scales).numpy()
+    of_exits = zip(torch.from_numpy(logits).unbind(dim=1), (*scalings, UNSCALED), strict=True)
+    uncertainty: Floats = torch.stack([answer.uncertainty(*each) for each in of_exits], dim=1).numpy()
     return uncertainty
 
 
 def fit_exits(
     logits: Floats, teacher_logits: Floats, answer: Answer, *, is_search: npt.NDArray[np.bool_]
-) -> tuple[tuple[float, ...], Floats]:
-    """Return every branch's temperature, (num_exits - 1,), and every exit's uncertainty with it.
+) -> tuple[tuple[Scaling, ...], Floats]:
+    """Return every branch's scaling, (num_exits - 1,), and every exit's uncertainty with it.
 
     Args:
         logits: (rows, num_exits, num_outputs).
         teacher_logits: (rows, num_labels).
         answer: what is compared.
-        is_search: (rows,) what temperatures are fitted on.
+        is_search: (rows,) what scalings are fitted on.
     """
     searched = logits[is_search], teacher_logits[is_search]
-    temperatures = tuple(
-        fit_temperature(searched[0][:, place], searched[1], answer) for place in range(logits.shape[1] - 1)
+    scalings = tuple(
+        fit_scaling(searched[0][:, place], searched[1], answer) for place in range(logits.shape[1] - 1)
     )
-    return temperatures, exit_uncertainty(logits, temperatures, answer)
+    return scalings, exit_uncertainty(logits, scalings, answer)
 
 
 def expected_calibration_error(confidence: Floats, is_right: npt.NDArray[np.bool_]) -> float:
@@ -86,25 +105,25 @@ def expected_calibration_error(confidence: Floats, is_right: npt.NDArray[np.bool
 
 @dataclass(frozen=True, kw_only=True)
 class ExitReliability:
-    """How an exit stands to the teacher on rows that its temperature was not fitted on.
+    """How an exit stands to the teacher on rows that its scaling was not fitted on.
 
     Attributes:
         exit_layer: from 1; 0 for the lexical branch.
         agreement: share of rows with the teacher's answer.
-        temperature: of the exit.
-        ece_before: expected calibration error without the temperature.
+        scaling: of the exit.
+        ece_before: expected calibration error without the scaling.
         ece_after: the same with it.
     """
 
     exit_layer: int
     agreement: float
-    temperature: float
+    scaling: Scaling
     ece_before: float
     ece_after: float
 
 
 def exit_reliability(
-    logits: Floats, teacher_logits: Floats, answer: Answer, *, exit_layer: int, temperature: float
+    logits: Floats, teacher_logits: Floats, answer: Answer, *, exit_layer: int, scaling: Scaling
 ) -> ExitReliability:
     """Return an exit's agreement and calibration error.
 
@@ -113,18 +132,18 @@ def exit_reliability(
         teacher_logits: (rows, num_labels).
         answer: what is compared.
         exit_layer: of the exit, from 1; 0 for the lexical branch.
-        temperature: of the exit.
+        scaling: of the exit.
     """
     of_exit, full_depth = torch.from_numpy(logits), torch.from_numpy(teacher_logits)
     agrees = ~answer.differs(of_exit, full_depth).numpy()
     before, after = (
-        expected_calibration_error(answer.confidence(of_exit, scale).numpy(), agrees)
-        for scale in (1.0, temperature)
+        expected_calibration_error(answer.confidence(of_exit, each).numpy(), agrees)
+        for each in (UNSCALED, scaling)
     )
     return ExitReliability(
         exit_layer=exit_layer,
         agreement=float(agrees.mean()),
-        temperature=temperature,
+        scaling=scaling,
         ece_before=before,
         ece_after=after,
     )

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.answers.answer import answer_of, gaussian_loss
+from model.answers.answer import answer_of
+from model.answers.gaussian import gaussian_loss
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
 from model.engine.engine import Engine

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from model.answers.rule import AnswerRule
+from model.answers.scaling import Scaling
 from model.exits.policy import CalibratedFor
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.finite_corpus import CorpusTest
@@ -61,9 +62,9 @@ class Certificate:
         policy: what was asked for.
         answer: which answers are the same.
         thresholds: (num_layers - 1,) from the first layer on.
-        temperatures: (num_layers - 1,) that logits are divided by for the uncertainty.
+        scalings: (num_layers - 1,) of the confidence, for the uncertainty.
         lexical_threshold: of the lexical branch; 0 where it is not run.
-        lexical_temperature: likewise.
+        lexical_scaling: likewise.
         length_exponent: of the tokens by which the uncertainty is divided before thresholds are held against.
         is_certified: whether that is certified to be kept.
         max_disagreement: share of answers that may disagree with full depth's; None where it was not asked.
@@ -86,9 +87,9 @@ class Certificate:
     policy: str
     answer: AnswerRule
     thresholds: tuple[float, ...]
-    temperatures: tuple[float, ...]
+    scalings: tuple[Scaling, ...]
     lexical_threshold: float
-    lexical_temperature: float
+    lexical_scaling: Scaling
     length_exponent: float
     is_certified: bool
     max_disagreement: float | None
@@ -115,9 +116,9 @@ class Certificate:
             policy=policy.name,
             answer=policy.answer,
             thresholds=policy.thresholds,
-            temperatures=policy.temperatures,
+            scalings=policy.scalings,
             lexical_threshold=policy.lexical_threshold,
-            lexical_temperature=policy.lexical_temperature,
+            lexical_scaling=policy.lexical_scaling,
             length_exponent=policy.length_exponent,
             is_certified=policy.is_certified,
             max_disagreement=policy.max_disagreement,

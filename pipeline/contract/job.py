@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from model.answers.rule import AnswerRule
+from model.answers.scaling import Scaling
 from model.answers.task import Task
 from model.guarantee.unit import Unit
 from model.version import NUMERICS_VERSION
@@ -74,9 +75,9 @@ class ScoreSettings(JobSettings):
         policy: what was asked for.
         answer: which answers are the same.
         thresholds: (num_layers - 1,) from the first layer on.
-        temperatures: (num_layers - 1,) that logits are divided by for the uncertainty.
+        scalings: (num_layers - 1,) of the confidence, for the uncertainty.
         lexical_threshold: of the lexical branch; 0 where it is not run.
-        lexical_temperature: likewise.
+        lexical_scaling: likewise.
         length_exponent: of the tokens by which the uncertainty is divided before thresholds are held against.
         shadow_fraction: share of the shadow units, drawn by hash, that is answered at full depth too.
         shadow_unit: what these are.
@@ -88,9 +89,9 @@ class ScoreSettings(JobSettings):
     policy: str
     answer: AnswerRule
     thresholds: tuple[float, ...]
-    temperatures: tuple[float, ...]
+    scalings: tuple[Scaling, ...]
     lexical_threshold: float
-    lexical_temperature: float
+    lexical_scaling: Scaling
     length_exponent: float
     shadow_fraction: float
     shadow_unit: Unit

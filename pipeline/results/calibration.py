@@ -195,7 +195,7 @@ class Calibration:
             logits=float_array(table[schema.EXIT_LOGITS]).reshape(num_rows, -1, num_outputs),
             rule=report.rule,
             uncertainty=float_array(table[schema.EXIT_UNCERTAINTY]).reshape(num_rows, -1),
-            temperatures=report.temperatures,
+            scalings=report.scalings,
             flops=report.flops,
             cost=report.cost,
             calibrated_for=report.calibrated_for,
@@ -214,7 +214,8 @@ def _path(directory: str, name: str) -> str:
 def _fingerprint(exits: ExitCalibration, row_numbers: npt.NDArray[np.int64]) -> str:
     """Return what rows and report have in common: everything that a policy is made of."""
     digest = blake2b(digest_size=16)
-    facts = asdict(exits.calibrated_for), exits.temperatures, asdict(exits.flops), asdict(exits.cost)
+    scalings = [asdict(each) for each in exits.scalings]
+    facts = asdict(exits.calibrated_for), scalings, asdict(exits.flops), asdict(exits.cost)
     digest.update(json.dumps([exits.labels, asdict(exits.rule), exits.unit, *facts], sort_keys=True).encode())
     answers = exits.teacher_logits, exits.logits, exits.uncertainty
     for values in (row_numbers, exits.is_held_out, exits.num_tokens, exits.num_unknown, *answers):

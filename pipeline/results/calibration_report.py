@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from model.answers.rule import AnswerRule
+from model.answers.scaling import Scaling
 from model.cost.flops import FlopsModel
 from model.cost.latency import RunCost
 from model.exits.policy import CalibratedFor
@@ -52,7 +53,7 @@ class CalibrationReport:
         num_rows: that searched and that tested.
         unit: what shares are shares of.
         calibrated_for: model, device, precision, backend and length.
-        temperatures: (num_exits - 1,) one per branch, of the lexical one first where there is one.
+        scalings: (num_exits - 1,) one per branch, of the lexical one first where there is one.
         flops: of the model.
         cost: what its parts take here.
         confidence: of the targets below.
@@ -68,7 +69,7 @@ class CalibrationReport:
     num_rows: int
     unit: Unit
     calibrated_for: CalibratedFor
-    temperatures: tuple[float, ...]
+    scalings: tuple[Scaling, ...]
     flops: FlopsModel
     cost: RunCost
     confidence: float
@@ -101,7 +102,7 @@ class CalibrationReport:
             num_rows=len(exits),
             unit=exits.unit,
             calibrated_for=exits.calibrated_for,
-            temperatures=exits.temperatures,
+            scalings=exits.scalings,
             flops=exits.flops,
             cost=exits.cost,
             confidence=confidence,

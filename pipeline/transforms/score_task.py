@@ -223,9 +223,9 @@ class ScoreTask:
             policy=self.policy.name,
             answer=self._rule,
             thresholds=tuple(map(float, self.policy.thresholds)),
-            temperatures=tuple(map(float, self.policy.temperatures)),
+            scalings=self.policy.scalings,
             lexical_threshold=float(self.policy.lexical_threshold),
-            lexical_temperature=float(self.policy.lexical_temperature),
+            lexical_scaling=self.policy.lexical_scaling,
             length_exponent=float(self.policy.length_exponent),
             # 0 and 0.0 are the same job.
             shadow_fraction=float(self.shadow_fraction),

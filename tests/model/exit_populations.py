@@ -6,6 +6,7 @@ import numpy as np
 from transformers import BertConfig
 
 from model.answers.rule import AnswerRule
+from model.answers.scaling import Scaling
 from model.answers.task import Task
 from model.cost.latency import RunCost
 from model.cost.network_flops import flops_model
@@ -97,7 +98,7 @@ def exit_calibration(num_rows=6000, seed=0, *, lexical=False, held_out=0.0):
         logits=logits,
         rule=AnswerRule(task=Task.ONE_LABEL),
         uncertainty=(-(shares * np.log(shares)).sum(axis=2) / np.log(3)).astype(np.float32),
-        temperatures=(*([2.0] if lexical else []), 1.5, 1.0, 0.9),
+        scalings=tuple(map(Scaling.by, (*([2.0] if lexical else []), 1.5, 1.0, 0.9))),
         flops=replace(flops, lexical=BranchFlops(per_token=9, per_text=5) if lexical else None),
         cost=RunCost(
             layer_seconds=1.0,

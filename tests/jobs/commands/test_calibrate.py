@@ -57,7 +57,7 @@ def test_rows_that_test_are_of_the_calibration_split_and_two_thirds_of_all(rows:
 
 def test_every_exits_answers_are_those_it_gives_when_all_leave_there(rows: pd.DataFrame, calibrated: Path):
     model = FastBertForSequenceClassification.from_pretrained(calibrated)
-    temperatures = json.loads((calibrated / "calibration.json").read_text())["temperatures"]
+    scalings = json.loads((calibrated / "calibration.json").read_text())["scalings"]
     texts = [TEXTS[row] for row in rows["row"]]
     for exit_layer in range(NUM_LAYERS + 1):
         plain = ExitPolicy.from_exit_layer(exit_layer, num_layers=NUM_LAYERS)
@@ -67,7 +67,7 @@ def test_every_exits_answers_are_those_it_gives_when_all_leave_there(rows: pd.Da
         np.testing.assert_allclose(logits, answered.logits, rtol=0, atol=2e-5)
         agrees = answered.label_ids == np.stack(rows["teacher_logits"]).argmax(axis=1)
         assert [each[exit_layer] for each in rows["exit_agrees"]] == agrees.tolist()
-        temperature = 1.0 if exit_layer == NUM_LAYERS else temperatures[exit_layer]
+        temperature = 1.0 if exit_layer == NUM_LAYERS else scalings[exit_layer]["temperatures"][0]
         uncertainty = normalised_entropy(torch.from_numpy(logits) / temperature)
         np.testing.assert_allclose(
             [each[exit_layer] for each in rows["exit_uncertainty"]], uncertainty, atol=1e-6
@@ -258,7 +258,7 @@ def test_what_distill_left_is_told(distilled: Path, tmp_path: Path):
     copy = shutil.copytree(distilled, tmp_path / "copy")
     metrics = (copy / "metrics.json").read_text()
     assert "would help" in describe_training(copy)
-    (copy / "metrics.json").write_text(metrics.replace('"schema_version": 6', '"schema_version": 2'))
+    (copy / "metrics.json").write_text(metrics.replace('"schema_version": 7', '"schema_version": 2'))
     assert "is of version 2 of the data contract" in describe_training(copy)
     (copy / "metrics.json").unlink()
     assert describe_training(copy) == ""

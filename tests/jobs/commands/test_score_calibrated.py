@@ -16,6 +16,7 @@ from jobs.commands.calibrate import run as run_calibrate
 from jobs.commands.distill import run as run_distill
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.configs.distill import DistillConfig
+from model.answers.scaling import UNSCALED, Scaling
 from model.answers.uncertainty import normalised_entropy
 from model.engine.execution import Precision, resolve_execution
 from model.exits.layer_sweep import predict_tokenized
@@ -24,6 +25,7 @@ from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.finite_corpus import CorpusSize
 from model.tokens.tokenization import tokenize
 from pipeline.contract.defaults import default_rows_per_shard
+from pipeline.contract.typed_json import as_plain
 from pipeline.results.calibration import Calibration
 from tests.job_fixtures import (
     LABELS,
@@ -50,9 +52,9 @@ def test_a_certificate_is_kept_and_told(
     policy = Calibration.load(str(calibrated)).policy(max_disagreement=0.05)
     manifest = read_manifest_file(tmp_path / "scores")
     assert manifest["settings"]["thresholds"] == list(policy.thresholds)
-    assert manifest["settings"]["temperatures"] == list(policy.temperatures)
+    assert manifest["settings"]["scalings"] == list(map(as_plain, policy.scalings))
     assert manifest["settings"]["lexical_threshold"] == policy.lexical_threshold
-    assert manifest["settings"]["lexical_temperature"] == policy.lexical_temperature
+    assert manifest["settings"]["lexical_scaling"] == as_plain(policy.lexical_scaling)
     assert manifest["settings"]["policy"] == "max disagreement 0.05, confidence 0.95, of the texts"
     # The more is saved, the more rows are as much work.
     assert manifest["settings"]["rows_per_shard"] == default_rows_per_shard(policy.saved_compute) > 10_000
@@ -68,7 +70,7 @@ def test_a_certificate_is_kept_and_told(
     # Probabilities are the branch's own; a temperature is for the uncertainty beside them.
     early = scored[scored["exit_layer"] < NUM_LAYERS]
     log = torch.from_numpy(np.stack(early["probabilities"].to_list())).log()
-    scaled = log / torch.tensor([policy.temperature(each) for each in early["exit_layer"]])[:, None]
+    scaled = log / torch.tensor([policy.scaling(each).temperature for each in early["exit_layer"]])[:, None]
     np.testing.assert_allclose(early["uncertainty"], normalised_entropy(scaled), atol=1e-4)
     thresholds = np.array([policy.threshold(each) for each in early["exit_layer"]])
     assert manifest["settings"]["length_exponent"] == certificate["length_exponent"] == 0.5
@@ -307,10 +309,10 @@ def test_a_calibration_is_for_one_model_and_precision(
     ("name", "content", "message"),
     [
         ("calibration.json", b"{", "calibration.json' is damaged: "),
-        ("calibration.json", b"{}", "of an older version of the data contract, and this is version 6"),
+        ("calibration.json", b"{}", "of an older version of the data contract, and this is version 7"),
         (
             "calibration.json",
-            b'{"schema_version": 6}',
+            b'{"schema_version": 7}',
             "calibration.json' is damaged: 'fingerprint' is missing",
         ),
         ("calibration.parquet", b"PAR1", "cannot be read: "),
@@ -369,7 +371,7 @@ def test_a_temperature_is_for_the_uncertainty_alone(calibrated: Path):
     engine = model.engine(resolve_execution(Precision.FP32, device="cpu"))
     policy = ExitPolicy.from_exit_layer(1, num_layers=NUM_LAYERS)
     plain = predict_tokenized(engine, texts, policy)
-    warm = predict_tokenized(engine, texts, replace(policy, temperatures=(2.5, 1.0)))
+    warm = predict_tokenized(engine, texts, replace(policy, scalings=(Scaling.by(2.5), UNSCALED)))
     np.testing.assert_array_equal(warm.logits, plain.logits)
     assert warm.label_ids.tolist() == plain.label_ids.tolist()
     np.testing.assert_allclose(

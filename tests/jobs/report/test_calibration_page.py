@@ -68,7 +68,7 @@ def test_every_exit_but_the_last_has_a_reliability_diagram(page, calibration):
     found = figures(page, "How sure, and how often right")
     assert len(found) == len(calibration.report.exits) - 1
     for each, figure in zip(calibration.report.exits[:-1], found, strict=True):
-        assert {"before", f"temperature {each.temperature:.2f}", "confidence"} <= texts(figure.plot)
+        assert {"before", f"temperature {each.scaling}", "confidence"} <= texts(figure.plot)
         assert f"Exit {each.exit_layer}: expected calibration error {each.ece_before:.2%}" in figure.caption
 
 

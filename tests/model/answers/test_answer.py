@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm, t
+from scipy.stats import t
 
 from model.answers.answer import (
     EXACT_LOG_VARIANCE,
@@ -17,11 +17,12 @@ from model.answers.answer import (
     ScoreCuts,
     ScoreWithin,
     answer_of,
-    gaussian_loss,
 )
 from model.answers.rule import AnswerRule, Cut
+from model.answers.scaling import Scaling
 from model.answers.task import Task
 from model.answers.uncertainty import normalised_entropy
+from model.errors import ParameterError
 
 LABELS = ("ham", "spam", "other")
 LOGITS = st.lists(st.floats(-8, 8, width=32), min_size=3, max_size=3)
@@ -40,7 +41,7 @@ def test_one_label_is_the_highest_and_unsure_by_its_entropy(logits, others, temp
     highest = int(np.argmax(logits))
     assert answer.calls(tensor(logits)).tolist() == [label == highest for label in range(3)]
     assert bool(answer.differs(tensor(logits), tensor(others))) == (highest != int(np.argmax(others)))
-    found = answer.uncertainty(tensor([logits]), temperature)
+    found = answer.uncertainty(tensor([logits]), Scaling.by(temperature))
     assert torch.equal(found, normalised_entropy(tensor([logits]) / temperature))
 
 
@@ -54,7 +55,9 @@ def test_a_cut_of_one_of_several_labels_is_its_softmax_against_the_cut(logits, c
         assert answer.calls(tensor(logits)).tolist() == [share >= cut]
     assert float(answer.margins(tensor(logits))) == pytest.approx(margin, abs=1e-4)
     other_side = 1 / (1 + math.exp(abs(margin) / temperature))
-    assert float(answer.uncertainty(tensor(logits), temperature)) == pytest.approx(other_side, abs=1e-4)
+    assert float(answer.uncertainty(tensor(logits), Scaling.by(temperature))) == pytest.approx(
+        other_side, abs=1e-4
+    )
 
 
 @given(LOGITS, LOGITS, CUTS, TEMPERATURES)
@@ -65,7 +68,47 @@ def test_a_set_is_the_labels_that_reach_their_cuts_each_by_itself(logits, others
     differs = answer.calls(tensor(logits)) != answer.calls(tensor(others))
     assert bool(answer.differs(tensor(logits), tensor(others))) == bool(differs.any())
     same = np.prod(1 / (1 + np.exp(-np.abs(margins) / temperature)))
-    assert float(answer.uncertainty(tensor(logits), temperature)) == pytest.approx(1 - same, abs=1e-4)
+    assert float(answer.uncertainty(tensor(logits), Scaling.by(temperature))) == pytest.approx(
+        1 - same, abs=1e-4
+    )
+
+
+BIASES = st.lists(st.floats(-4, 4, width=32), min_size=3, max_size=3)
+OF_LABELS = st.lists(st.floats(0.0625, 20, width=32), min_size=3, max_size=3)
+
+
+@given(LOGITS, CUTS, OF_LABELS, BIASES)
+def test_a_label_of_a_set_has_a_temperature_and_a_bias_of_its_own(logits, cut, temperatures, biases):
+    """The exit calls what its margins say; unsure is how likely the full model is on the other side."""
+    answer = LabelCuts(LABELS, {"ham": 0.5, "spam": cut, "other": 0.5}, one_holds=False)
+    scaling = Scaling(temperatures=temperatures, biases=biases)
+    margins = answer.margins(tensor(logits)).double().numpy()
+    called = answer.calls(tensor(logits)).numpy()
+    reached = 1 / (1 + np.exp(-(margins / temperatures + biases)))
+    same = np.prod(np.where(called, reached, 1 - reached))
+    assert float(answer.uncertainty(tensor(logits), scaling)) == pytest.approx(1 - same, abs=1e-4)
+    assert float(answer.confidence(tensor(logits), scaling)) == pytest.approx(same, abs=1e-4)
+
+
+@given(LOGITS, LOGITS, TEMPERATURES, st.booleans())
+def test_equal_temperatures_without_biases_are_one_temperature(logits, others, temperature, one_holds):
+    answer = LabelCuts(LABELS, dict.fromkeys(LABELS, 0.3), one_holds=one_holds)
+    apart = Scaling(temperatures=(temperature,) * 3, biases=(0.0,) * 3)
+    values, by_teacher = tensor([logits]), tensor([others])
+    for found in (answer.uncertainty, answer.confidence):
+        assert float(found(values, apart)) == pytest.approx(
+            float(found(values, Scaling.by(temperature))), abs=1e-6
+        )
+    losses = (float(answer.loss(values, by_teacher, each)) for each in (apart, Scaling.by(temperature)))
+    assert next(losses) == pytest.approx(next(losses), rel=1e-5)
+
+
+def test_an_exit_that_calls_what_is_unlikely_is_very_unsure():
+    answer = LabelCuts(LABELS, dict.fromkeys(LABELS, 0.5), one_holds=False)
+    scaling = Scaling(temperatures=(1, 1, 1), biases=(-5, 0, 0))
+    found = answer.uncertainty(tensor([[1.0, 9.0, 9.0], [-1.0, 9.0, 9.0]]), scaling)
+    assert found[0] > 0.98
+    assert found[1] < 0.01
 
 
 @given(SCORES, st.lists(st.floats(-5, 5, width=16), min_size=1, max_size=3, unique=True), TEMPERATURES)
@@ -76,7 +119,9 @@ def test_between_cuts_unsure_is_the_chance_to_lie_elsewhere(logits, cuts, temper
     edges, place = [-math.inf, *cuts, math.inf], sum(score >= cut for cut in cuts)
     spread = t(2, score, math.exp(log_variance / 2) * temperature)
     inside = spread.cdf(edges[place + 1]) - spread.cdf(edges[place])
-    assert float(answer.uncertainty(tensor(logits), temperature)) == pytest.approx(1 - inside, abs=1e-5)
+    assert float(answer.uncertainty(tensor(logits), Scaling.by(temperature))) == pytest.approx(
+        1 - inside, abs=1e-5
+    )
 
 
 @given(SCORES, st.floats(-5, 5, width=32), st.floats(0.05, 3), TEMPERATURES)
@@ -86,7 +131,9 @@ def test_within_a_tolerance_unsure_is_the_chance_to_be_further_away(logits, othe
         assert bool(answer.differs(tensor(logits), tensor([other]))) == (abs(score - other) > tolerance)
     deviation = math.exp(log_variance / 2) * temperature
     expected = 2 * t(2).cdf(-tolerance / deviation)
-    assert float(answer.uncertainty(tensor(logits), temperature)) == pytest.approx(expected, abs=1e-5)
+    assert float(answer.uncertainty(tensor(logits), Scaling.by(temperature))) == pytest.approx(
+        expected, abs=1e-5
+    )
 
 
 def test_of_a_score_without_a_tolerance_no_exit_is_ever_sure_and_full_depth_is():
@@ -121,10 +168,9 @@ def test_what_is_no_number_is_as_unsure_as_that(kind):
 def test_many_at_once_are_what_each_is_alone(kind):
     answer, width = KINDS[kind]
     logits = torch.randn(4, 5, width, generator=torch.Generator().manual_seed(0))
-    scales = tensor([0.5, 1, 2, 3, 4])
-    at_once = answer.uncertainty(logits, scales)
+    at_once = answer.uncertainty(logits, Scaling.by(0.5))
     for row, exit_place in product(range(4), range(5)):
-        alone = answer.uncertainty(logits[row, exit_place], float(scales[exit_place]))
+        alone = answer.uncertainty(logits[row, exit_place], Scaling.by(0.5))
         assert float(at_once[row, exit_place]) == pytest.approx(float(alone), abs=1e-6)
     assert (at_once >= 0).all()
     assert (at_once <= 1).all()
@@ -149,17 +195,28 @@ def test_a_temperature_is_fitted_where_the_loss_is_least(kind):
     else:
         full_depth = logits[:, :1] + 2 * np.exp(logits[:, 1:] / 2) * rng.standard_t(2, size=(rows, 1))
     at = {
-        temperature: float(answer.loss(torch.from_numpy(logits), torch.from_numpy(full_depth), temperature))
+        temperature: float(
+            answer.loss(torch.from_numpy(logits), torch.from_numpy(full_depth), Scaling.by(temperature))
+        )
         for temperature in (1.5, 2.0, 2.7)
     }
     assert at[2.0] < min(at[1.5], at[2.7])
 
 
-def test_a_gaussian_loss_is_that_density_but_for_its_constant():
-    logits, score = np.array([0.3, -1.2]), 1.7
-    density = -norm(0.3, math.exp(-0.6)).logpdf(score) - math.log(2 * math.pi) / 2
-    found = gaussian_loss(torch.from_numpy(logits), torch.tensor(score, dtype=torch.float64))
-    assert float(found) == pytest.approx(density)
+@pytest.mark.parametrize("kind", ["label", "side", "score"])
+def test_scalings_by_name_are_of_cuts_of_labels_alone(kind):
+    answer, width = KINDS[kind]
+    by_name = Scaling(temperatures=(1, 2, 3), biases=(0, 0, 0))
+    with pytest.raises(ParameterError, match="`biases` are of sets of labels"):
+        answer.uncertainty(torch.zeros(2, width), by_name)
+
+
+def test_scalings_of_other_labels_are_refused():
+    answer, width = KINDS["set"]
+    for number in (1, 2):
+        other = Scaling(temperatures=(2.0,) * number, biases=(0.5,) * number)
+        with pytest.raises(ParameterError, match=f"`biases` has {number} values, and there are 3 cuts"):
+            answer.uncertainty(torch.zeros(2, width), other)
 
 
 def test_of_two_values_the_chance_of_the_other_is_known_however_small_it_is():

@@ -8,6 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from model.answers.scaling import Scaling
 from model.engine.engine import Engine
 from model.errors import ParameterError
 from model.exits.exit_logits import all_exit_logits
@@ -24,7 +25,7 @@ POLICY = st.builds(
     ExitPolicy,
     thresholds=st.tuples(*[THRESHOLD] * (NUM_LAYERS - 1)),
     lexical_threshold=THRESHOLD,
-    lexical_temperature=st.sampled_from([0.7, 1.0, 2.0]),
+    lexical_scaling=st.sampled_from([0.7, 1.0, 2.0]).map(Scaling.by),
     length_exponent=st.sampled_from([0.0, 0.5, 1.0]),
     name=st.just("drawn"),
 )
@@ -40,8 +41,8 @@ class Pool:
     num_tokens: np.ndarray  # (rows,)
 
     def uncertainty(self, policy, plain_uncertainty):
-        """(rows, exits), with the policy's temperatures."""
-        scales = np.array([policy.temperature(each) for each in range(NUM_LAYERS)] + [1.0])
+        """(rows, exits), by the policy's scalings."""
+        scales = np.array([policy.scaling(each).temperature for each in range(NUM_LAYERS)] + [1.0])
         return plain_uncertainty(self.exits / scales[:, None])
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.answers.scaling import UNSCALED, Scaling
 from model.errors import ParameterError
 from model.exits.policy import ExitPolicy, length_scales
 
@@ -57,11 +58,14 @@ def test_the_last_layer_has_no_threshold():
         ExitPolicy.from_speed(0.5, num_layers=3).threshold(3)
 
 
-def test_thresholds_and_temperatures_may_be_lists_of_one_length():
-    policy = ExitPolicy(thresholds=[0.5, 0.25], temperatures=[1.0, 2.0], name="mine")
-    assert (policy.thresholds, policy.temperatures) == ((0.5, 0.25), (1.0, 2.0))
-    with pytest.raises(ParameterError, match="`temperatures` has 1 values, and `thresholds` 2"):
-        ExitPolicy(thresholds=(0.5, 0.25), temperatures=(1.0,), name="mine")
+def test_thresholds_and_scalings_may_be_lists_of_one_length():
+    one, other = Scaling.by(0.5), Scaling(temperatures=(1, 2), biases=(0, 0.5))
+    policy = ExitPolicy(thresholds=[0.5, 0.25], scalings=[one, other], name="mine")
+    assert (policy.thresholds, policy.scalings) == ((0.5, 0.25), (one, other))
+    assert [policy.scaling(exit_layer) for exit_layer in range(3)] == [UNSCALED, one, other]
+    assert ExitPolicy(thresholds=(0.5, 0.25), name="paper").scalings == (UNSCALED, UNSCALED)
+    with pytest.raises(ParameterError, match="`scalings` has 1 values, and `thresholds` 2"):
+        ExitPolicy(thresholds=(0.5, 0.25), scalings=(one,), name="mine")
 
 
 def test_a_long_text_may_be_less_sure():

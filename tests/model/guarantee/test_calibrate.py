@@ -6,6 +6,7 @@ import torch
 
 from model.answers.answer import OneLabel
 from model.answers.rule import AnswerRule
+from model.answers.scaling import Scaling
 from model.answers.task import Task
 from model.cost.network_flops import fastbert_flops
 from model.engine.execution import Backend, Precision, resolve_execution
@@ -18,7 +19,7 @@ from model.exits.teacher import Teacher
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee import calibrate as module
 from model.guarantee.calibrate import calibrate, check_same_model
-from model.guarantee.temperature_scaling import exit_uncertainty, fit_temperature
+from model.guarantee.temperature_scaling import exit_uncertainty, fit_scaling
 from model.tokens.tokenization import tokenize
 
 LABELS_OF_3 = AnswerRule(task=Task.ONE_LABEL), ("a", "b", "c")
@@ -95,14 +96,12 @@ def test_costs_are_measured_on_rows_that_search(saved, corpus, teacher_logits, m
     assert again.cost == exits.cost
 
 
-def test_temperatures_are_fitted_on_the_rows_that_search(exits, teacher_logits):
+def test_scalings_are_fitted_on_the_rows_that_search(exits, teacher_logits):
     labels = teacher_logits.argmax(axis=1)
     assert exits.teacher_logits.argmax(axis=1).tolist() == labels.tolist()
     assert exits.is_search.sum() == 130 // 3
-    assert exits.temperatures == tuple(
-        fit_temperature(
-            exits.logits[exits.is_search, layer], exits.teacher_logits[exits.is_search], exits.answer
-        )
+    assert exits.scalings == tuple(
+        fit_scaling(exits.logits[exits.is_search, layer], exits.teacher_logits[exits.is_search], exits.answer)
         for layer in range(3)
     )
 
@@ -133,8 +132,29 @@ def test_uncertainty_is_what_the_sweep_holds_against_thresholds(exits, saved, co
     tokenized = tokenize(saved.tokenizer, corpus, max_length=48)
     for layer in range(1, 5):
         policy = ExitPolicy.from_exit_layer(layer, num_layers=4)
-        swept = predict_tokenized(engine, tokenized, replace(policy, temperatures=exits.temperatures))
+        swept = predict_tokenized(engine, tokenized, replace(policy, scalings=exits.scalings))
         np.testing.assert_allclose(exits.uncertainty[:, layer - 1], swept.uncertainty, rtol=0, atol=1e-5)
+
+
+def test_of_a_set_each_label_is_scaled_by_itself_and_the_sweep_says_the_same(
+    make_fastbert, make_engine, corpus, tmp_path
+):
+    make_fastbert("bert", num_labels=3, problem_type=str(Task.LABEL_SET)).save_pretrained(tmp_path)
+    model = FastBertForSequenceClassification.from_pretrained(tmp_path)
+    exits = calibrate(model, corpus, teacher_logits_of(model, corpus), execution=FP32)
+    assert [len(each.biases) for each in exits.scalings] == [3, 3, 3]
+    engine, tokenized = make_engine(model), tokenize(model.tokenizer, corpus, max_length=48)
+    for layer in range(1, 5):
+        policy = ExitPolicy.from_exit_layer(layer, num_layers=4)
+        swept = predict_tokenized(engine, tokenized, replace(policy, scalings=exits.scalings))
+        plain = predict_tokenized(engine, tokenized, policy)
+        np.testing.assert_allclose(exits.uncertainty[:, layer - 1], swept.uncertainty, rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(swept.logits, plain.logits)
+        assert (swept.uncertainty == plain.uncertainty).all() == (layer == 4)
+    policy = exits.policy(target_speedup=1.15)
+    found = model.predict(corpus, policy=policy)
+    assert found.exit_layer.tolist() == (exits.flops_outcomes.exits_taken(policy.thresholds) + 1).tolist()
+    assert len(set(found.exit_layer.tolist())) > 1
 
 
 def test_rows_leave_where_the_calibration_says_they_do(exits, saved, corpus, make_engine):
@@ -217,10 +237,10 @@ def test_the_same_model_is_told_by_its_spread():
         )
 
 
-def test_uncertainty_divides_by_the_temperatures(plain_uncertainty):
+def test_uncertainty_is_scaled_exit_by_exit(plain_uncertainty):
     logits = np.random.default_rng(0).normal(0, 2, (40, 3, 5)).astype(np.float32)
     scales = np.array([0.5, 4.0, 1.0])[:, None]
-    found = exit_uncertainty(logits, (0.5, 4.0), OneLabel("abcde"))
+    found = exit_uncertainty(logits, (Scaling.by(0.5), Scaling.by(4.0)), OneLabel("abcde"))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, plain_uncertainty(logits / scales), rtol=0, atol=1e-5)
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.answers.scaling import Scaling
 from model.errors import ParameterError
 from model.guarantee.binomial import rows_needed, upper_bound
 from model.guarantee.calibration_split import search_rows
@@ -46,7 +47,7 @@ def test_a_certificate_is_kept_on_the_rows_that_test_it(calibration):
     policy = calibration.policy(max_disagreement=0.02, confidence=0.9)
     disagrees = disagreements(calibration, policy.thresholds)
     assert policy.is_certified
-    assert policy.temperatures == calibration.temperatures
+    assert policy.scalings == calibration.scalings
     assert policy.length_exponent == 0.5
     assert policy.saved_compute > 1.3
     assert (policy.risk.num_rows, policy.risk.num_disagreements) == (4000, disagrees.sum())
@@ -264,16 +265,16 @@ def test_a_branch_costs_more_time_than_its_flops(calibration):
     )
 
 
-def test_reliability_is_of_the_rows_that_temperatures_were_not_fitted_on(calibration):
+def test_reliability_is_of_the_rows_that_scalings_were_not_fitted_on(calibration):
     exits = calibration.reliability()
     assert [each.exit_layer for each in exits] == [1, 2, 3, 4]
-    assert [each.temperature for each in exits] == [1.5, 1.0, 0.9, 1.0]
+    assert [each.scaling.temperature for each in exits] == [1.5, 1.0, 0.9, 1.0]
     teacher = teacher_labels(calibration)[~calibration.is_search]
     for layer, each in enumerate(exits):
         logits = calibration.logits[~calibration.is_search, layer]
         agrees = logits.argmax(axis=1) == teacher
         assert each.agreement == agrees.mean()
-        odds = np.exp(logits.astype(np.float64) / each.temperature)
+        odds = np.exp(logits.astype(np.float64) / each.scaling.temperature)
         shares = (odds / odds.sum(axis=1, keepdims=True)).max(axis=1)
         assert each.ece_after == pytest.approx(expected_calibration_error(shares, agrees), abs=2e-3)
     assert exits[1].ece_before == exits[1].ece_after
@@ -291,7 +292,10 @@ def test_the_certificate_covers_exit_0_and_the_layers_together(lexical):
     policy = lexical.policy(max_disagreement=0.05)
     assert policy.is_certified
     assert policy.lexical_threshold > 0
-    assert (policy.lexical_temperature, policy.temperatures) == (2.0, (1.5, 1.0, 0.9))
+    assert (policy.lexical_scaling, policy.scalings) == (
+        Scaling.by(2.0),
+        tuple(map(Scaling.by, (1.5, 1.0, 0.9))),
+    )
     assert len(policy.thresholds) == LAYERS - 1
     disagrees = disagreements(lexical, (policy.lexical_threshold, *policy.thresholds))
     assert policy.risk.num_disagreements == disagrees.sum()
@@ -319,7 +323,7 @@ def test_the_time_of_the_lexical_branch_is_its_own(lexical):
 
 def test_reliability_is_told_of_exit_0_too(lexical):
     assert [each.exit_layer for each in lexical.reliability()] == [0, 1, 2, 3, 4]
-    assert [each.temperature for each in lexical.reliability()] == [2.0, 1.5, 1.0, 0.9, 1.0]
+    assert [each.scaling.temperature for each in lexical.reliability()] == [2.0, 1.5, 1.0, 0.9, 1.0]
 
 
 def test_a_speed_up_beyond_the_layers_is_within_reach(lexical, calibration):

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.answers.answer import OneLabel
-from model.guarantee.temperature_scaling import expected_calibration_error, fit_temperature
+from model.answers.answer import LabelCuts, OneLabel
+from model.answers.scaling import Scaling
+from model.guarantee.temperature_scaling import expected_calibration_error, fit_scaling, fit_temperature
 
 
 def labels_drawn_at(temperature, rows=20_000, num_labels=3):
@@ -33,6 +34,19 @@ def test_exits_that_know_nothing_or_all_have_a_temperature_too(wrong):
     labels = np.array([0, 1] * 50)
     logits = np.where(np.eye(2)[labels] == 1, -4.0, 4.0) * (1 if wrong else -1)
     assert 0.04 < fit_temperature(*as_logits(logits.astype(np.float32), labels), OneLabel("ab")) < 21
+
+
+def test_labels_of_a_set_are_scaled_one_by_one_and_all_else_at_once():
+    logits, labels = labels_drawn_at(2.0, rows=500)
+    teacher = as_logits(logits, labels)[1] - 0.5
+    cuts = dict.fromkeys("abc", 0.5)
+    for answer in (OneLabel("abc"), LabelCuts("abc", cuts, one_holds=True)):
+        found = fit_scaling(logits, teacher, answer)
+        assert found == Scaling.by(fit_temperature(logits, teacher, answer))
+    found = fit_scaling(logits, teacher, LabelCuts("abc", cuts, one_holds=False))
+    # One in three is each of them, whatever a sigmoid of its logit says.
+    assert len(found.temperatures) == 3
+    assert max(found.biases) < -0.5
 
 
 def error_by_hand(confidence, is_right):

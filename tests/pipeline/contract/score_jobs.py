@@ -12,6 +12,7 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from transformers import BertConfig
 
 from model.answers.rule import AnswerRule
+from model.answers.scaling import Scaling
 from model.answers.task import Task
 from model.cost.network_flops import flops_model
 from model.guarantee.unit import Unit
@@ -38,9 +39,9 @@ SCORE = ScoreSettings(
     policy="speed 0.5",
     answer=AnswerRule(task=Task.ONE_LABEL),
     thresholds=(0.5, 0.5),
-    temperatures=(1.0, 1.5),
+    scalings=(Scaling.by(1.0), Scaling(temperatures=(1.5, 2.0), biases=(0.0, -0.5))),
     lexical_threshold=0.25,
-    lexical_temperature=0.9,
+    lexical_scaling=Scaling.by(0.9),
     length_exponent=0.5,
     shadow_fraction=0.25,
     shadow_unit=Unit.TEXTS,

@@ -21,7 +21,7 @@ def test_a_certificate_says_all_that_the_policy_rests_on(policy: CalibratedPolic
     assert certificate.policy == policy.name == name
     assert certificate.is_certified
     assert certificate.thresholds == policy.thresholds
-    assert certificate.temperatures == policy.temperatures
+    assert (certificate.scalings, certificate.lexical_scaling) == (policy.scalings, policy.lexical_scaling)
     assert (certificate.max_disagreement, certificate.target_speedup) == (0.05, None)
     assert certificate.confidence == 0.9
     risk = policy.risk

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.answers.rule import AnswerRule, Cut
+from model.answers.scaling import Scaling
 from model.answers.task import Task
 from model.guarantee.unit import Unit
 from model.version import NUMERICS_VERSION
@@ -22,6 +23,9 @@ shares = st.floats(0, 1)
 names = st.text(string.ascii_letters + "é", max_size=3)
 # No -0.0: `Cut.parse` makes 0.0 of it.
 cuts = st.builds(Cut, label=names, value=st.floats(-9, -0.5) | st.floats(0, 9))
+scalings = shares.map(Scaling.by) | st.tuples(shares, shares).map(
+    lambda drawn: Scaling(temperatures=drawn[:1], biases=drawn[1:])
+)
 settings_of_score = st.builds(
     ScoreSettings,
     model_hash=names,
@@ -39,9 +43,9 @@ settings_of_score = st.builds(
     rows_per_shard=st.integers(1, 9),
     policy=names,
     thresholds=st.tuples(shares, shares),
-    temperatures=st.tuples(shares, shares),
+    scalings=st.tuples(scalings, scalings),
     lexical_threshold=shares,
-    lexical_temperature=shares,
+    lexical_scaling=scalings,
     length_exponent=shares,
     shadow_fraction=shares,
     shadow_unit=st.sampled_from(Unit),
@@ -65,9 +69,9 @@ CHANGES: dict[str, Any] = {
     "answer": AnswerRule(task=Task.ONE_LABEL, cuts=(Cut(label="a", value=0.9),)),
     "task": Task.LABEL_SET,
     "thresholds": (0.5, 0.25),
-    "temperatures": (1.0, 1.0),
+    "scalings": (Scaling.by(1.0), Scaling(temperatures=(1.5, 2.0), biases=(0.0, -0.4))),
     "lexical_threshold": 0.5,
-    "lexical_temperature": 1.0,
+    "lexical_scaling": Scaling.by(1.0),
     "length_exponent": 0.25,
     "shadow_fraction": 0.5,
     "shadow_unit": Unit.ROWS,

@@ -95,7 +95,7 @@ def test_what_is_saved_is_loaded(calibration: Calibration, saved: Path):
         if isinstance(value, np.ndarray):
             np.testing.assert_array_equal(value, getattr(loaded.exits, name))
             assert value.dtype == getattr(loaded.exits, name).dtype
-    for name in ("labels", "temperatures", "flops", "cost", "calibrated_for"):
+    for name in ("labels", "scalings", "flops", "cost", "calibrated_for"):
         assert getattr(loaded.exits, name) == getattr(calibration.exits, name)
     assert loaded.sources == calibration.sources
     np.testing.assert_array_equal(loaded.row_numbers, calibration.row_numbers)
@@ -164,7 +164,7 @@ def test_a_report_of_another_version(saved: Path):
         assert found in refusal(saved)
 
 
-@pytest.mark.parametrize("name", ["fingerprint", "speed_curve", "temperatures", "calibrated_for", "cost"])
+@pytest.mark.parametrize("name", ["fingerprint", "speed_curve", "scalings", "calibrated_for", "cost"])
 def test_a_report_without_a_field(saved: Path, name: str):
     report = json.loads((saved / "calibration.json").read_text())
     del report[name]
@@ -255,9 +255,9 @@ def test_a_report_that_says_it_holds_for_something_else(saved: Path, name: str):
     assert "do not belong together" in refusal(saved)
 
 
-def test_a_report_with_other_temperatures(saved: Path):
+def test_a_report_with_other_scalings(saved: Path):
     report = json.loads((saved / "calibration.json").read_text())
-    report["temperatures"][0] = 1.4
+    report["scalings"][0]["temperatures"][0] = 1.4
     (saved / "calibration.json").write_text(json.dumps(report))
     assert "do not belong together" in refusal(saved)
 

@@ -21,7 +21,7 @@ def report(exits: ExitCalibration) -> CalibrationReport:
 def test_it_tells_what_the_exits_are(exits: ExitCalibration, report: CalibrationReport):
     assert (report.fingerprint, report.confidence, report.num_rows) == ("f00", 0.9, 2000)
     assert (report.labels, report.calibrated_for) == (LABELS, CALIBRATED_FOR)
-    assert (report.temperatures, report.flops, report.cost) == (exits.temperatures, exits.flops, exits.cost)
+    assert (report.scalings, report.flops, report.cost) == (exits.scalings, exits.flops, exits.cost)
     assert list(report.exits) == exits.reliability()
 
 

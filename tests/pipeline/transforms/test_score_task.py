@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from model.answers.rule import AnswerRule
+from model.answers.scaling import UNSCALED, Scaling
 from model.answers.task import Task
 from model.checkpoints.fingerprint import checkpoint_hash
 from model.cost.network_flops import fastbert_flops
@@ -266,9 +267,9 @@ def test_what_changes_the_scores_is_in_the_settings(task: ScoreTask):
         {"shadow_fraction": 0.5},
         {"shadow_unit": Unit.ROWS},
         {"policy": ExitPolicy.from_speed(0.1, num_layers=NUM_LAYERS, answer=RULE)},
-        {"policy": replace(task.policy, temperatures=(2.0, 1.0))},
+        {"policy": replace(task.policy, scalings=(Scaling.by(2.0), UNSCALED))},
         {"policy": replace(task.policy, lexical_threshold=0.5)},
-        {"policy": replace(task.policy, lexical_temperature=0.5)},
+        {"policy": replace(task.policy, lexical_scaling=Scaling.by(0.5))},
         {"policy": replace(task.policy, length_exponent=0.5)},
         {"execution": resolve_execution(Precision.BF16, device="cpu")},
         {"reading": replace(task.reading, columns=Columns(text="u"))},
