@@ -9,8 +9,10 @@ from model.answers.scaling import Scaling
 # How far a label's own numbers are expected from a common temperature and no bias: standard deviations of the
 # temperature's logarithm, and of the bias. Where a label is rare they hold it near these, and finite where it
 # is never reached, or always.
-_SPREADS = np.array([0.5, 2.0])
+_SPREADS = np.array([0.5, 1.0])
 _MAX_STEPS, _MAX_HALVINGS = 50, 30
+# Where all rows are far out and on the wrong side, a whole step leads to no number.
+_LONGEST_STEP = 2.0
 _EPSILON = 1e-6
 
 Doubles = npt.NDArray[np.float64]
@@ -34,16 +36,17 @@ def fit_label_scaling(margins: Doubles, reached: Flags, *, common_temperature: f
     losses = _losses(inputs, targets, weights)
     for _ in range(_MAX_STEPS):
         steps = _steps(inputs, targets, weights)
-        for _ in range(_MAX_HALVINGS):
-            further = _losses(inputs, targets, weights + steps)
-            if (worse := further > losses).any():
-                steps[worse] /= 2
-            else:
-                break
-        steps[worse] = 0.0
-        weights, losses = weights + steps, np.where(worse, losses, further)
         if np.abs(steps).max(initial=0.0) < _EPSILON:
             break
+        further = _losses(inputs, targets, weights + steps)
+        for _ in range(_MAX_HALVINGS):
+            # But for what rounding does where a label has arrived.
+            worse = ~(further <= losses + _EPSILON)
+            if not worse.any():
+                break
+            steps[worse] /= 2
+            further = _losses(inputs, targets, weights + steps)
+        weights, losses = weights + steps, further
     temperatures = common_temperature * np.exp(-weights[:, 0])
     return Scaling(temperatures=tuple(temperatures.tolist()), biases=tuple(weights[:, 1].tolist()))
 
@@ -75,5 +78,6 @@ def _steps(inputs: Doubles, targets: Flags, weights: Doubles) -> Doubles:
         [np.stack([(spread * slopes**2).sum(axis=1), across], 1), np.stack([across, spread.sum(axis=1)], 1)],
         axis=1,
     )
-    steps: Doubles = np.linalg.solve(information + np.diag(_SPREADS**-2.0), gradient[..., None])[..., 0]
-    return steps
+    steps = np.linalg.solve(information + np.diag(_SPREADS**-2.0), gradient[..., None])[..., 0]
+    within: Doubles = np.clip(steps, -_LONGEST_STEP, _LONGEST_STEP)
+    return within

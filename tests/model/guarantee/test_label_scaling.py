@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from scipy.special import expit
 
 from model.guarantee.label_scaling import fit_label_scaling
@@ -30,11 +29,11 @@ def penalised_loss(margins, reached, temperature, bias, common_temperature):
     return (
         -np.log(probability).sum()
         + math.log(temperature / common_temperature) ** 2 / 2 / 0.5**2
-        + (bias**2 / 2 / 2.0**2)
+        + (bias**2 / 2 / 1.0**2)
     )
 
 
-@given(st.integers(0, 1000), st.sampled_from([0.3, 1.0, 4.0]), st.integers(1, 200))
+@given(st.integers(0, 1000), st.sampled_from([0.3, 1.0, 4.0]), st.integers(1, 100))
 def test_nothing_beside_what_is_found_is_likelier(seed, common_temperature, rows):
     margins, reached = drawn(rows, seed)
     found = fit_label_scaling(margins, reached, common_temperature=common_temperature)
@@ -57,11 +56,16 @@ def test_a_label_of_which_nothing_is_learnt_has_the_common_temperature_and_no_bi
 
 
 @given(
-    arrays.arrays(np.float64, (12, 2), elements=st.floats(-500, 500)),
-    arrays.arrays(np.bool_, (12, 2)),
+    st.integers(0, 1000),
+    st.sampled_from([0.0, 0.01, 1.0, 500.0]),
+    st.sampled_from([0.0, 0.1, 0.9, 1.0]),
     st.sampled_from([0.05, 1.0, 20.0]),
 )
-def test_whatever_the_rows_it_is_finite(margins, reached, common_temperature):
+def test_whatever_the_rows_it_is_finite(seed, size, share, common_temperature):
+    rng = np.random.default_rng(seed)
+    margins, reached = size * rng.normal(size=(12, 2)), rng.random((12, 2)) < share
+    # Of the second label the exit knows nothing but the opposite.
+    margins[:, 1] = np.where(reached[:, 1], -1, 1) * np.abs(margins[:, 1])
     found = fit_label_scaling(margins, reached, common_temperature=common_temperature)
     assert all(0 < each < math.inf for each in found.temperatures)
     assert np.isfinite(found.biases).all()
