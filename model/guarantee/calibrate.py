@@ -29,6 +29,8 @@ _ROWS_PER_STEP = 2048
 _COST_TOKENS = 1 << 15
 # Rounding in 16 bits moves logits by some hundredths of their spread, another fine-tuning by some tenths.
 _MAX_RELATIVE_LOGIT_ERROR = 0.15
+# Of texts that are all answered alike rounding is all the spread there is: it goes by the logits' size.
+_MAX_ROUNDING = 0.002
 
 
 def _ignore(num_rows: int) -> None:
@@ -177,7 +179,8 @@ def check_same_model(
     check_finite(teacher_logits)
     spread = float(np.sqrt(np.mean((teacher_logits - teacher_logits.mean(axis=0)) ** 2)))
     apart = float(np.sqrt(np.mean((full_depth - teacher_logits) ** 2)))
-    if apart > _MAX_RELATIVE_LOGIT_ERROR * max(spread, 1e-6):
+    size = float(np.sqrt(np.mean(teacher_logits**2)))
+    if apart > max(_MAX_RELATIVE_LOGIT_ERROR * spread, _MAX_ROUNDING * size):
         answer = answer_of(rule, labels)
         differs = answer.differs(torch.from_numpy(full_depth), torch.from_numpy(teacher_logits))
         disagreement = float(differs.float().mean())

@@ -237,6 +237,17 @@ def test_the_same_model_is_told_by_its_spread():
         )
 
 
+def test_of_texts_that_are_answered_alike_rounding_is_no_other_model():
+    rng = np.random.default_rng(0)
+    alike = np.tile(np.array([2.0, -1.0, 0.5], dtype=np.float32), (40, 1))
+    alike += rng.normal(0, 1e-6, alike.shape).astype(np.float32)
+    for rounding in (1e-6, 1e-3):
+        rounded = alike + rng.normal(0, rounding, alike.shape).astype(np.float32)
+        check_same_model(rounded, alike, *LABELS_OF_3)
+    with pytest.raises(CheckpointError, match="another model's"):
+        check_same_model(alike + np.float32(0.1), alike, *LABELS_OF_3)
+
+
 def test_uncertainty_is_scaled_exit_by_exit(plain_uncertainty):
     logits = np.random.default_rng(0).normal(0, 2, (40, 3, 5)).astype(np.float32)
     scales = np.array([0.5, 4.0, 1.0])[:, None]
