@@ -28,7 +28,7 @@ def test_the_whole_line_on_a_bucket(bucket: Bucket, command: CommandLine, teache
     scores = f"{bucket.url}/scores"
     command("score", *text, "--model", model, "--output", scores, "--max-disagreement", "0.2")
     assert "_MANIFEST.json" in bucket.files("scores")
-    command("audit", scores)
+    assert " rows/s; of the workers' " in command("audit", scores)
     assert {"_audit/exit_stats.parquet", "_audit/audit.html"} <= bucket.files("scores").keys()
 
 

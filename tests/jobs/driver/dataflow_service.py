@@ -68,10 +68,12 @@ class Bucket:
         return f"{self.url}/{name}"
 
     def files(self, directory: str) -> dict[str, bytes]:
-        """Every file below a directory."""
-        prefix = f"{directory}/"
+        """Every file below a directory, but for what the job's runs took, which is never the same."""
+        prefix, times = f"{directory}/", f"{directory}/_times/"
         return {
-            name.removeprefix(prefix): self.read(name) for name in self.names() if name.startswith(prefix)
+            name.removeprefix(prefix): self.read(name)
+            for name in self.names()
+            if name.startswith(prefix) and not name.startswith(times)
         }
 
 

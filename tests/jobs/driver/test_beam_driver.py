@@ -18,7 +18,7 @@ from jobs.driver.job_outcome import JobOutcome
 from model.errors import InputError, OutputError
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import Manifest, ScoreManifest
-from pipeline.contract.work_times import Phase, RunTimes, read_run_times
+from pipeline.contract.work_times import Phase, RunTimes, WorkTimes, read_run_times
 from pipeline.transforms import corpus_job
 from pipeline.transforms.corpus_job import CorpusJob
 from pipeline.transforms.score_task import ScoreTask
@@ -165,7 +165,7 @@ def test_a_shard_that_a_worker_did_not_write_is_missed(
     fastbert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
-    monkeypatch.setattr(beam_driver, "_run", lambda *_, **__: 0.0)
+    monkeypatch.setattr(beam_driver, "_run", lambda *_, **__: WorkTimes())
     with pytest.raises(
         OutputError, match=r"shard part-00000-of-00003.parquet .* was not written; run the same"
     ):
