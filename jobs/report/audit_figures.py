@@ -198,7 +198,7 @@ def drift_figure(drift: FeatureDrift, names: Sequence[str]) -> Figure | None:
                 "this job": _shares(drift.job.counts),
             },
             x_label=drift.feature, y_label="share", is_share=True,
-            is_horizontal=drift.feature in (Feature.ANSWER, Feature.LENGTH, Feature.UNKNOWN),
+            is_horizontal=drift.feature is not Feature.EXIT,
             description=f"{drift.feature} in the calibration and in this job",
         ),
         caption=f"{drift.feature}: stability index {drift.index:.3f}, "

@@ -148,11 +148,12 @@ def features_of(texts: AnsweredTexts, num_exits: int) -> dict[Feature, Histogram
         num_exits: one more than the number of the last layer.
     """
     values = feature_values(texts)
+    num_answers = texts.called.shape[1] + (not texts.one_holds)
     edges: dict[Feature, Sequence[float]] = {
         Feature.FIRST_EXIT: quantile_edges(values[Feature.FIRST_EXIT], _QUANTILES),
         Feature.EXIT: range(1, num_exits),
         Feature.LENGTH: quantile_edges(values[Feature.LENGTH], _QUANTILES),
-        Feature.ANSWER: range(1, max(texts.called.shape[1] + 1, 2)),
+        Feature.ANSWER: range(1, max(num_answers, 2)),
         Feature.UNKNOWN: _UNKNOWN_EDGES,
     }
     return {feature: Histogram.of(values[feature], edges[feature]) for feature in Feature}
