@@ -6,7 +6,7 @@ Teachers are those of `benchmarks.prepare`. All other rows of the labelled files
 labels kept, and branches are trained with each of several weights, of which 0 is none. On the calibration
 split, which no branch saw, it is told how often branches answer as the teacher does, and how often rightly;
 and what is saved at a promise, on fresh rows of many redraws. The data set's rows in the Parquet file are
-replaced; `make performance` makes the table.
+replaced.
 """
 
 import argparse
