@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.answers.texts import read_tsv
 from benchmarks.exits.run import add_redraws, agreement, environment, saved_compute
 from benchmarks.guarantee.run import calibrate
-from benchmarks.prepare import DATASETS, Dataset, make_teacher, read_rows
+from benchmarks.prepare import DATASETS, Dataset, make_teacher
 from benchmarks.results import RESULTS, replace_dataset
 from benchmarks.terminal import say
 from jobs.commands.distill import run as distill
@@ -54,9 +55,7 @@ def main() -> None:
 
 def label(dataset: Dataset, data: Path, weights: Path, home: Path) -> None:
     """Leave a teacher, and soft labels with the true ones beside."""
-    rows = pd.concat([read_rows(data / name) for name in dataset.files], ignore_index=True)
-    rows = rows.drop_duplicates("text")
-    rows = rows.iloc[np.random.default_rng(0).permutation(len(rows))][["text", _LABEL]]
+    rows = read_tsv(*(data / name for name in dataset.files))[["text", _LABEL]]
     rows.iloc[: dataset.teacher_rows].to_parquet(home / "labelled.parquet", index=False)
     rows.iloc[dataset.teacher_rows :].to_parquet(home / "others.parquet", index=False)
     make_teacher(dataset, weights, home)

@@ -103,19 +103,23 @@ def describe_times(times: JobTimes) -> str:
     )
 
 
-def _cells(here: ExitFigures, num_rows: int) -> list[object]:
-    """Return a row of the table: what left at one exit."""
-    most = max(here.called, key=here.called.__getitem__, default="")
+def exit_cells(here: ExitFigures, num_rows: int) -> list[str]:
+    """Return what every table tells of what left at one exit, from its number to what 95 % do not exceed."""
     return [
-        here.exit_layer,
+        str(here.exit_layer),
         f"{here.rows:,}",
         f"{here.rows / num_rows:.1%}",
         f"{here.flops_share:.1%}",
         f"{here.mean_uncertainty:.3f}",
         f"{here.quantiles[2]:.3f}",
         f"{here.quantiles[4]:.3f}",
-        f"{most} {here.called[most] / here.rows:.0%}" if most else "-",
     ]
+
+
+def _cells(here: ExitFigures, num_rows: int) -> list[str]:
+    """Return a row of the table: what left at one exit."""
+    most = max(here.called, key=here.called.__getitem__, default="")
+    return [*exit_cells(here, num_rows), f"{most} {here.called[most] / here.rows:.0%}" if most else "-"]
 
 
 def _show_labelled(report: AuditReport) -> None:

@@ -72,6 +72,10 @@ class OutputLayout:
         """The directory of files being written."""
         return self._join("_temporary")
 
+    def partial(self, name: str) -> str:
+        """Return the path of a file that is being written."""
+        return self._join("_temporary", name)
+
     @property
     def worker_errors(self) -> str:
         """The directory of what went wrong in workers."""

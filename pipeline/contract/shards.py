@@ -82,7 +82,7 @@ class ParquetFileWriter:
         """Start writing what will be at `path`, a path of `layout`."""
         make_directory(layout.temporary)
         make_directory(FileSystems.split(path)[0])
-        self._partial = FileSystems.join(layout.temporary, f"{uuid4().hex}-{basename(path)}")
+        self._partial = layout.partial(f"{uuid4().hex}-{basename(path)}")
         self._context = ExitStack()
         self._file = HashingFile(self._context.enter_context(atomic_file(path, self._partial)))
         self._writer = pq.ParquetWriter(self._file, schema, compression=COMPRESSION, write_page_checksum=True)

@@ -8,8 +8,6 @@ from enum import StrEnum
 from typing import Self
 from uuid import uuid4
 
-from apache_beam.io.filesystems import FileSystems
-
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.shards import Counts
 from pipeline.contract.storage import list_names, make_directory
@@ -107,7 +105,7 @@ def write_run_times(layout: OutputLayout, times: RunTimes) -> None:
     make_directory(layout.times_directory)
     # What a killed run leaves there goes with the job's other files.
     make_directory(layout.temporary)
-    write_typed(layout.run_times(name), times, partial=FileSystems.join(layout.temporary, name))
+    write_typed(layout.run_times(name), times, partial=layout.partial(name))
 
 
 def read_run_times(layout: OutputLayout, fingerprint: str) -> list[RunTimes]:

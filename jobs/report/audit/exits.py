@@ -2,6 +2,7 @@
 
 from jobs.report.audit_figures import exits_figure, lengths_figure
 from jobs.report.content import Block, Section, Table, figures_of
+from jobs.terminal.audit_summary import exit_cells
 from pipeline.results.audit.report import AuditReport, ExitFigures
 
 
@@ -26,13 +27,7 @@ def _exits(report: AuditReport) -> tuple[Block, ...]:
 def _exit_row(here: ExitFigures, num_rows: int) -> tuple[str, ...]:
     most = sorted(here.called.items(), key=lambda each: -each[1])[:3]
     return (
-        str(here.exit_layer),
-        f"{here.rows:,}",
-        f"{here.rows / num_rows:.1%}",
-        f"{here.flops_share:.1%}",
-        f"{here.mean_uncertainty:.3f}",
-        f"{here.quantiles[2]:.3f}",
-        f"{here.quantiles[4]:.3f}",
+        *exit_cells(here, num_rows),
         f"{here.mean_tokens:.1f}",
         ", ".join(f"{name} {rows / here.rows:.0%}" for name, rows in most if rows),
     )
