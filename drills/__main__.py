@@ -14,6 +14,7 @@ from drills.report import Report
 
 DRILLS: dict[str, Callable[[Home, Path], Report]] = {
     "writes": kills.drill_writes,
+    "weights": partial(kills.drill_weights, num_trials=10),
     "moments": partial(kills.drill_moments, num_moments=50),
     "interrupts": partial(interrupts.drill_interrupts, num_moments=25),
     "workers": processes.drill_killed_workers,

@@ -1,7 +1,8 @@
 """A command is killed, and run again: its output is that of a run that was never killed.
 
 It is killed at every point at which it opens a file for writing, renames, makes or removes one below its
-output; before that, and where it opens a file also just after it was made empty. And at random moments.
+output; before that, and where it opens a file also just after it was made empty. While weights are written,
+which Python is not told of. And at random moments.
 """
 
 import os
@@ -21,6 +22,7 @@ from drills.report import Report
 from tests.job_fixtures import snapshot
 
 _WRITING = os.O_WRONLY | os.O_RDWR
+_LOOKING_SECONDS = 0.1
 _CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.symlink")
 
 
@@ -109,6 +111,47 @@ def drill_writes(home: Home, scratch: Path, names: Iterable[str] | None = None, 
             )
         report.notes.append(f"{command.name}: {len(points[::every])} of {len(points)} points")
     return report
+
+
+def drill_weights(home: Home, scratch: Path, num_trials: int) -> Report:
+    """Kill trainings while they write weights or state: safetensors fills a file of its own name before.
+
+    Of each training every file is tried so many times; one that was whole too soon is counted in the notes.
+    """
+    report = Report("killed while weights were written")
+    for command in _chosen(home, ("distill", "finetune")):
+        whole = _whole(command, scratch)
+        num_files, num_missed = len(_run_until_weights(command, scratch, None)), 0
+        for place in range(num_files):
+            for _ in range(num_trials):
+                _run_until_weights(command, scratch, place)
+                num_missed += not any(_weights_being_written(scratch))
+                what = f"{command.name} at file {place} of weights"
+                report.check(_recovers(command, scratch / "out", scratch, whole, report), what)
+        report.notes.append(f"{command.name}: {num_files} files, {num_missed} whole before the kill")
+    return report
+
+
+def _run_until_weights(command: Command, scratch: Path, place: int | None) -> set[Path]:
+    """Run a command until a file of weights is begun, from 0, or to its end; return those that were seen."""
+    output = _prepared(command, scratch)
+    seen: set[Path] = set()
+
+    def look(child: int) -> None:
+        # Without a pause: such a file is there for some milliseconds.
+        until = time.monotonic() + _LOOKING_SECONDS
+        while time.monotonic() < until:
+            seen.update(_weights_being_written(scratch))
+            if place is not None and len(seen) > place:
+                os.kill(child, signal.SIGKILL)
+                return
+
+    run((*command.words, *command.step, "--output", output), scratch / "log", while_running=look)
+    return seen
+
+
+def _weights_being_written(scratch: Path) -> Iterable[Path]:
+    return scratch.glob("out.partial/.tmp*")
 
 
 def drill_moments(home: Home, scratch: Path, num_moments: int, names: Iterable[str] | None = None) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from model.errors import OutputError
 from pipeline.contract.storage import read_json, sync
 
 STATE_FILE = "training_state.safetensors"
+
+# What a killed run left that is gone on from. All else is written again, and may be half-written: safetensors
+# fills a file of a name of its own (`.tmpAbCdEf`) before it gets the one that was asked for.
+_RESUMED_FROM = frozenset({STATE_FILE, METRICS_FILE})
+_READ_AND_WRITE = 0o666
 
 
 class AtomicOutputDirectory:
@@ -71,15 +77,16 @@ class AtomicOutputDirectory:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Make the directory, emptied if it is to be overwritten, and keep others off it in the context.
+        """Make the directory, and keep others off it in the context.
+
+        Of what an earlier run left in it there stays what is gone on from, or nothing if it is overwritten.
 
         Raises:
             OutputError: if it cannot be made or written, or another command is at work on it.
         """
         with lock_directory(str(self.partial)):
             try:
-                if self._overwrite:
-                    _empty(self.partial)
+                _empty(self.partial, but=frozenset() if self._overwrite else _RESUMED_FROM)
                 yield
             # Of a full disk safetensors makes an error of its own.
             except (OSError, SafetensorError) as error:
@@ -93,9 +100,12 @@ class AtomicOutputDirectory:
         """
         aside = None
         try:
-            # A power cut then leaves no name of what is not on the disk.
+            # safetensors leaves its files to their owner alone: as open to others as those beside them.
+            mode = self.partial.stat().st_mode & _READ_AND_WRITE
             for path in self.partial.rglob("*"):
                 if path.is_file():
+                    path.chmod(mode)
+                    # A power cut then leaves no name of what is not on the disk.
                     sync(path)
             sync(self.partial)
             if self.final.exists():
@@ -110,8 +120,10 @@ class AtomicOutputDirectory:
             raise OutputError(f"{str(self.partial)!r} cannot be made {str(self.final)!r}: {error}") from error
 
 
-def _empty(directory: Path) -> None:
+def _empty(directory: Path, *, but: AbstractSet[str]) -> None:
     for path in directory.iterdir():
+        if path.name in but:
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

@@ -1,9 +1,13 @@
+import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from jobs.driver.atomic_directory import STATE_FILE, AtomicOutputDirectory
 from model.checkpoints.hub import METRICS_FILE
@@ -100,6 +104,34 @@ def test_what_was_killed_is_resumed_or_overwritten(tmp_path: Path):
     fresh = claim(tmp_path / "out", overwrite=True)
     start(fresh)
     assert not list(fresh.partial.iterdir())
+
+
+@pytest.mark.parametrize("left", [".tmpAbCdEf", f"{STATE_FILE}.partial", "model.safetensors", "deep/file"])
+def test_what_a_kill_left_half_written_is_not_in_the_checkpoint(tmp_path: Path, left: str):
+    killed = claim(tmp_path / "out")
+    start(killed)
+    for name in (STATE_FILE, METRICS_FILE, left):
+        (killed.partial / name).parent.mkdir(exist_ok=True)
+        (killed.partial / name).write_text("left")
+    resumed = claim(tmp_path / "out", resume=True)
+    start(resumed)
+    assert (resumed.partial / STATE_FILE).read_text() == "left"  # to go on from
+    resumed.finish()
+    assert snapshot(tmp_path / "out") == {METRICS_FILE: b"left"}
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_weights_may_be_read_by_whom_all_else_may(tmp_path: Path, umask: int, mode: int):
+    before = os.umask(umask)
+    try:
+        working = claim(tmp_path / "out")
+        with working.open():
+            save_file({"weight": torch.zeros(1)}, working.partial / "model.safetensors")
+            (working.partial / "config.json").write_text("{}")
+            working.finish()
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in working.final.iterdir()} == {mode}
 
 
 def test_there_need_be_nothing_to_resume(tmp_path: Path):

@@ -78,6 +78,7 @@ def test_what_cannot_be_uploaded_stays_and_goes_on(store: dict[str, bytes], monk
     assert again.partial == working.partial
     with again.open():
         assert (again.partial / STATE_FILE).read_bytes() == b"state"
+        grow(again)
         again.finish()
     assert f"{URL}/config.json" in store
 
