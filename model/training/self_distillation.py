@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.answers.answer import answer_of
-from model.answers.gaussian import gaussian_loss
+from model.answers.gaussian import score_loss, spread_at
 from model.answers.rule import AnswerRule
 from model.answers.task import Task
 from model.engine.engine import Engine
@@ -34,8 +34,8 @@ def self_distillation_loss(
     """Return how far one branch is from the teacher, averaged over the texts.
 
     Of labels of which one holds it is the divergence of their distributions (Liu et al. 2020, equation 5; its
-    sum over branches is equation 6), of sets of labels the sum of that of each label; of scores how unlikely
-    the teacher's is where the branch expects a value and a variance.
+    sum over branches is equation 6), of sets of labels the sum of that of each label; of scores how far the
+    teacher's is from the value and the variance that the branch expects, see `score_loss`.
 
     Args:
         student_logits: (batch, num_outputs).
@@ -53,7 +53,7 @@ def self_distillation_loss(
         Scalar, in nats, float32.
     """
     if task is Task.SCORE:
-        return gaussian_loss(student_logits.float(), teacher_logits[:, 0].float()).mean()
+        return score_loss(student_logits.float(), teacher_logits[:, 0].float()).mean()
     if task is Task.LABEL_SET:
         return _set_loss(student_logits.float(), teacher_logits.float(), direction, hard_label_weight)
     student = student_logits.float().log_softmax(dim=-1)
@@ -156,7 +156,7 @@ class BranchQuality:
     ) -> "BranchQuality":
         """Compare a branch with the teacher.
 
-        The likelihood of scores has no zero. What is told in its place is the standard deviation at which a
+        The loss of scores has no zero. What is told in its place is the standard deviation at which a
         branch that knows it, and errs by it everywhere, has the same, in the units that were learnt in.
 
         Args:
@@ -165,14 +165,14 @@ class BranchQuality:
             teacher_logits: (rows, num_labels) of the teacher.
             task: what the logits mean.
         """
-        loss = self_distillation_loss(logits, teacher_logits, task=task)
+        loss = float(self_distillation_loss(logits, teacher_logits, task=task))
         if task is Task.SCORE:
             unknown = (logits[:, 0] - teacher_logits[:, 0]).square().mean()
             variance = teacher_logits[:, 0].var(correction=0)
-            return cls(layer=layer, kl=float((loss - 0.5).exp()), agreement=float(1 - unknown / variance))
+            return cls(layer=layer, kl=spread_at(loss), agreement=float(1 - unknown / variance))
         answer = answer_of(AnswerRule(task=task), [str(place) for place in range(logits.shape[1])])
         differs = answer.differs(logits, teacher_logits)
-        return cls(layer=layer, kl=float(loss), agreement=float((~differs).float().mean()))
+        return cls(layer=layer, kl=loss, agreement=float((~differs).float().mean()))
 
 
 def branch_qualities(
