@@ -22,6 +22,7 @@ from benchmarks.rivals import report as rivals
 from benchmarks.speed import report as speed
 from benchmarks.speed.measurements import medians
 from benchmarks.speed.plot import plot
+from benchmarks.true_labels import report as true_labels
 from tools import scale
 from tools.finite_corpus import CORPUS_ROWS, TARGET_CORPUS_ROWS, TEST_ROWS, chance_above, stricter_share
 
@@ -65,6 +66,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "answers environment": answers.environment,
     "answers checks": answers.checks,
     "answers checks data": answers.checks_data,
+    "true labels": true_labels.weights,
+    "true labels environment": true_labels.environment,
     "rivals summary": rivals.summary,
     "rivals": rivals.systems,
     "speed ratios in words": speed.full_depth_ratios,
