@@ -53,7 +53,7 @@ class DistillationConfig:
     seed: int = 0
     kl_direction: KlDirection = KlDirection.TEACHER_STUDENT
     hard_label_weight: float = 0.0
-    # Chosen by measurement (docs/performance.md): from 0.5 on branches agree less, and promises save less.
+    # Chosen by measurement (docs/performance.md): larger ones let promises save less.
     true_label_weight: float = 0.2
     lexical_size: float = 64.0
 
