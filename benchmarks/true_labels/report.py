@@ -2,15 +2,15 @@
 
 from benchmarks.markdown import percent, table, times
 from benchmarks.results import read_results
+from model.training.distillation_config import DistillationConfig
 
 _SHOWN = (0.005, 0.01, 0.02)
-# What `distill --true-labels` takes where nothing is said.
-_DEFAULT_WEIGHT = 0.2
 
 
 def weights() -> str:
     """Return one row for each data set and weight."""
     rows, found = read_results("true_labels")
+    default = DistillationConfig().true_label_weight
     cells = []
     for row in rows.itertuples():
         at = dict(zip(row.shares, row.saved_compute, strict=True))
@@ -18,7 +18,7 @@ def weights() -> str:
         cells.append(
             (
                 f"{row.dataset}, {row.labels} labels",
-                f"**{weight}**" if row.weight == _DEFAULT_WEIGHT else weight,
+                f"**{weight}**" if row.weight == default else weight,
                 ", ".join(percent(share, 1) for share in row.agreement),
                 ", ".join(percent(share, 1) for share in row.accuracy[:-1]),
                 percent(row.accuracy[-1], 1),

@@ -15,13 +15,14 @@ from safetensors import SafetensorError
 from jobs.driver.directory_lock import lock_directory
 from model.checkpoints.hub import METRICS_FILE
 from model.errors import OutputError
-from pipeline.contract.storage import read_json, sync
+from pipeline.contract.storage import partial_path, read_json, sync
 
 STATE_FILE = "training_state.safetensors"
 
-# What a killed run left that is gone on from. All else is written again, and may be half-written: safetensors
-# fills a file of a name of its own (`.tmpAbCdEf`) before it gets the one that was asked for.
+# What a killed run left that is gone on from. All else is written again, and may be half-written.
 _RESUMED_FROM = frozenset({STATE_FILE, METRICS_FILE})
+# safetensors fills a file of a name of its own (`.tmpAbCdEf`) before it gets the one that was asked for.
+_HALF_WRITTEN = (".tmp", partial_path(STATE_FILE), partial_path(METRICS_FILE))
 _READ_AND_WRITE = 0o666
 
 
@@ -71,7 +72,14 @@ class AtomicOutputDirectory:
         check_replaceable(output, is_ours=is_ours, overwrite=self._overwrite)
 
     def _check_partial(self, resume: bool | None) -> None:
-        if self.partial.exists() and not (resume or self._overwrite):
+        if not self.partial.exists():
+            return
+        if not _is_killed_run(self.partial):
+            raise OutputError(
+                f"{str(self.partial)!r}, where the checkpoint would grow, is there and no killed run's; "
+                "choose another `output`"
+            )
+        if not (resume or self._overwrite):
             cure = "choose another `output`" if resume is None else "go on with `resume`"
             raise OutputError(f"{str(self.partial)!r} is a killed run's; {cure}, or `overwrite` it")
 
@@ -118,6 +126,13 @@ class AtomicOutputDirectory:
                 shutil.rmtree(aside)
         except OSError as error:
             raise OutputError(f"{str(self.partial)!r} cannot be made {str(self.final)!r}: {error}") from error
+
+
+def _is_killed_run(directory: Path) -> bool:
+    """Return whether a run of ours left a directory, which may then be emptied."""
+    names = {path.name for path in directory.iterdir()}
+    has_begun = STATE_FILE in names or is_checkpoint_of_ours(str(directory))
+    return has_begun or all(name.startswith(_HALF_WRITTEN) for name in names)
 
 
 def _empty(directory: Path, *, but: AbstractSet[str]) -> None:

@@ -10,6 +10,7 @@ import torch
 from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoTokenizer
 
+from jobs.driver.atomic_directory import STATE_FILE
 from jobs.driver.distill_metrics import DistillMetrics, labels_learnt_from
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
@@ -271,7 +272,8 @@ def test_a_killed_run_may_be_overwritten(
     command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
 ):
     (tmp_path / "out.partial").mkdir()
-    (tmp_path / "out.partial" / "junk").touch()
+    for name in (STATE_FILE, "junk"):
+        (tmp_path / "out.partial" / name).touch()
     command(*distill(soft_labels, teacher, tmp_path / "out", "--overwrite"))
     assert not (tmp_path / "out" / "junk").exists()
     assert "exists already; choose another --output, or --overwrite it" in command.refused(

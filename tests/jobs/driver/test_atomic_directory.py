@@ -120,6 +120,27 @@ def test_what_a_kill_left_half_written_is_not_in_the_checkpoint(tmp_path: Path, 
     assert snapshot(tmp_path / "out") == {METRICS_FILE: b"left"}
 
 
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}, {"resume": None}])
+def test_what_is_no_killed_runs_is_never_emptied(tmp_path: Path, options: dict[str, Any]):
+    theirs = tmp_path / "out.partial"
+    theirs.mkdir()
+    claim(tmp_path / "out", overwrite=True)  # nothing in it: as good as none
+    for name in (METRICS_FILE, "thesis.txt", ".tmpAbCdEf"):
+        (theirs / name).write_text("{}")
+    with pytest.raises(OutputError, match=r"out.partial'.* no killed run's; choose another `output`"):
+        claim(tmp_path / "out", **options)
+    assert len(list(theirs.iterdir())) == 3
+
+
+@pytest.mark.parametrize("left", [".tmpAbCdEf", f"{STATE_FILE}.partial", f"{METRICS_FILE}.partial"])
+def test_a_run_that_was_killed_before_its_first_state_is_gone_on_from(tmp_path: Path, left: str):
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / left).write_text("half")
+    working = claim(tmp_path / "out", resume=True)
+    start(working)
+    assert not list(working.partial.iterdir())
+
+
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
 def test_weights_may_be_read_by_whom_all_else_may(tmp_path: Path, umask: int, mode: int):
     before = os.umask(umask)
