@@ -9,11 +9,10 @@ from benchmarks.markdown import percent, table, times
 from benchmarks.results import read_results
 
 _SHOWN = (0.005, 0.01, 0.02, 0.05)
+# What `of_promises` tells.
+PROMISES = (*(f"saved compute at {percent(share, 1)}" for share in _SHOWN), "certificates broken")
 # What is told of every model, behind what it is.
-_MEASURED = (
-    "agreement of exit 0", "the first", "middle", "last branch",
-    *(f"saved compute at {percent(share, 1)}" for share in _SHOWN), "certificates broken",
-)  # fmt: skip
+_MEASURED = ("agreement of exit 0", "the first", "middle", "last branch", *PROMISES)
 # In README.md: what a user gets who gives no options, at these promises.
 _DEFAULT_MODEL = "pooling, exit 0"
 _HEADLINE, _HEADLINE_SHARES = 0.01, (0.005, 0.01, 0.02)
@@ -57,7 +56,7 @@ def designs() -> str:
             row.model,
             "" if pd.isna(row.exit_0) else percent(row.exit_0, 1),
             *_of_branches(row.agreement),
-            *_of_promises(row, found["redraws"]),
+            *of_promises(row, found["redraws"]),
         )
         for row in rows.itertuples()
     ]
@@ -75,7 +74,7 @@ def by_texts() -> str:
             f"{row.calibration_rows:,}",
             percent(row.agreement[0], 1),
             *_of_branches(row.agreement[1:]),
-            *_of_promises(row, found["redraws"]),
+            *of_promises(row, found["redraws"]),
         )
         for row in rows.itertuples()
     ]
@@ -87,7 +86,7 @@ def _of_branches(agreement: Sequence[float]) -> Iterator[str]:
     return (percent(agreement[index], 1) for index in (0, len(agreement) // 2, -1))
 
 
-def _of_promises(row: Any, redraws: int) -> Iterator[str]:
+def of_promises(row: Any, redraws: int) -> Iterator[str]:
     """Yield what the promises shown save, and how many of all were broken."""
     at = dict(zip(row.shares, row.saved_compute, strict=True))
     yield from (times(at[share]) for share in _SHOWN)
@@ -96,7 +95,12 @@ def _of_promises(row: Any, redraws: int) -> Iterator[str]:
 
 def environment() -> str:
     """Return a sentence about the machine and the redraws."""
-    _, found = read_results("exits")
+    return environment_of("exits")
+
+
+def environment_of(name: str) -> str:
+    """Return it of `benchmarks/NAME.parquet`."""
+    _, found = read_results(name)
     return (
         f"{found['cpu']}, {found['threads']} threads, {found['precision']}; {found['redraws']} redraws, "
         f"medians on fresh rows, {found['confidence']:.0%} confidence."
