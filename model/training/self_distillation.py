@@ -50,7 +50,7 @@ def self_distillation_loss(
             nothing, and one with a label as much however many of the others have one.
 
     Returns:
-        Scalar, in nats, float32.
+        Scalar, in nats, of scores see `score_loss`; float32.
     """
     if task is Task.SCORE:
         return score_loss(student_logits.float(), teacher_logits[:, 0].float()).mean()

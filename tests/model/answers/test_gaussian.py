@@ -38,13 +38,11 @@ def test_the_ranked_probability_is_the_squared_error_of_all_cuts(value, log_vari
 
 @given(VALUE, LOG_VARIANCE)
 def test_the_loss_is_least_where_the_spread_is_known(value, log_variance):
-    scores = torch.from_numpy(
-        norm(value, math.exp(log_variance / 2)).ppf(np.linspace(0.5, 1999.5, 2000) / 2000)
-    )
+    spread = math.exp(log_variance / 2)
+    scores = torch.from_numpy(norm(value, spread).ppf(np.linspace(0.5, 1999.5, 2000) / 2000))
     known = score_loss(tensors(value, log_variance, 0)[0], scores).mean().item()
-    assert spread_at(known) == pytest.approx(math.exp(log_variance / 2), rel=0.01)
+    assert spread_at(known) == pytest.approx(spread, rel=0.01)
     for off in (-0.2, 0.2):
-        spread = math.exp(log_variance / 2)
         for logits, _ in (
             tensors(value + off * spread, log_variance, 0),
             tensors(value, log_variance + off, 0),
