@@ -1,4 +1,4 @@
-"""What tests of calibrating and of scoring by a calibration share."""
+"""What tests of distilling, of calibrating and of scoring by a calibration share."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +19,13 @@ from tests.job_fixtures import (
     write_tsv,
 )
 from tests.jobs.calibration_fixtures import FP32, FRESH, TEXTS, label
+from tests.jobs.distill_fixtures import label_texts
+
+
+@pytest.fixture(scope="session")
+def soft_labels(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Path:
+    """Directory of soft labels of `teacher`."""
+    return label_texts(tmp_path_factory.mktemp("labels"), teacher)
 
 
 @pytest.fixture(scope="session")

@@ -1,79 +1,30 @@
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoTokenizer
 
-from jobs.driver.atomic_directory import STATE_FILE
-from jobs.driver.distill_metrics import DistillMetrics, labels_learnt_from
+from jobs.driver.distill_metrics import DistillMetrics
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.training import branch_batches, branches
-from model.training.resume import TrainingState
 from pipeline.contract.typed_json import read_typed
-from pipeline.sampling.training_hashes import read_branch_texts
 from tests.job_fixtures import (
     LABELS,
     MAX_LENGTH,
     NUM_LAYERS,
     CommandLine,
-    make_texts,
     plain_logits,
     read_output,
     snapshot,
     softmax,
     write_classifier,
-    write_tsv,
 )
-
-TEXTS = make_texts(400)
-Label = Callable[..., Path]
-
-
-@pytest.fixture(scope="session")
-def soft_labels(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Path:
-    """Directory of soft labels of `teacher`."""
-    from jobs.commands.label_teacher import LabelTeacherConfig, run
-
-    directory = tmp_path_factory.mktemp("labels")
-    write_tsv(directory / "rows.tsv", {"text": TEXTS})
-    return _label(run, LabelTeacherConfig, directory, teacher)
-
-
-def _label(run: Any, config: Any, directory: Path, teacher: Path, **options: Any) -> Path:
-    run(
-        config(
-            input=(str(directory / "rows.tsv"),), text_column="text", teacher=str(teacher),
-            output=str(directory / "out"), rows_per_shard=150, calibration_fraction=0.2, **options,
-        )
-    )  # fmt: skip
-    return directory / "out"
-
-
-@pytest.fixture
-def label(tmp_path: Path) -> Label:
-    """Return what labels the texts with another teacher."""
-    from jobs.commands.label_teacher import LabelTeacherConfig, run
-
-    def make(teacher: Path, **options: Any) -> Path:
-        directory = tmp_path / "labels"
-        directory.mkdir()
-        write_tsv(directory / "rows.tsv", {"text": TEXTS})
-        return _label(run, LabelTeacherConfig, directory, teacher, **options)
-
-    return make
-
-
-def distill(labels: Path, backbone: Path, output: Path, *more: Any, epochs: int = 1) -> list[Any]:
-    """Return the command line that distils."""
-    given = ["--labels", labels, "--backbone", backbone, "--output", output, "--epochs", epochs]
-    return ["distill", *given, "--batch-size", 32, *more]
+from tests.jobs.distill_fixtures import TEXTS, distill, label_texts, weights
 
 
 def described(directory: Path) -> str:
@@ -81,10 +32,6 @@ def described(directory: Path) -> str:
     metrics = read_typed(str(directory / "metrics.json"), DistillMetrics, cure="none")
     assert metrics.describe()
     return metrics.describe()
-
-
-def weights(directory: Path) -> dict[str, np.ndarray]:
-    return load_file(directory / "model.safetensors")
 
 
 def test_a_fastbert_comes_out(command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path):
@@ -207,81 +154,6 @@ def test_more_cores_give_the_same_weights(
     assert one.read_bytes() == two.read_bytes()
 
 
-@pytest.mark.parametrize("step", [1, 7, 12, 17])
-def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
-    command: CommandLine,
-    soft_labels: Path,
-    teacher: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    step: int,
-):
-    monkeypatch.setitem(TrainingState.__init__.__kwdefaults__, "save_every", 5)
-    args = distill(soft_labels, teacher, tmp_path / "out", epochs=2)
-    command(*distill(soft_labels, teacher, tmp_path / "whole", epochs=2))
-    losses, calls = branches.branch_gradients, []
-
-    def fail(*given: Any, **options: Any) -> Any:
-        calls.append(given)
-        if len(calls) == step:
-            raise KeyError("killed")
-        return losses(*given, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(branches, "branch_gradients", fail)
-        with pytest.raises(KeyError, match="killed"):
-            command.run(*args)
-    assert not (tmp_path / "out").exists()
-    line = command.refused(*args)
-    assert line == f"'{tmp_path}/out.partial' is a killed run's; go on with --resume, or --overwrite it"
-    if step > 5:
-        line = command.refused(*args, "--learning-rate", 0.5, "--resume")
-        assert "is another run's, which differs in learning_rate (0.001 there, 0.5 asked for)" in line
-    calls.clear()
-    command(*args, "--resume")
-    one, two = tmp_path / "out" / "model.safetensors", tmp_path / "whole" / "model.safetensors"
-    assert one.read_bytes() == two.read_bytes()
-    # What was judged before the kill is not forgotten either.
-    for name in ("metrics.json", "distill.html"):
-        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert not (tmp_path / "out.partial").exists()
-
-
-def test_a_resumed_run_does_not_repeat_what_was_saved(
-    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setitem(TrainingState.__init__.__kwdefaults__, "save_every", 5)
-    losses, calls = branches.branch_gradients, []
-
-    def count(*given: Any, **options: Any) -> Any:
-        calls.append(given)
-        if len(calls) == 8:
-            raise KeyError("killed")
-        return losses(*given, **options)
-
-    monkeypatch.setattr(branches, "branch_gradients", count)
-    args = distill(soft_labels, teacher, tmp_path / "out")
-    with pytest.raises(KeyError, match="killed"):
-        command.run(*args)
-    command(*args, "--resume")
-    steps = -(-json.loads((tmp_path / "out" / "metrics.json").read_text())["num_train_rows"] // 32)
-    assert len(calls) == 8 + steps - 5
-
-
-def test_a_killed_run_may_be_overwritten(
-    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
-):
-    (tmp_path / "out.partial").mkdir()
-    for name in (STATE_FILE, "junk"):
-        (tmp_path / "out.partial" / name).touch()
-    command(*distill(soft_labels, teacher, tmp_path / "out", "--overwrite"))
-    assert not (tmp_path / "out" / "junk").exists()
-    assert "exists already; choose another --output, or --overwrite it" in command.refused(
-        *distill(soft_labels, teacher, tmp_path / "out")
-    )
-    command(*distill(soft_labels, teacher, tmp_path / "out", "--overwrite"))
-
-
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
 def test_neither_backbone_nor_labels_are_overwritten(
     command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path, overwrite: tuple[str, ...]
@@ -329,9 +201,9 @@ def test_the_calibration_split_is_never_seen(
 
 
 def test_soft_labels_of_several_jobs_are_learnt_from_together(
-    command: CommandLine, soft_labels: Path, label: Label, teacher: Path, tmp_path: Path
+    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
 ):
-    again = label(teacher)
+    again = label_texts(tmp_path / "labels", teacher)
     out = command(*distill(soft_labels, teacher, tmp_path / "out", "--labels", again))
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     command(*distill(soft_labels, teacher, tmp_path / "once"))
@@ -341,11 +213,9 @@ def test_soft_labels_of_several_jobs_are_learnt_from_together(
     assert f"--labels {soft_labels} --labels {again}" in out
 
 
-def test_the_teacher_may_be_bigger_than_the_backbone(
-    command: CommandLine, label: Label, tmp_path: Path, teacher: Path
-):
+def test_the_teacher_may_be_bigger_than_the_backbone(command: CommandLine, tmp_path: Path, teacher: Path):
     big = write_classifier(tmp_path / "big", num_layers=5, seed=9)
-    command(*distill(label(big), teacher, tmp_path / "out"))
+    command(*distill(label_texts(tmp_path / "labels", big), teacher, tmp_path / "out"))
     assert FastBertForSequenceClassification.from_pretrained(tmp_path / "out").num_layers == NUM_LAYERS
 
 
@@ -437,155 +307,6 @@ def test_a_damaged_memory_of_the_backbone_is_told_before_the_work(
     (backbone / "teacher_texts.parquet").write_bytes(b"PAR1")
     line = command.refused(*distill(soft_labels, backbone, tmp_path / "out"))
     assert line.startswith(f"'{backbone / 'teacher_texts.parquet'}' is damaged: ")
-    assert not list(tmp_path.glob("out*"))
-
-
-ECHO = [{True: "yes", False: "no"}["echo" in text.split()] for text in TEXTS]
-
-
-@pytest.fixture(scope="session")
-def truly_labelled(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Path:
-    """Directory of soft labels of `teacher`, with true labels of every second row in column `y`."""
-    from jobs.commands.label_teacher import LabelTeacherConfig, run
-
-    directory = tmp_path_factory.mktemp("labels")
-    labels = [name if place % 2 else "" for place, name in enumerate(ECHO)]
-    write_tsv(directory / "rows.tsv", {"text": TEXTS, "y": labels})
-    return _label(run, LabelTeacherConfig, directory, teacher, keep=("y",))
-
-
-def test_true_labels_are_learnt_where_rows_have_them(
-    command: CommandLine, truly_labelled: Path, teacher: Path, tmp_path: Path
-):
-    strongly = ("--true-labels", "y", "--true-label-weight", 20, "--learning-rate", 0.01)
-    out = command(*distill(truly_labelled, teacher, tmp_path / "true", *strongly, epochs=20))
-    assert "; true labels of 'y' weigh 20" in out
-    command(*distill(truly_labelled, teacher, tmp_path / "plain", "--learning-rate", 0.01, epochs=20))
-    shares = []
-    for name in ("true", "plain"):
-        model = FastBertForSequenceClassification.from_pretrained(tmp_path / name)
-        for layer in (0, 2):
-            policy = ExitPolicy.from_exit_layer(layer, num_layers=NUM_LAYERS)
-            answers = model.predict(TEXTS, policy=policy).logits.argmax(1)
-            names = [model.labels[place] for place in answers]
-            shares.append(np.mean([one == two for one, two in zip(names, ECHO, strict=True)]))
-    # The lexical branch and that of layer 2, with and without.
-    assert shares[0] > shares[2] + 0.1
-    assert shares[1] > shares[3] + 0.1
-    metrics = json.loads((tmp_path / "true" / "metrics.json").read_text())
-    assert (metrics["config"]["true_labels"], metrics["config"]["true_label_weight"]) == ("y", 20.0)
-
-
-def test_true_labels_that_weigh_nothing_change_nothing(
-    command: CommandLine, truly_labelled: Path, teacher: Path, tmp_path: Path
-):
-    nothing = ("--true-labels", "y", "--true-label-weight", 0)
-    command(*distill(truly_labelled, teacher, tmp_path / "none", *nothing))
-    command(*distill(truly_labelled, teacher, tmp_path / "plain"))
-    one, two = weights(tmp_path / "none"), weights(tmp_path / "plain")
-    assert all((one[name] == two[name]).all() for name in two)
-
-
-def test_true_labels_that_there_are_not_are_refused(
-    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
-):
-    line = command.refused(*distill(soft_labels, teacher, tmp_path / "out", "--true-labels", "y"))
-    assert line == f"'{soft_labels}' has no column 'y' of true labels; label again with --keep y"
-    write_tsv(tmp_path / "rows.tsv", {"text": TEXTS[:60], "y": ["yes", "", "purple"] * 20})
-    command(
-        "label-teacher", "--input", tmp_path / "rows.tsv", "--text-column", "text", "--teacher", teacher,
-        "--output", tmp_path / "labels", "--keep", "y",
-    )  # fmt: skip
-    line = command.refused(*distill(tmp_path / "labels", teacher, tmp_path / "out", "--true-labels", "y"))
-    assert line.startswith("labels 'purple' are none of the model's: no, maybe, yes")
-    assert not list(tmp_path.glob("out*"))
-
-
-def label_more(command: CommandLine, teacher: Path, directory: Path, *more: Any) -> Path:
-    """Label texts that are new."""
-    write_tsv(directory / "more.tsv", {"text": make_texts(300, seed=77)})
-    command(
-        "label-teacher", "--input", directory / "more.tsv", "--text-column", "text", "--teacher", teacher,
-        "--output", directory / "more", *more,
-    )  # fmt: skip
-    return directory / "more"
-
-
-def go_on(labels: Path, fastbert: Path, output: Path, *more: Any) -> list[Any]:
-    given = ["--labels", labels, "--continue", fastbert, "--output", output, "--epochs", 2]
-    return ["distill", *given, "--batch-size", 32, *more]
-
-
-def test_branches_are_trained_on_when_new_text_has_come(
-    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
-):
-    first, second = tmp_path / "first", tmp_path / "second"
-    command(*distill(soft_labels, teacher, first, epochs=10))
-    more = label_more(command, teacher, tmp_path)
-    out = command(*go_on(more, first, second))
-    assert ", pooling, trained on, KL" in out
-    before, after = weights(first), weights(second)
-    backbone = {name for name in before if name.startswith("backbone.")}
-    assert all((before[name] == after[name]).all() for name in backbone)
-    assert before.keys() == after.keys()
-    # They go on from where they were: nearer to that than fresh ones of another seed are.
-    command(*distill(more, teacher, tmp_path / "fresh", "--seed", 5, epochs=2))
-    fresh = weights(tmp_path / "fresh")
-    name = "branches.0.classifier.weight"
-    assert np.abs(after[name] - before[name]).mean() < 0.5 * np.abs(fresh[name] - before[name]).mean()
-    # What both trainings saw is remembered, and nothing of the calibration is.
-    learnt = read_branch_texts(second)
-    assert learnt is not None
-    assert learnt > read_branch_texts(first)
-    job = read_typed(str(second / "metrics.json"), DistillMetrics, cure="none").config
-    earlier = read_typed(str(first / "metrics.json"), DistillMetrics, cure="none").config
-    assert (job.backbone, job.labels_before) == (earlier.backbone, earlier.labels)
-    assert job.continued
-    assert labels_learnt_from(second) == (*job.labels, *earlier.labels)
-    # A text of the calibration split of the new labels that the first training saw is refused.
-    write_tsv(tmp_path / "again.tsv", {"text": [*TEXTS, *make_texts(400, seed=78)]})
-    command(
-        "label-teacher", "--input", tmp_path / "again.tsv", "--text-column", "text", "--teacher", teacher,
-        "--output", tmp_path / "again", "--calibration-fraction", 0.9,
-    )  # fmt: skip
-    line = command.refused("calibrate", "--model", second, "--labels", tmp_path / "again")
-    assert "holds for calibration what the branches of" in line
-
-
-def test_branches_that_get_no_better_stay_what_they_were(
-    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
-):
-    command(*distill(soft_labels, teacher, tmp_path / "first", epochs=10))
-    # Steps of this size ruin whatever is trained.
-    more = label_more(command, teacher, tmp_path)
-    command(*go_on(more, tmp_path / "first", tmp_path / "second", "--learning-rate", 50))
-    before, after = weights(tmp_path / "first"), weights(tmp_path / "second")
-    assert all((before[name] == after[name]).all() for name in before if name.startswith("branches."))
-
-
-def test_a_calibration_is_not_carried_over(
-    command: CommandLine, soft_labels: Path, teacher: Path, tmp_path: Path
-):
-    command(*distill(soft_labels, teacher, tmp_path / "first"))
-    for name in ("calibration.json", "calibration.parquet"):
-        (tmp_path / "first" / name).write_text("{}")
-    command(*go_on(label_more(command, teacher, tmp_path), tmp_path / "first", tmp_path / "second"))
-    assert not list((tmp_path / "second").glob("calibration*"))
-
-
-def test_answers_of_another_teacher_are_refused(
-    command: CommandLine, soft_labels: Path, label: Label, teacher: Path, tmp_path: Path
-):
-    command(*distill(soft_labels, teacher, tmp_path / "first"))
-    others = label(write_classifier(tmp_path / "other", seed=9))
-    line = command.refused(*go_on(others, tmp_path / "first", tmp_path / "out"))
-    assert line == (
-        f"'{others}' holds the answers of another teacher than the branches of '{tmp_path / 'first'}' learnt "
-        "from; label with that teacher, or distil anew from --backbone"
-    )
-    (tmp_path / "first" / "metrics.json").unlink()
-    line = command.refused(*go_on(soft_labels, tmp_path / "first", tmp_path / "out"))
-    assert "does not tell what its branches learnt from" in line
     assert not list(tmp_path.glob("out*"))
 
 
