@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from model.training.distillation_config import DistillationConfig
     from model.training.labelled_texts import LabelledTexts
     from model.training.lexical_branch import train_lexical_branch
-    from model.training.loop import TrainingConfig
     from model.training.soft_labelled_texts import SoftLabelledTexts
+    from model.training.training_config import TrainingConfig
 
 _MODULES = {
     "ArtifactError": "model.errors",

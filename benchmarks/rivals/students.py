@@ -27,9 +27,10 @@ from benchmarks.terminal import say
 from model.checkpoints.loading import load_classifier, load_config, load_tokenizer, silence_transformers
 from model.training.branch_learners import BranchLearners
 from model.training.distillation_config import max_epochs
-from model.training.loop import TrainingConfig, constant_after_warmup, training_steps
+from model.training.loop import constant_after_warmup, training_steps
 from model.training.self_distillation import BranchQuality, self_distillation_loss
 from model.training.soft_labelled_texts import SoftLabelledTexts
+from model.training.training_config import TrainingConfig
 from pipeline.results.soft_labels import SoftLabels
 
 BATCH_SIZE = 32

@@ -19,8 +19,8 @@ from model.training.classifier import FinetuningResult, finetune
 from model.training.finetuning.learner import FinetuningEpoch
 from model.training.finetuning.quality import Quality
 from model.training.finetuning.settings import BestBy, default_learning_rate
-from model.training.loop import TrainingConfig
 from model.training.resume import TrainingState
+from model.training.training_config import TrainingConfig
 from pipeline.contract.typed_json import write_typed
 from pipeline.sampling.hash_sampling import text_hashes
 from pipeline.sampling.training_hashes import write_teacher_texts

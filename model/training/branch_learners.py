@@ -6,6 +6,8 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from model.training.part_optimizers import ParallelMap, one_by_one
+
 # The average reaches back over about a tenth of all steps, however many these are: as it is taken, the
 # learning rate need not fall, so nobody has to know beforehand how long training will take.
 _AVERAGED_SHARE = 0.1
@@ -78,17 +80,24 @@ class BranchLearners(nn.Module):
         self.best_kl.copy_(self.best_kl.new_tensor(kls))
 
     @torch.no_grad()
-    def count_step(self) -> None:
-        """Take the weights after a step into the averages."""
+    def count_step(self, parallel_map: ParallelMap = one_by_one) -> None:
+        """Take the weights after a step into the averages.
+
+        Args:
+            parallel_map: computes those of the branches.
+        """
         self.num_steps += 1
         num_steps = int(self.num_steps)
         if num_steps % _STEPS_PER_AVERAGE != 1:
             return
         weight = _STEPS_PER_AVERAGE / (_AVERAGED_SHARE * num_steps + _STEPS_PER_AVERAGE)
-        for index in self._learning:
+
+        def average(index: int) -> None:
             pairs = zip(self.branches[index].parameters(), self.averages[index].parameters(), strict=True)
             for value, mean in pairs:
                 mean.lerp_(value, weight)
+
+        parallel_map(average, self._learning)
 
     @torch.no_grad()
     def judge(self, kls: Sequence[float]) -> None:

@@ -21,18 +21,13 @@ from model.training.distillation_result import (
     RoundQualities,
     TrainedBranch,
 )
-from model.training.loop import (
-    StepReport,
-    TrainingConfig,
-    constant_after_warmup,
-    ignore,
-    training_steps,
-)
+from model.training.loop import StepReport, constant_after_warmup, ignore, training_steps
 from model.training.ranks import ONE_PROCESS, Ranks, sum_gradients
 from model.training.resume import TrainingState
 from model.training.self_distillation import BranchQuality, branch_gradients, branch_qualities
 from model.training.soft_labelled_texts import SoftLabelledTexts, SoftLabelSource, concatenate
 from model.training.teacher_targets import TeacherTargets
+from model.training.training_config import TrainingConfig
 
 Judge = Callable[[nn.ModuleList], tuple[BranchQuality, ...]]
 
@@ -115,6 +110,7 @@ def train_branches(
         backward=partial(_backward, learners, engine, config, ranks),
         schedule=constant_after_warmup,
         parts={f"branch after layer {layer}": branch for layer, branch in enumerate(model.branches, start=1)},
+        parallel_map=engine.parallel_map,
         state=state,
         ranks=ranks,
     )
@@ -148,7 +144,7 @@ def _rounds(
     """Take the steps, and yield how the branches do after each round, until they are over or all rest."""
     num_steps = steps_per_round(steps_per_epoch)
     while (report := engine.run_on_driver_thread(lambda: next(steps, None))) is not None:
-        learners.count_step()
+        learners.count_step(engine.parallel_map)
         on_step(report)
         if judge and (report.step == report.total_steps or report.step % num_steps == 0):
             qualities = judge(learners.averages)

@@ -23,8 +23,9 @@ from model.training.finetuning.objective import Objective, make_targets
 from model.training.finetuning.quality import QualityReport, judge_answers
 from model.training.finetuning.settings import BestBy, FinetuningSettings
 from model.training.labelled_texts import LabelledTexts
-from model.training.loop import StepReport, TrainingConfig, ignore, training_steps
+from model.training.loop import StepReport, ignore, training_steps
 from model.training.resume import TrainingState
+from model.training.training_config import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)

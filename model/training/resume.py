@@ -1,9 +1,9 @@
 """What a killed training goes on from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -17,19 +17,13 @@ class SavedTraining:
 
     Attributes:
         weights: by name, on the host, as all tensors here.
-        moments: what the optimizer knows of each parameter, by its number.
+        moments: what the optimizers know of each parameter, by its number; see `PartOptimizers.moments`.
         step: steps done.
     """
 
     weights: dict[str, Tensor]
     moments: dict[int, dict[str, Tensor]]
     step: int
-
-    def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Give both what they had."""
-        module.load_state_dict(self.weights)
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": self.moments, "param_groups": groups})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +40,11 @@ class TrainingState:
     job: str
     save_every: int = 500
 
-    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Write weights, optimizer and the number of steps done."""
+    def save(self, module: nn.Module, moments: Mapping[int, Mapping[str, Tensor]], step: int) -> None:
+        """Write weights, what the optimizers know, and the number of steps done."""
         tensors = {f"weight.{name}": value for name, value in module.state_dict().items()}
-        for index, moments in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        for number, known in moments.items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in known.items()}
         partial = self.path.with_name(self.path.name + ".partial")
         save_file(
             {name: value.contiguous() for name, value in tensors.items()},

@@ -116,12 +116,17 @@ def branch_gradients(
         (num_layers - 1,) float32, 0 of a branch that is left out; their sum is what is minimised.
     """
     indices, attention_mask = states.batch_indices(rows)
+    # In the format in which branches will run; the range of float16 would take losses that are scaled up.
+    in_bfloat16 = engine.execution.dtype is torch.bfloat16
 
     def backward(layer: int, branch: nn.Module) -> Tensor:
         if is_left_out[layer - 1]:
             return torch.zeros((), device=teacher_logits.device)
+        hidden = states.hidden_states(layer, indices)
+        with torch.autocast(hidden.device.type, dtype=torch.bfloat16, enabled=in_bfloat16):
+            logits = branch(hidden if in_bfloat16 else hidden.float(), attention_mask)
         loss = share * self_distillation_loss(
-            branch(states.hidden_states(layer, indices).float(), attention_mask),
+            logits,
             teacher_logits,
             task=engine.task,
             direction=direction,

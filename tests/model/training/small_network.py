@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from model.training.batching import bucketed_batches
-from model.training.loop import TrainingConfig, training_steps
+from model.training.loop import training_steps
+from model.training.training_config import TrainingConfig
 
 
 def config(**options):

@@ -11,7 +11,7 @@ from model.errors import InputError, ParameterError, TrainingError
 from model.training.classifier import finetune
 from model.training.finetuning.settings import ClassWeights, FinetuningSettings
 from model.training.labelled_texts import LabelledTexts
-from model.training.loop import TrainingConfig
+from model.training.training_config import TrainingConfig
 
 LABELS = ("label 0", "label 1")
 WORDS = ("dog", "fox", "fence", "lunch", "brown", "quick", "lazy", "over", "the")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from model.errors import ParameterError, TrainingError
-from model.training.loop import StepReport, linear_warmup_decay, make_optimizer, training_steps
+from model.training.loop import StepReport, linear_warmup_decay, training_steps
 from tests.model.training.small_network import INPUTS, Network, config, fit, shuffled
 
 # -- what is trained ----------------------------------------------------------------------------------
@@ -24,17 +24,6 @@ def test_matrices_decay_and_biases_and_norms_do_not():
     for name, value in module.state_dict().items():
         expected = before[name] * shrunk if value.ndim >= 2 else before[name]
         torch.testing.assert_close(value, expected)
-
-
-def test_every_trainable_parameter_is_in_the_optimizer_once():
-    module = Network()
-    module.layers[0].requires_grad_(False)
-    decays, other = make_optimizer(module, config(weight_decay=0.3)).param_groups
-    assert (decays["weight_decay"], other["weight_decay"]) == (0.3, 0.0)
-    assert decays["params"] == [module.layers[4].weight]
-    assert {id(p) for p in other["params"]} == {
-        id(p) for p in (module.layers[1].weight, module.layers[1].bias, module.layers[4].bias)
-    }
 
 
 def test_what_is_frozen_stays_bit_for_bit():

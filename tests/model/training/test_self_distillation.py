@@ -13,12 +13,13 @@ from model.tokens.packing import micro_batches
 from model.tokens.tokenization import tokenize
 from model.training.distillation_config import KlDirection
 from model.training.labelled_texts import NO_LABEL
-from model.training.loop import TrainingConfig, training_steps
+from model.training.loop import training_steps
 from model.training.self_distillation import (
     branch_gradients,
     branch_qualities,
     self_distillation_loss,
 )
+from model.training.training_config import TrainingConfig
 
 SHAPE = st.tuples(st.integers(1, 6), st.integers(2, 9))
 TWO_LOGITS = SHAPE.flatmap(
@@ -118,8 +119,9 @@ def losses_of(
     direction=KlDirection.TEACHER_STUDENT,
     hard_label_weight=0.0,
     is_left_out=(False, False, False),
+    precision=Precision.FP32,
 ):
-    engine = model.engine(resolve_execution(Precision.FP32, device="cpu"), num_cores=1)
+    engine = model.engine(resolve_execution(precision, device="cpu"), num_cores=1)
     texts, teacher = batch
     return branch_gradients(
         model.branches,
@@ -175,6 +177,22 @@ def test_each_branch_gets_the_gradients_of_its_own_loss_and_the_backbone_none(mo
     for name, parameter in model.named_parameters():
         if name not in without:
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_in_bfloat16_the_gradients_are_those_of_float32_but_for_rounding(model, batch):
+    def gradients(precision):
+        model.branches.zero_grad()
+        losses_of(model, batch, precision=precision)
+        return [
+            torch.cat([p.grad.flatten() for p in branch.parameters() if p.grad is not None])
+            for branch in model.branches
+        ]
+
+    for exact, rounded in zip(gradients(Precision.FP32), gradients(Precision.BF16), strict=True):
+        assert rounded.dtype == torch.float32
+        assert not torch.equal(rounded, exact)
+        assert functional.cosine_similarity(rounded, exact, dim=0) > 0.999
+        assert rounded.norm() == pytest.approx(float(exact.norm()), rel=0.03)
 
 
 def test_a_branch_that_is_left_out_learns_nothing(model, batch):
