@@ -57,7 +57,7 @@ _MODULES = {
     "Predictions": "model.exits.predictions",
     "SoftLabelledTexts": "model.training.soft_labelled_texts",
     "Teacher": "model.exits.teacher",
-    "TrainingConfig": "model.training.loop",
+    "TrainingConfig": "model.training.training_config",
     "TrainingError": "model.errors",
     "calibrate": "model.guarantee.calibrate",
     "finetune": "model.training.classifier",

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 import torch
 
@@ -17,6 +17,18 @@ from model.engine.openmp import set_threads_of_this_thread
 Given = ParamSpec("Given")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class ParallelMap(Protocol):
+    """Computes a function of several items, side by side where there are cores for it."""
+
+    def __call__(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Return `function` of each item, in order."""
+
+
+def one_by_one(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Compute one item after another; see `ParallelMap`."""
+    return [function(item) for item in items]
 
 
 class CorePool:
@@ -44,7 +56,7 @@ class CorePool:
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return `function` of each item, in order, computed under the caller's gradient mode."""
         if self._pool is None:
-            return [function(item) for item in items]
+            return one_by_one(function, items)
         return list(self._pool.map(_with_grad_mode(function), items))
 
 

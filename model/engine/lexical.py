@@ -1,11 +1,10 @@
 """The lexical branch made ready: packed token ids to logits, on the host, in float32."""
 
-from collections.abc import Callable, Iterable
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from model.engine.core_pool import ParallelMap
 from model.engine.frozen_copy import frozen_copy
 from model.network.lexical_branch import LexicalBranch, NgramBag
 from model.tokens.lengths import chunks, cu_seqlens
@@ -15,8 +14,6 @@ from model.tokens.tokenization import TokenizedTexts
 
 # Hashes of so many tokens stay in a core's cache.
 _TOKENS_PER_PART = 1 << 15
-
-Mapper = Callable[[Callable[[slice], Tensor], Iterable[slice]], list[Tensor]]
 
 
 def ngram_bag(texts: TokenizedTexts, table: NgramTable, *, sep_token_id: int | None) -> NgramBag:
@@ -50,7 +47,7 @@ class LexicalReader:
         self._branch = frozen_copy(branch, device="cpu", dtype=torch.float32)
         self._table, self._sep_token_id = branch.table, sep_token_id
 
-    def logits(self, texts: TokenizedTexts, parallel_map: Mapper) -> Tensor:
+    def logits(self, texts: TokenizedTexts, parallel_map: ParallelMap) -> Tensor:
         """Return (texts, num_outputs) float32, on the host.
 
         Args:

@@ -6,7 +6,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from model.training.part_optimizers import ParallelMap, one_by_one
+from model.engine.core_pool import ParallelMap, one_by_one
 
 # The average reaches back over about a tenth of all steps, however many these are: as it is taken, the
 # learning rate need not fall, so nobody has to know beforehand how long training will take.

@@ -10,8 +10,9 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from model.engine.core_pool import ParallelMap, one_by_one
 from model.training.batching import step_seed
-from model.training.part_optimizers import ParallelMap, PartOptimizers, one_by_one
+from model.training.part_optimizers import PartOptimizers
 from model.training.ranks import ONE_PROCESS, Ranks
 from model.training.resume import TrainingState
 from model.training.training_config import TrainingConfig

@@ -1,30 +1,15 @@
 """The steps of models that are trained beside each other: each has an optimizer and a norm of its own."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from model.engine.core_pool import ParallelMap, one_by_one
 from model.errors import TrainingError
 from model.training.training_config import TrainingConfig
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-class ParallelMap(Protocol):
-    """Computes a function of several items, side by side where there are cores for it."""
-
-    def __call__(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """Return `function` of each item, in order."""
-
-
-def one_by_one(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Compute one item after another; see `ParallelMap`."""
-    return [function(item) for item in items]
 
 
 class PartOptimizers:
@@ -59,7 +44,9 @@ class PartOptimizers:
         Raises:
             TrainingError: if a part's loss or gradient is not finite, naming it; no part takes the step then.
         """
-        norms = torch.stack(self._parallel_map(_gradient_norm, self._optimizers)).to(losses.device)
+        found = self._parallel_map(_gradient_norm, self._optimizers)
+        # That of a part without gradients lies on the host.
+        norms = torch.stack([norm.to(losses.device) for norm in found])
         # One transfer from the device for each list, not one for each number.
         self._check_finite("loss", losses.reshape(-1).tolist(), number)
         self._check_finite("gradient", norms.tolist(), number)

@@ -22,7 +22,7 @@ def test_every_trainable_parameter_is_in_the_optimizer_once():
 
 @pytest.fixture
 def parts():
-    """Three models, of which the second is another one's kind."""
+    """Three models of three kinds."""
     torch.manual_seed(3)
     return nn.ModuleDict(
         {"a": nn.Linear(3, 4), "b": nn.Sequential(nn.LayerNorm(3), nn.Linear(3, 2)), "c": Network()}
