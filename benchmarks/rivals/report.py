@@ -43,8 +43,9 @@ def summary() -> str:
     rows, found = read_results("rivals")
     return (
         _table(rows, _SUMMARY)
-        + f"\n\nWhole commands, file to file, on texts that nothing has seen, float32, "
-        f"{found['threads']} CPU cores; all systems take turns. \\* No promise is both as fast and as true."
+        + "\n\nWhole commands, file to file, on texts that nothing has seen, promises with "
+        f"`--promise population`, float32, {found['threads']} CPU cores; all systems take turns. "
+        "\\* No promise is both as fast and as true."
     )
 
 
