@@ -29,6 +29,7 @@ from pipeline.contract.storage import (
 )
 
 SHARD_PATTERN = "part-*-of-*.parquet"
+_TEMPORARY, _ERRORS = "_temporary", "errors"
 
 
 @dataclass(frozen=True)
@@ -70,20 +71,20 @@ class OutputLayout:
     @property
     def temporary(self) -> str:
         """The directory of files being written."""
-        return self._join("_temporary")
+        return self._join(_TEMPORARY)
 
     def partial(self, name: str) -> str:
         """Return the path of a file that is being written."""
-        return self._join("_temporary", name)
+        return self._join(_TEMPORARY, name)
 
     @property
     def worker_errors(self) -> str:
         """The directory of what went wrong in workers."""
-        return self._join("_temporary", "errors")
+        return self._join(_TEMPORARY, _ERRORS)
 
     def worker_error(self, shard_name: str) -> str:
         """Return the path of what went wrong with a shard."""
-        return self._join("_temporary", "errors", f"{shard_name}.json")
+        return self._join(_TEMPORARY, _ERRORS, f"{shard_name}.json")
 
     @property
     def rejected_directory(self) -> str:
