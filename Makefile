@@ -21,7 +21,7 @@ BENCH_WORK    ?= ../bench-work
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-quickstart: $(VENV)/.installed  ## the main job on real text, about five minutes
+quickstart: $(VENV)/.installed  ## the main job on real text, five to seven minutes
 	$(BIN)/fastbert-jobs quickstart
 
 test: $(VENV)/.installed-dev lint types  ## everything that CI runs
@@ -44,7 +44,7 @@ format: $(VENV)/.installed-dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-tutorial: $(VENV)/.installed  ## run the quickstart and put its output into docs/tutorial.md and docs/images/audit.png, about five minutes
+tutorial: $(VENV)/.installed  ## run the quickstart and put its output into docs/tutorial.md and docs/images/audit.png, five to seven minutes
 	$(BIN)/python -m tools.tutorial
 
 performance: $(VENV)/.installed  ## make the tables of README.md and docs/ from benchmarks/*.parquet

@@ -17,7 +17,7 @@ POLICIES = (
 
 @dataclass(frozen=True, kw_only=True)
 class QuickstartConfig:
-    """Do all of it on built-in text: about five minutes on two cores.
+    """Do all of it on built-in text: five to seven minutes on two cores.
 
     Attributes:
         output: directory that everything is written to; emptied first if an earlier quickstart made it.
