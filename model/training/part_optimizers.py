@@ -48,11 +48,12 @@ class PartOptimizers:
         # That of a part without gradients lies on the host.
         norms = torch.stack([norm.to(losses.device) for norm in found])
         # One transfer from the device for each list, not one for each number.
+        norm_values = norms.tolist()
         self._check_finite("loss", losses.reshape(-1).tolist(), number)
-        self._check_finite("gradient", norms.tolist(), number)
+        self._check_finite("gradient", norm_values, number)
         self._parallel_map(
             lambda part: _clip_and_step(*part, self._config, share),
-            zip(self._optimizers, norms, norms.tolist(), strict=True),
+            zip(self._optimizers, norms, norm_values, strict=True),
         )
 
     def _check_finite(self, quantity: str, values: Iterable[float], number: int) -> None:
