@@ -20,6 +20,9 @@ from tests.job_fixtures import (
 )
 from tests.jobs.calibration_fixtures import FP32, FRESH, TEXTS, label
 from tests.jobs.distill_fixtures import label_texts
+from tests.jobs.undrawn_plots import undrawn_plots
+
+__all__ = ["undrawn_plots"]
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,9 @@ def test_a_job_says_what_it_did(fastbert: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_run_that_did_something_says_what_it_took(fastbert: Path, tmp_path: Path, workers: int):
+def test_every_run_that_did_something_says_what_it_took(
+    fastbert: Path, tmp_path: Path, forked_workers: None, workers: int
+):
     path = write_tsv(tmp_path / "rows.tsv", {"text": [*TEXTS, ""]})
     layout = OutputLayout(str(tmp_path / "out"))
 
