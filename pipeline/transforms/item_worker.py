@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 
 from model.engine.kernel_cache import limit_kernel_cache
-from model.engine.malloc import disable_malloc_trim
+from model.engine.malloc import disable_malloc_trim, trim_malloc
 from model.engine.stopwatch import Stopwatch
 from model.errors import FastBertJobsError
 from model.messages import one_line
@@ -88,11 +88,13 @@ class ItemWorker:
         try:
             # Loaded here and not in `start`: a process without work then loads nothing.
             self._holder = self._holder or self._load()
-            return self._write_patiently(item, self._holder.loaded)
+            counts = self._write_patiently(item, self._holder.loaded)
         except Exception as error:  # noqa: BLE001 - raised by the driver, when the other items are done
             self._cannot_load = self._holder is None
             self._leave(item, error)
             return None
+        trim_malloc()
+        return counts
 
     def _num_errors(self) -> int:
         return num_worker_errors(self._job.layout, self._job.part_names)

@@ -165,9 +165,10 @@ def test_workers_compute_on_the_jobs_threads_and_the_process_gets_its_own_back(
 
 def test_workers_bound_their_memory(tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch):
     calls: list[str] = []
-    for name in ("disable_malloc_trim", "limit_kernel_cache"):
+    for name in ("disable_malloc_trim", "limit_kernel_cache", "trim_malloc"):
         monkeypatch.setattr(item_worker, name, partial(calls.append, name))
     job = shard_job(tmp_path / "out")
     with running() as pipeline:
         _ = pipeline | beam.Create(items_of(job)) | WriteShards(job)
-    assert set(calls) == {"disable_malloc_trim", "limit_kernel_cache"}
+    assert set(calls) == {"disable_malloc_trim", "limit_kernel_cache", "trim_malloc"}
+    assert calls.count("trim_malloc") == len(items_of(job))
