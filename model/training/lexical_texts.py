@@ -128,21 +128,14 @@ def shared_ngrams(texts: Iterator[LexicalTexts], *, sep_token_id: int | None, at
     """
     highest = np.iinfo(np.uint16).max
     counts = np.zeros(1 << MAX_SLOT_BITS, dtype=np.uint16)
-    # The table of counts is not gone through: of a small corpus nearly all of it is empty.
-    shared: list[npt.NDArray[np.int64]] = []
     for part in texts:
         ngrams = hash_ngrams(part.tokens, sep_token_id=sep_token_id)
         text = np.repeat(np.arange(len(ngrams.counts)), ngrams.counts)
         # Each text counts once, however often it has the n-gram.
         pairs = np.unique((slots_of(ngrams.hashes, MAX_SLOT_BITS) << _TEXT_BITS) | text)
         slots, new = np.unique(pairs >> _TEXT_BITS, return_counts=True)
-        before = counts[slots]
-        now = np.minimum(before + new, highest)
-        counts[slots] = now
-        shared.append(slots[(before < _MIN_TEXTS) & (now >= _MIN_TEXTS)])
-    slots = np.sort(np.concatenate([*shared, np.empty(0, dtype=np.int64)]))
-    if not len(slots):
-        slots = np.flatnonzero(counts > 0)
+        counts[slots] = np.minimum(counts[slots] + new, highest)
+    slots = np.flatnonzero(counts >= min(_MIN_TEXTS, counts.max()))
     if len(slots) > at_most:
         slots = slots[np.argsort(highest - counts[slots], kind="stable")[:at_most]]
     slot_bits = slot_bits_for(len(slots))
