@@ -16,9 +16,9 @@ from model.guarantee.risk_control import (
 from model.guarantee.threshold_search import SearchEffort
 from tests.model.exit_populations import KINDS, population
 
-# As many as it takes to notice: of 200 a mistake that breaks a promise of 0.05 in 18 % of cases, as that of
-# the last simulation below does, is found in all but one of 500 runs.
-REDRAWS = 200
+# As many as it takes to notice: of 300 a mistake that breaks a promise of 0.05 in 18 % of cases, as that of
+# the last simulation below does, is found in all but one of 100,000 runs.
+REDRAWS = 300
 RARE = 3
 
 
@@ -141,7 +141,7 @@ def test_certificates_are_not_idle_either():
     with_hindsight = [each for each in candidate_thresholds(everything, constraint) if each.risk <= 0.05][-1]
     rng = np.random.default_rng(2)
     kept = []
-    for _ in range(7):
+    for _ in range(20):
         drawn = everything.take(rng.integers(0, len(everything), 8000))
         found = certify(drawn.take(slice(0, None, 2)), drawn.take(slice(1, None, 2)), constraint)
         kept.append(everything.saved_compute(found.thresholds) / (full / with_hindsight.cost))
