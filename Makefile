@@ -32,7 +32,7 @@ coverage: $(VENV)/.installed-dev  ## the tests again, and which lines they reach
 	$(PYTEST) --cov --cov-report=term
 
 search: $(VENV)/.installed-dev  ## the tests of properties on random examples, 500 each, some minutes
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) -m hypothesis --hypothesis-profile search
+	$(PYTEST) -m hypothesis --hypothesis-profile search
 
 install: $(VENV)/.installed  ## a virtual environment with the pinned versions
 

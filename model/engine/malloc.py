@@ -1,4 +1,4 @@
-"""How freed memory is kept."""
+"""How freed memory is kept between operators, and given back between shards."""
 
 import ctypes
 from collections.abc import Callable
@@ -39,7 +39,6 @@ def trim_malloc() -> bool:
     return malloc_trim is not None and bool(malloc_trim(0))
 
 
-@cache
 def _of_the_c_library(name: str) -> Callable[..., int] | None:
     try:
         function: Callable[..., int] = getattr(ctypes.CDLL(None), name)

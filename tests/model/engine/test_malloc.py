@@ -4,16 +4,14 @@ import sys
 
 import pytest
 
-from model.engine.malloc import _of_the_c_library, disable_malloc_trim, trim_malloc
+from model.engine.malloc import disable_malloc_trim, trim_malloc
 
 
 @pytest.fixture
 def asked_anew():
-    for function in (disable_malloc_trim, _of_the_c_library):
-        function.cache_clear()
+    disable_malloc_trim.cache_clear()
     yield
-    for function in (disable_malloc_trim, _of_the_c_library):
-        function.cache_clear()
+    disable_malloc_trim.cache_clear()
 
 
 needs_glibc = pytest.mark.skipif(
