@@ -102,6 +102,7 @@ def measure(
                 "precision": precision,
                 **each,
                 "saved_compute": report.savings.found,
+                "saved_compute_with_shadow": report.savings.with_shadow,
                 "full_depth_rows_per_second": median(rates[0]),
                 "rows_per_second": median(found),
                 "gemm_gflops": median(peaks),

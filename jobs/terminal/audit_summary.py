@@ -30,9 +30,10 @@ def show(report: AuditReport) -> None:
                 cells += [f"{judged.accuracy.value:.2%}", f"{judged.macro_f1:.3f}"] if judged else ["-", "-"]
             rows.append(cells)
     console.print(table(f"{job.rows:,} rows, {job.policy}", columns, rows))
+    shadow = f"; {format_ratio(savings.with_shadow)} with the shadow sample" if savings.with_shadow else ""
     console.print(
         f"mean exit layer {savings.mean_exit_layer:.2f} of {job.num_layers}; saved compute "
-        f"{format_ratio(savings.found)} (real lengths, attention and branches counted), "
+        f"{format_ratio(savings.found)} (real lengths, attention and branches counted{shadow}), "
         f"{format_ratio(savings.paper)} by the paper's count (128 tokens, linear layers only)"
         + (f"; {format_ratio(savings.expected)} was expected" if savings.expected else ""),
         soft_wrap=True,

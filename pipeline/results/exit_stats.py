@@ -79,6 +79,7 @@ class ExitStats:
         mean_exit_layer: over all rows; those that left before the first layer count 0.
         saved_compute: full depth's FLOPs over those of the job, with real lengths, attention products and the
             branches as run; each row counts, equal texts too, and the shadow sample only up to where it left.
+        saved_compute_with_shadow: the same, what the shadow sample was run further counted too.
         paper_saved_compute: the same in the paper's FLOPs (128 tokens, linear layers only).
         shadow_texts: the shadow sample, each of its units once.
         sampled_texts: the sample that it lies in, likewise: what drift is told by.
@@ -89,6 +90,7 @@ class ExitStats:
     mean_exit_layer: float
     paper_saved_compute: float
     saved_compute: float
+    saved_compute_with_shadow: float
     shadow_texts: ShadowTexts
     sampled_texts: AnsweredTexts
 
@@ -153,6 +155,7 @@ class ExitStats:
             "mean_exit_layer": self.mean_exit_layer,
             "paper_saved_compute": self.paper_saved_compute,
             "saved_compute": self.saved_compute,
+            "saved_compute_with_shadow": self.saved_compute_with_shadow,
             "accuracy": self.accuracy,
             "agreement_on_shadow_sample": self.shadow_agreement,
             "shadow_texts": self.shadow_texts.num_texts,

@@ -63,6 +63,7 @@ class ExitStatsBuilder:
         # By exit, true label and predicted one, as far as they occur: of a thousand labels hardly any do.
         self._confusion: Counter[int] = Counter()
         self._shadowed = np.zeros((num_exits, 2), dtype=np.int64)
+        self._shadow_flops = 0
         self._shadow_texts = ShadowTextsBuilder(len(self._names), one_of_each=one_of_each)
         self._sampled_texts = ShadowTextsBuilder(len(self._names), one_of_each=one_of_each)
         self._is_labelled = False
@@ -131,6 +132,7 @@ class ExitStatsBuilder:
         rows = all_rows.take(shadow)
         self.examples.add(shard, places[shadow], rows)
         np.add.at(self._shadowed, (rows.exit_layer, rows.disagrees.astype(np.int64)), 1)
+        self._shadow_flops += self._flops_beyond(rows.exit_layer, rows.num_tokens)
         self._shadow_texts.add([units[place] for place in shadow], [hashes[place] for place in shadow], rows)
 
     def build(self) -> ExitStats:
@@ -158,6 +160,7 @@ class ExitStatsBuilder:
             mean_exit_layer=mean,
             paper_saved_compute=paper(float((num_classifiers * rows).sum() / num_rows)) if total else 1.0,
             saved_compute=full_depth / total if total else 1.0,
+            saved_compute_with_shadow=full_depth / (total + self._shadow_flops) if total else 1.0,
             shadow_texts=self._shadow_texts.build(),
             sampled_texts=self._build_sampled(),
         )
@@ -177,6 +180,11 @@ class ExitStatsBuilder:
         return self._flops.with_exits(
             lengths, np.full(len(lengths), exit_layer, dtype=np.int16), self._policy
         )
+
+    def _flops_beyond(self, exit_layer: Counts, lengths: Counts) -> int:
+        """Return the FLOPs of rows from where they left to the last layer; branches are run on the way."""
+        run = self._flops.with_exits(lengths, exit_layer.astype(np.int16), self._policy)
+        return int((self._flops_to(self._flops.num_layers, lengths) - run).sum())
 
     def _of_exit(self, exit_layer: int, flops: int) -> ExitLayerStats:
         agreeing, disagreeing = self._shadowed[exit_layer].tolist()

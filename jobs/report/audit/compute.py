@@ -14,14 +14,14 @@ def compute_section(report: AuditReport, manifest: ScoreManifest) -> Section:
 
 def _compute(report: AuditReport, manifest: ScoreManifest) -> tuple[Block, ...]:
     savings = report.savings
-    rows = [
-        ("found, real lengths, attention and branches counted", format_ratio(savings.found)),
-        ("found, by the paper's count (128 tokens, linear layers only)", format_ratio(savings.paper)),
-    ]
-    if savings.expected is not None:
-        rows.insert(0, ("expected, from the calibration's test rows", format_ratio(savings.expected)))
-    if savings.asked is not None:
-        rows.insert(0, ("asked for", format_ratio(savings.asked)))
-    table = Table(columns=("saved compute", "times full depth"), rows=tuple(rows))
+    told = {
+        "asked for": savings.asked,
+        "expected, from the calibration's test rows": savings.expected,
+        "found, real lengths, attention and branches counted": savings.found,
+        "found, the shadow sample at full depth counted too": savings.with_shadow,
+        "found, by the paper's count (128 tokens, linear layers only)": savings.paper,
+    }
+    rows = tuple((name, format_ratio(ratio)) for name, ratio in told.items() if ratio is not None)
+    table = Table(columns=("saved compute", "times full depth"), rows=rows)
     curve = manifest.certificate.speed_curve if manifest.certificate else ()
     return (table, *figures_of([speedup_figure(report, curve)]))

@@ -65,6 +65,7 @@ class Savings:
         asked: as a multiple of full depth's; None where something else was asked for.
         expected: of the calibration's test rows; None of a policy that was not calibrated.
         found: of this job's rows, real lengths, attention and branches counted.
+        with_shadow: the same, what the shadow sample was run further counted too; None without such a sample.
         paper: the same by the paper's count.
         mean_exit_layer: over all rows.
     """
@@ -72,6 +73,7 @@ class Savings:
     asked: float | None
     expected: float | None
     found: float
+    with_shadow: float | None
     paper: float
     mean_exit_layer: float
 
@@ -168,6 +170,7 @@ def make_report(layout: OutputLayout, manifest: ScoreManifest, collected: Collec
             asked=certificate.target_speedup if certificate else None,
             expected=certificate.saved_compute if certificate else None,
             found=stats.saved_compute,
+            with_shadow=stats.saved_compute_with_shadow if stats.num_shadow else None,
             paper=stats.paper_saved_compute,
             mean_exit_layer=stats.mean_exit_layer,
         ),

@@ -94,7 +94,11 @@ def test_statistics_are_those_of_pandas(
     np.testing.assert_allclose(table["flops_share"], spent.groupby(frame["exit_layer"]).sum() / spent.sum())
     mean = frame["exit_layer"].mean()
     assert f"mean exit layer {mean:.2f} of 3" in out
-    assert f"saved compute {flops.full_depth(tokens).sum() / spent.sum():.2f}x (real lengths" in out
+    full_depth = flops.full_depth(tokens).sum()
+    assert f"saved compute {full_depth / spent.sum():.2f}x (real lengths" in out
+    to_the_end = flops.with_exits(tokens, np.full(len(frame), NUM_LAYERS), policy)
+    run = spent.where(frame["teacher_prediction"].isna(), to_the_end)
+    assert f"branches counted; {full_depth / run.sum():.2f}x with the shadow sample)" in out
     assert f"{flops.paper_saved_compute(mean):.2f}x by the paper's count" in out
     others = shadow[shadow["prediction"] != shadow["teacher_prediction"]]["unit_hash"].nunique()
     texts = shadow["unit_hash"].nunique()

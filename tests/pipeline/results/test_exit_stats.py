@@ -93,6 +93,7 @@ def test_what_is_told_of_all_rows_is_in_the_metadata_too(tmp_path: Path):
         "mean_exit_layer": stats.mean_exit_layer,
         "paper_saved_compute": stats.paper_saved_compute,
         "saved_compute": stats.saved_compute,
+        "saved_compute_with_shadow": stats.saved_compute_with_shadow,
         "accuracy": stats.accuracy,
         "agreement_on_shadow_sample": stats.shadow_agreement,
         "shadow_texts": stats.num_shadow,

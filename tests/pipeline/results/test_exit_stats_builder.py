@@ -45,6 +45,12 @@ def test_totals_are_those_of_pandas():
     assert stats.rows == 3000
     assert stats.mean_exit_layer == pytest.approx(rows["exit_layer"].mean())
     assert stats.saved_compute == pytest.approx(full / sum(flops))
+    # Rows of the shadow sample come to the last layer whatever they answered before, through all branches.
+    tokens = rows["num_tokens"].to_numpy().astype(np.int64)
+    to_the_end = FLOPS.with_exits(tokens, np.full(3000, NUM_LAYERS), POLICY)
+    run = np.where(rows["teacher_prediction"].notna(), to_the_end, flops)
+    assert sum(flops) < run.sum()
+    assert stats.saved_compute_with_shadow == pytest.approx(full / run.sum())
     ran = np.cumsum([*(threshold > 0 for threshold in POLICY.thresholds), True])
     classifiers = ran[rows["exit_layer"] - 1].mean()
     assert stats.paper_saved_compute == pytest.approx(
@@ -68,6 +74,7 @@ def test_how_rows_come_in_batches_does_not_matter(num_rows: int, batch_rows: int
         assert first.uncertainty_sum == pytest.approx(second.uncertainty_sum)
         assert (first.flops, first.correct, first.agreeing) == (second.flops, second.correct, second.agreeing)
     assert one.saved_compute == two.saved_compute
+    assert one.saved_compute_with_shadow == two.saved_compute_with_shadow
 
 
 def test_what_left_before_the_first_layer_is_counted_as_exit_0():
