@@ -1,4 +1,4 @@
-"""Tiny models of random weights, the texts that they read, and a slow early exit to hold them against."""
+"""Tiny models of random weights, and the texts that they read."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +25,7 @@ from model.network.branch_design import BranchDesign
 from model.tokens.tokenization import tokenize
 from tests.model.tokens.tokenizers_of_every_kind import xlnet
 from tests.random_lexical_branch import add_lexical_branch
+from tests.small_families import FAMILIES, NO_TOKEN_TYPES, PADDING_IS_ONE, TOKEN_TYPES, table_sizes
 
 # Running a model takes what it takes on a machine that others use too. A commit is judged by the same
 # examples at every run; `make search` looks for others.
@@ -58,85 +59,14 @@ _TEXTS = (
     "fox " * 80,
 )
 
-_WIDE = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
-# Distances of more than three tokens share embeddings.
-_DISTANCES = {
-    "relative_attention": True,
-    "position_buckets": 8,
-    "norm_rel_ebd": "layer_norm",
-    "pos_att_type": "p2c|c2p",
-    "position_biased_input": False,
-}
-# What is not in a vocabulary this small.
-_NO_SPECIALS = dict.fromkeys(["bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"])
-_FAMILIES = {
-    "bert": {**_WIDE, "hidden_dropout_prob": 0.2, "classifier_dropout": 0.3},
-    "ernie": {**_WIDE, "use_task_id": True, "task_type_vocab_size": 3, "classifier_dropout": 0.3},
-    "roberta": {**_WIDE, "classifier_dropout": 0.3},
-    "xlm-roberta": {**_WIDE, "classifier_dropout": 0.3},
-    "camembert": {**_WIDE, "classifier_dropout": 0.3},
-    "electra": {**_WIDE, "embedding_size": 24, "classifier_dropout": 0.3},
-    "electra, one width": {**_WIDE, "embedding_size": 32, "classifier_dropout": 0.3},
-    "distilbert": {"dim": 32, "n_heads": 4, "hidden_dim": 48, "seq_classif_dropout": 0.3},
-    "mpnet": {**_WIDE, "hidden_dropout_prob": 0.2},
-    "albert": {**_WIDE, "embedding_size": 16, "num_hidden_groups": 1, "classifier_dropout_prob": 0.3},
-    "albert, groups": {
-        **_WIDE,
-        "embedding_size": 16,
-        "num_hidden_groups": 2,
-        "inner_group_num": 2,
-        "classifier_dropout_prob": 0.3,
-    },
-    "mobilebert": {
-        **_WIDE,
-        "embedding_size": 16,
-        "intra_bottleneck_size": 16,
-        "num_feedforward_networks": 2,
-        "classifier_dropout": 0.3,
-    },
-    "mobilebert, wide": {**_WIDE, "embedding_size": 16, "use_bottleneck": False, "classifier_dropout": 0.3},
-    # As DeBERTa-v3 is; and as the largest of version 2, and old ones, have it.
-    "deberta-v2": {**_WIDE, **_DISTANCES, "share_att_key": True, "type_vocab_size": 0, "cls_dropout": 0.3},
-    "deberta-v2, convolution": {
-        **_WIDE,
-        **_DISTANCES,
-        "embedding_size": 24,
-        "position_biased_input": True,
-        "conv_kernel_size": 3,
-        "conv_act": "gelu",
-        "pos_att_type": ["c2p"],
-    },
-    # Local attention sees four tokens on each side.
-    "modernbert": {**_WIDE, **_NO_SPECIALS, "local_attention": 8, "classifier_dropout": 0.3},
-    "xlnet": {"d_model": 32, "n_head": 4, "d_inner": 48},
-    # Distances of more than six tokens are one.
-    "xlnet, token types": {
-        **{"d_model": 32, "n_head": 4, "d_inner": 48, "clamp_len": 6, "ff_activation": "relu"},
-        **{"summary_use_proj": False, "summary_activation": "relu"},
-    },
-    "modernbert, mean": {
-        **_WIDE,
-        **_NO_SPECIALS,
-        "classifier_pooling": "mean",
-        "local_attention": 8,
-        "global_attn_every_n_layers": 2,
-        "hidden_activation": "silu",
-        **dict.fromkeys(["attention_bias", "mlp_bias", "norm_bias", "classifier_bias"], True),
-    },
-}
-# These count positions from the padding token's number on, which in their vocabularies is 1.
-_PADDING_IS_ONE = ("roberta", "xlm-roberta", "camembert", "mpnet")
-_NO_TOKEN_TYPES = ("distilbert", "mpnet", "modernbert")
-_TOKEN_TYPES = ["input_ids", "token_type_ids", "attention_mask"]
-
 
 @pytest.fixture(scope="session")
 def families() -> tuple[str, ...]:
     """What `family` goes through; a comma parts a family from the shape that it is tried in."""
-    return tuple(_FAMILIES)
+    return tuple(FAMILIES)
 
 
-@pytest.fixture(scope="session", params=_FAMILIES)
+@pytest.fixture(scope="session", params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
     """Every supported family, in all its shapes."""
     return request.param
@@ -166,12 +96,12 @@ def tokenizer_of(
         kind = family.split(",")[0]
         if kind == "xlnet":
             # Left to itself it tells none.
-            types = {"model_input_names": _TOKEN_TYPES} if "token types" in family else {}
+            types = {"model_input_names": TOKEN_TYPES} if "token types" in family else {}
             return xlnet(texts, vocab_size=110, model_max_length=MAX_LENGTH, **types)
         vocab = dict(tokenizer.get_vocab())
-        if kind in _PADDING_IS_ONE:
+        if kind in PADDING_IS_ONE:
             vocab["[PAD]"], vocab["[UNK]"] = vocab["[UNK]"], vocab["[PAD]"]
-        names = ["input_ids", "attention_mask"] if kind in _NO_TOKEN_TYPES else tokenizer.model_input_names
+        names = ["input_ids", "attention_mask"] if kind in NO_TOKEN_TYPES else tokenizer.model_input_names
         return BertTokenizer(vocab=vocab, model_max_length=MAX_LENGTH, model_input_names=names)
 
     return choose
@@ -188,14 +118,6 @@ def _shake(module: torch.nn.Module, generator: torch.Generator, *, scale: float 
                 parameter.add_(0.3 * scale * noise)
 
 
-def _tables(family: str) -> dict[str, int]:
-    """Return the sizes of what is embedded beside words."""
-    if "xlnet" in family:
-        return {}
-    positions = {"max_position_embeddings": MAX_LENGTH + 2}
-    return positions if "distilbert" in family else {**positions, "type_vocab_size": 2}
-
-
 @pytest.fixture(scope="session")
 def make_classifier(tokenizer_of) -> Callable[..., torch.nn.Module]:
     """Return a maker of Hugging Face sequence classifiers: `make_classifier(family, num_labels=3, ...)`."""
@@ -210,7 +132,7 @@ def make_classifier(tokenizer_of) -> Callable[..., torch.nn.Module]:
             id2label={index: f"label {index}" for index in range(num_labels)},
             label2id={f"label {index}": index for index in range(num_labels)},
             pad_token_id=tokenizer.pad_token_id,
-            **{**_tables(family), **_FAMILIES[family], **config},
+            **{**table_sizes(family, MAX_LENGTH), **FAMILIES[family], **config},
         )
         model = AutoModelForSequenceClassification.from_config(config)
         # MobileBERT normalises nothing: its states grow from layer to layer.
@@ -332,79 +254,3 @@ def hugging_face_logits() -> Callable[..., np.ndarray]:
         return np.stack(rows)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def plain_exits() -> Callable[..., np.ndarray]:
-    """Return every exit's logits for one text, (num_layers, num_labels), by plain and slow code.
-
-    Hidden states come from Hugging Face's own forward; a branch is written out with all its queries.
-    """
-
-    @torch.no_grad()
-    def run(model: FastBertForSequenceClassification, text: str, pair: str | None = None) -> np.ndarray:
-        pairs, limit = None if pair is None else [pair], model.config.max_length
-        inputs = model.tokenizer([text], pairs, truncation=True, max_length=limit, return_tensors="pt")
-        output = model.backbone(**inputs, output_hidden_states=True)
-        # An ALBERT whose layers have several inner ones tells the states after each of these.
-        inner = (len(output.hidden_states) - 1) // model.num_layers
-        exits = [
-            _plain_branch(branch, states[0])
-            for branch, states in zip(model.branches, output.hidden_states[inner:-1:inner], strict=True)
-        ]
-        return torch.stack([*exits, output.logits[0]]).numpy()
-
-    return run
-
-
-def _plain_branch(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
-    """Return a branch's logits, (num_labels,), from one text's states, (length, hidden_size)."""
-    return (
-        _plain_paper_branch(branch, states) if hasattr(branch, "narrow") else _plain_pooling(branch, states)
-    )
-
-
-def _plain_pooling(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
-    states = _normalised(branch, states)
-    weights = (states @ branch.queries.weight.T).softmax(dim=0)
-    seen = [(weight[:, None] * states).sum(dim=0) for weight in weights.T]
-    token = states[_token_of(branch)]
-    joined = torch.cat([branch.norm(each) for each in (*seen, states.mean(dim=0), token)])
-    return branch.classifier(torch.nn.functional.gelu(branch.dense(joined)))
-
-
-def _plain_paper_branch(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
-    narrow = branch.narrow(_normalised(branch, states)).tanh()
-    query, key, value = branch.query(narrow), branch.key(narrow), branch.value(narrow)
-    size = narrow.shape[1] // branch.num_heads
-    heads = []
-    for start in range(0, narrow.shape[1], size):
-        part = slice(start, start + size)
-        scores = query[:, part] @ key[:, part].T / size**0.5
-        heads.append(scores.softmax(dim=-1) @ value[:, part])
-    attended = branch.attention_output(torch.cat(heads, dim=1))
-    return branch.classifier(branch.dense(attended[_token_of(branch)]).tanh())
-
-
-def _normalised(branch: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
-    if not branch.reading.normalise:
-        return states
-    centred = states - states.mean(dim=1, keepdim=True)
-    return centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
-
-
-def _token_of(branch: torch.nn.Module) -> int:
-    return -1 if branch.reading.tokens == "last" else 0
-
-
-@pytest.fixture(scope="session")
-def plain_uncertainty() -> Callable[[np.ndarray], np.ndarray]:
-    """Return the normalised entropy of softmax(logits) over the last axis, in float64."""
-
-    def uncertainty(logits: np.ndarray) -> np.ndarray:
-        powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-        shares = powers / powers.sum(axis=-1, keepdims=True)
-        terms = shares * np.log(np.where(shares > 0, shares, 1))
-        return terms.sum(axis=-1) / np.log(1 / logits.shape[-1])
-
-    return uncertainty

@@ -1,4 +1,4 @@
-"""What tests of distilling, of calibrating and of scoring by a calibration share."""
+"""What tests of fine-tuning, of distilling, of calibrating and of scoring by a calibration share."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +12,11 @@ from jobs.commands.calibrate import run as run_calibrate
 from jobs.commands.distill import run as run_distill
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.configs.distill import DistillConfig
+from jobs.quickstart.tiny_bert import write_tiny_bert
 from model.cost.latency import RunCost
 from tests.job_fixtures import (
     CommandLine,
+    make_texts,
     write_classifier,
     write_tsv,
 )
@@ -73,6 +75,16 @@ def calibrated(distilled: Path, labels: Path) -> Path:
 @pytest.fixture(scope="session")
 def rows(calibrated: Path) -> pd.DataFrame:
     return pd.read_parquet(calibrated / "calibration.parquet")
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a tiny BERT without a classifier."""
+    directory = tmp_path_factory.mktemp("models") / "encoder"
+    write_tiny_bert(
+        directory, make_texts(200), vocab_size=80, num_layers=2, hidden_size=32, num_heads=2, max_length=16
+    )
+    return directory
 
 
 @pytest.fixture

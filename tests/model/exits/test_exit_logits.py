@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from model.exits.exit_logits import LayerStates, all_exit_logits
 from model.exits.policy import ExitPolicy
 from model.tokens.tokenization import tokenize
+from tests.plain_early_exit import plain_exits
 
 
 @pytest.fixture(scope="module")
-def expected(fastbert, texts, plain_exits):
+def expected(fastbert, texts):
     return np.stack([plain_exits(fastbert, text) for text in texts])
 
 

@@ -16,6 +16,7 @@ from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.exits.predictions import probabilities
 from model.tokens.tokenization import tokenize
+from tests.plain_early_exit import plain_exits, plain_uncertainty
 
 NUM_LAYERS = 4
 ROWS = st.lists(st.integers(0, 35), max_size=40)
@@ -53,7 +54,7 @@ class Pool:
 
 
 @pytest.fixture(scope="module")
-def pool(fastbert, texts, plain_exits, plain_uncertainty):
+def pool(fastbert, texts):
     """Rows 0 to 17 single texts with an empty second one, 18 to 35 pairs."""
     first, second = [*texts, *texts], [*[""] * len(texts), *texts[::-1]]
     exits = np.stack([plain_exits(fastbert, *both) for both in zip(first, second, strict=True)])
@@ -236,7 +237,7 @@ def test_a_text_leaves_strictly_below_the_threshold(predict):
     assert predict(rows, above).exit_layer.tolist() == [1]
 
 
-def test_the_uncertainty_is_that_of_the_exit_taken(predict, mixed, plain_uncertainty):
+def test_the_uncertainty_is_that_of_the_exit_taken(predict, mixed):
     result = predict(list(range(36)), mixed)
     np.testing.assert_allclose(result.uncertainty, plain_uncertainty(result.logits), rtol=0, atol=1e-6)
     assert (result.uncertainty[result.exit_layer < NUM_LAYERS] < 0.55).all()

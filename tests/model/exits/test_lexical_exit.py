@@ -16,6 +16,7 @@ from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.tokens.ngrams import hash_ngrams
 from model.tokens.tokenization import tokenize
+from tests.plain_early_exit import plain_exits, plain_uncertainty
 
 NUM_LAYERS = 4
 NUM_ROWS = 36
@@ -40,7 +41,7 @@ class Pool:
     exits: np.ndarray  # (rows, exits, num_labels)
     num_tokens: np.ndarray  # (rows,)
 
-    def uncertainty(self, policy, plain_uncertainty):
+    def uncertainty(self, policy):
         """(rows, exits), by the policy's scalings."""
         scales = np.array([policy.scaling(each).temperature for each in range(NUM_LAYERS)] + [1.0])
         return plain_uncertainty(self.exits / scales[:, None])
@@ -61,7 +62,7 @@ def plain_lexical_logits(model, text, pair):
 
 
 @pytest.fixture(scope="module")
-def pool(lexical_fastbert, texts, plain_exits):
+def pool(lexical_fastbert, texts):
     first, second = [*texts, *texts], [*[""] * len(texts), *texts[::-1]]
     rows = list(zip(first, second, strict=True))
     lexical = np.stack([plain_lexical_logits(lexical_fastbert, *row) for row in rows])
@@ -96,8 +97,8 @@ def predict(lexical_fastbert, engine, pool):
 
 @settings(max_examples=200)
 @given(rows=ROWS, policy=POLICY, chunk_tokens=st.integers(1, 800), data=st.data())
-def test_equals_the_plain_early_exit(predict, pool, plain_uncertainty, rows, policy, chunk_tokens, data):
-    uncertainty = pool.uncertainty(policy, plain_uncertainty)
+def test_equals_the_plain_early_exit(predict, pool, rows, policy, chunk_tokens, data):
+    uncertainty = pool.uncertainty(policy)
     thresholds = np.array([policy.threshold(each) for each in range(NUM_LAYERS)])
     held_against = uncertainty[:, :-1] / pool.num_tokens[:, None] ** policy.length_exponent
     # No rounding error of a sum in another order may change a decision; at 0 nothing leaves, however sure.

@@ -21,6 +21,7 @@ from model.guarantee import calibrate as module
 from model.guarantee.calibrate import calibrate, check_same_model
 from model.guarantee.temperature_scaling import exit_uncertainty, fit_scaling
 from model.tokens.tokenization import tokenize
+from tests.plain_early_exit import plain_exits, plain_uncertainty
 
 LABELS_OF_3 = AnswerRule(task=Task.ONE_LABEL), ("a", "b", "c")
 FP32 = resolve_execution(Precision.FP32, device="cpu")
@@ -174,7 +175,7 @@ def test_steps_tell_how_many_rows_are_done_and_change_nothing(
     np.testing.assert_allclose(stepped.logits, exits.logits, rtol=0, atol=1e-5)
 
 
-def test_pairs_are_answered_as_pairs(saved, corpus, plain_exits):
+def test_pairs_are_answered_as_pairs(saved, corpus):
     pairs = corpus[::-1]
     exits = calibrate(
         saved, corpus, teacher_logits_of(saved, corpus, pairs), text_pairs=pairs, execution=FP32
@@ -248,7 +249,7 @@ def test_of_texts_that_are_answered_alike_rounding_is_no_other_model():
         check_same_model(alike + np.float32(0.1), alike, *LABELS_OF_3)
 
 
-def test_uncertainty_is_scaled_exit_by_exit(plain_uncertainty):
+def test_uncertainty_is_scaled_exit_by_exit():
     logits = np.random.default_rng(0).normal(0, 2, (40, 3, 5)).astype(np.float32)
     scales = np.array([0.5, 4.0, 1.0])[:, None]
     found = exit_uncertainty(logits, (Scaling.by(0.5), Scaling.by(4.0)), OneLabel("abcde"))

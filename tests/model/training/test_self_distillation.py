@@ -20,6 +20,7 @@ from model.training.self_distillation import (
     self_distillation_loss,
 )
 from model.training.training_config import TrainingConfig
+from tests.plain_early_exit import plain_exits
 
 SHAPE = st.tuples(st.integers(1, 6), st.integers(2, 9))
 TWO_LOGITS = SHAPE.flatmap(
@@ -224,7 +225,7 @@ def test_training_the_branches_leaves_the_backbone_bit_for_bit(model, batch):
         assert torch.equal(tensor, before[name]) == name.startswith("backbone."), name
 
 
-def test_qualities_are_each_branchs_divergence_and_agreement(model, texts, plain_exits, make_engine):
+def test_qualities_are_each_branchs_divergence_and_agreement(model, texts, make_engine):
     tokenized = tokenize(model.tokenizer, texts, max_length=48)
     exits = torch.from_numpy(np.stack([plain_exits(model, text) for text in texts]))
     teacher = exits[:, -1]

@@ -8,6 +8,7 @@ from model.exits.layer_sweep import predict_tokenized
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.tokens.tokenization import tokenize
+from tests.plain_early_exit import plain_exits, plain_uncertainty
 
 EXACT = {"rtol": 0, "atol": 1e-5}
 
@@ -65,9 +66,7 @@ def test_a_padding_token_in_the_text_is_a_token(model, texts, hugging_face_logit
     np.testing.assert_allclose(model.predict(odd).logits, expected, **EXACT)
 
 
-def test_early_exits_are_those_of_plain_code(
-    model, texts, plain_exits, plain_uncertainty, make_engine, backend
-):
+def test_early_exits_are_those_of_plain_code(model, texts, make_engine, backend):
     engine = make_engine(model, backend=backend)
     exits = np.stack([plain_exits(model, text) for text in texts])
     uncertainty = plain_uncertainty(exits)[:, :-1]

@@ -8,6 +8,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from model.errors import CheckpointError
 from model.network.backbones.registry import adapter_for
 from model.tokens.max_length import choose_max_length, position_limit
+from tests.plain_early_exit import plain_exits
 
 EXACT = {"rtol": 0, "atol": 1e-5}
 TYPED, UNTYPED = "xlnet, token types", "xlnet"
@@ -51,7 +52,7 @@ def test_texts_that_hugging_face_pads_on_the_left_have_the_same_answers(model, t
         np.testing.assert_allclose(model.predict(texts, pairs).logits, expected, **EXACT)
 
 
-def test_texts_that_leave_take_their_token_types_along(make_fastbert, make_engine, texts, plain_exits):
+def test_texts_that_leave_take_their_token_types_along(make_fastbert, make_engine, texts):
     model = make_fastbert(TYPED)
     pairs = texts[::-1]
     exits = np.stack([plain_exits(model, *both) for both in zip(texts, pairs, strict=True)])
