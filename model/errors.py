@@ -46,7 +46,11 @@ class TrainingError(FastBertJobsError):
 
 
 class ItemError(FastBertJobsError):
-    """A work item that failed: a worker was killed, storage was away for long, or a defect of ours met it."""
+    """A part of a job that failed, and not by a mistake of the user's that we know of.
+
+    A worker was killed, storage was away for long, another process of a distillation has ended, or a defect
+    of ours met a work item.
+    """
 
 
 class EnvironmentMismatchError(FastBertJobsError):

@@ -1,6 +1,7 @@
 """Words that messages share."""
 
 import re
+from decimal import Decimal
 
 # What moves the cursor, colours, ends a line, or turns the order of writing round.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -35,6 +36,23 @@ def one_line(error: BaseException) -> str:
 def format_labels(labels: tuple[str, ...]) -> str:
     """Return the first label names, for a message."""
     return ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
+
+
+def format_share(share: float, digits: int = 2) -> str:
+    """Return a share that somebody asked for, never rounded: a promise is not told as a stricter one.
+
+    Args:
+        share: in [0, 1].
+        digits: of the percentage behind the point, where these are enough.
+
+    >>> [format_share(share) for share in (0.01, 0.00125, 0.00004)]
+    ['1.00%', '0.125%', '0.004%']
+    >>> [format_share(confidence, 0) for confidence in (0.95, 0.995, 0.07)]
+    ['95%', '99.5%', '7%']
+    """
+    exact = (Decimal(repr(float(share))) * 100).normalize()
+    rounded = f"{share:.{digits}%}"
+    return rounded if Decimal(rounded[:-1]) == exact else f"{exact:f}%"
 
 
 def format_ratio(ratio: float) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from jobs.configs.calibrate import CalibrateConfig
 from jobs.driver.compatibility import check_labels_match_model, check_same_length
-from jobs.driver.distill_metrics import describe_training, labels_learnt_from
+from jobs.driver.distill_metrics import describe_training, known_metrics
 from jobs.report.calibration_limits import describe_limits
 from jobs.report.calibration_page import CALIBRATION_PAGE_FILE, calibration_page
 from jobs.report.page import write_page
@@ -28,7 +28,7 @@ from model.guarantee.calibrate import calibrate
 from model.guarantee.calibration_split import search_rows
 from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.unit import Unit
-from model.messages import format_ratio
+from model.messages import format_ratio, format_share
 from pipeline.contract import schema
 from pipeline.contract.storage import check_output_directory, is_local
 from pipeline.reading.remote_checkpoints import find_checkpoint
@@ -58,11 +58,13 @@ def run(config: CalibrateConfig) -> Calibration:
     check_same_length(model, config.model, labels)
     rule = answer_rule(model.task, model.labels, decide=config.decide, tolerance=config.tolerance)
     check_decidable(rule)
+    trained = known_metrics(directory)
+    if trained is not None and trained.held_out_share is not None:
+        labels = labels.holding_out(trained.held_out_share)
     texts = calibration_texts(labels, config.rows)
     training = _check_rows(config, directory, labels, texts)
     with stdout_console().status("looking for near copies"):
-        learnt_from = labels_learnt_from(directory)
-        learnt = labels if learnt_from is None else labels.only(learnt_from)
+        learnt = labels if trained is None else labels.only(trained.labels_learnt_from)
         copies = near_copies(texts.calibration_rows, learnt)
     execution = execution_here(Precision(config.precision), Device(config.device))
     decided = {
@@ -229,17 +231,17 @@ def _show(report: CalibrationReport, *, is_cost_known: bool) -> None:
     )
     targets = [
         (
-            f"{each.max_disagreement:.2%}",
+            format_share(each.max_disagreement),
             format_ratio(each.saved_compute) if each.is_certified else "full depth",
             f"{each.num_disagreements:,}",
         )
         for each in report.targets
     ]
-    title = f"--max-disagreement at {report.confidence:.0%} confidence, {report.unit.promised}"
+    title = f"--max-disagreement at {format_share(report.confidence, 0)} confidence, {report.unit.promised}"
     columns = ("at most", "saved compute", "test rows that disagree")
     console.print(table(title, columns, targets))
     console.print(
-        f"each promise holds by itself at {report.confidence:.0%}, not all of them together; "
+        f"each promise holds by itself at {format_share(report.confidence, 0)}, not all of them together; "
         "distilling or calibrating again until one passes spends the confidence",
         soft_wrap=True,
     )

@@ -10,12 +10,13 @@ from apache_beam.io.filesystems import FileSystems
 
 from jobs.configs.distill import DistillConfig
 from jobs.driver.atomic_directory import AtomicOutputDirectory
-from jobs.driver.distill_metrics import DistillationJob, DistillMetrics
+from jobs.driver.distill_metrics import DistillMetrics
 from jobs.driver.distill_setup import (
     check_same_job,
     describe_job,
     held_out_texts,
     load_fastbert,
+    new_metrics,
     open_soft_labels,
     texts_learnt_before,
 )
@@ -40,7 +41,6 @@ from model.fastbert import FastBertForSequenceClassification
 from model.training.branches import backbone_engine, train_branches
 from model.training.distillation_result import RoundQualities
 from model.training.lexical_branch import check_lexical_branch, train_lexical_branch
-from model.training.soft_labelled_texts import SoftLabelledTexts
 from pipeline.contract.typed_json import read_typed, write_typed
 from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.results.soft_labels import SoftLabels
@@ -82,7 +82,7 @@ def _follow(config: DistillConfig, launch: Launch) -> DistillSummary:
     engine = backbone_engine(model, execution_here(Precision(config.precision), Device(config.device)))
     job = describe_job(config, model, labels, engine.execution)
     held_out = held_out_texts(labels, texts_learnt_before(config))
-    metrics = _new_metrics(job, labels, held_out)
+    metrics = new_metrics(config, job, labels, held_out)
     is_continued = config.continue_from is not None
     with process_group(launch, engine.device) as ranks:
         check_same_job(metrics.config, ranks)
@@ -177,7 +177,8 @@ def _train(
     job = describe_job(config, model, labels, engine.execution)
     state = resumable_state(working, job)
     path = str(working.partial / METRICS_FILE)
-    metrics = _new_metrics(job, labels, held_out := held_out_texts(labels, learnt_before))
+    held_out = held_out_texts(labels, learnt_before)
+    metrics = new_metrics(config, job, labels, held_out)
     if working.partial.joinpath(METRICS_FILE).is_file():
         # Of the rounds that a killed run had finished, too.
         metrics = replace(metrics, rounds=read_typed(path, DistillMetrics, cure="`overwrite` it").rounds)
@@ -220,17 +221,6 @@ def _train(
     metrics = replace(metrics, epochs=result.epochs, branches=branches)
     _show_branches(metrics)
     return metrics
-
-
-def _new_metrics(
-    job: DistillationJob, labels: SoftLabels, held_out: SoftLabelledTexts | None
-) -> DistillMetrics:
-    """Return what is known before training."""
-    return DistillMetrics(
-        config=job,
-        num_train_rows=labels.num_train_rows,
-        num_held_out_rows=0 if held_out is None else len(held_out),
-    )
 
 
 def _show_branches(metrics: DistillMetrics) -> None:

@@ -17,7 +17,7 @@ from model.errors import ParameterError
 from model.exits.policy import ExitPolicy, policy_of
 from model.guarantee.calibrated_policy import CalibratedPolicy
 from model.guarantee.unit import Unit
-from model.messages import format_ratio
+from model.messages import format_ratio, format_share
 from model.network.config import load_fastbert_config
 from pipeline.contract.columns import Columns
 from pipeline.contract.manifest import ScoreManifest
@@ -192,7 +192,8 @@ def describe_policy(policy: ExitPolicy) -> str:
     found = f"{risk.num_disagreements:,} of {risk.num_rows:,} test rows disagree"
     # Of a certificate what was asked for is what holds: a bound from the rows that chose it does not.
     kind = "certified" if policy.is_certified else "not certified"
-    bound = "" if policy.is_certified else f", at most {risk.upper_bound:.2%} at {risk.confidence:.0%}"
+    confidence = format_share(risk.confidence, 0)
+    bound = "" if policy.is_certified else f", at most {risk.upper_bound:.2%} at {confidence}"
     if policy.is_certified and policy.corpus:
         kind = f"certified, as a risk of {policy.corpus.max_risk:.3%} at {policy.corpus.confidence:.4g}"
     return f"{policy.name}: {kind}, {found}{bound}; expect {format_ratio(policy.saved_compute)} saved compute"

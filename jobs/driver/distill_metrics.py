@@ -73,6 +73,8 @@ class DistillMetrics:
         config: what was asked for.
         num_train_rows: rows per epoch.
         num_held_out_rows: rows that the branches are judged by.
+        held_out_share: of the train split's units, drawn by hash, those that the branches have never learnt
+            from, this time or before; None where an earlier version did not tell.
         rounds: every branch's quality after each round; empty where nothing is held out.
         epochs: passes over the rows; 0 while training.
         branches: how each branch ended; empty while training, and where nothing is held out.
@@ -81,9 +83,15 @@ class DistillMetrics:
     config: DistillationJob
     num_train_rows: int
     num_held_out_rows: int
+    held_out_share: float | None = None
     rounds: tuple[RoundQualities, ...] = ()
     epochs: float = 0.0
     branches: tuple[TrainedBranch, ...] = ()
+
+    @property
+    def labels_learnt_from(self) -> tuple[str, ...]:
+        """Fingerprints of the soft labels that the branches have learnt from, this time or before."""
+        return (*self.config.labels, *self.config.labels_before)
 
     def with_round(self, qualities: RoundQualities) -> "DistillMetrics":
         """Return these with a round, in place of an earlier run's that was not saved."""
@@ -123,13 +131,12 @@ def describe_training(directory: Path) -> str:
         return str(error)
 
 
-def labels_learnt_from(directory: Path) -> tuple[str, ...] | None:
-    """Return the fingerprints of the soft labels that `distill` was given; None where that is not known."""
+def known_metrics(directory: Path) -> DistillMetrics | None:
+    """Return what `distill` left beside a FastBERT; None where it did not, or cannot be read any more."""
     try:
-        metrics = read_typed(str(directory / METRICS_FILE), DistillMetrics, cure="")
+        return read_typed(str(directory / METRICS_FILE), DistillMetrics, cure="")
     except ArtifactError:
         return None
-    return (*metrics.config.labels, *metrics.config.labels_before)
 
 
 def _name(branches: Sequence[TrainedBranch]) -> str:

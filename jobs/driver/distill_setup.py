@@ -60,14 +60,18 @@ def load_fastbert(config: DistillConfig, labels: SoftLabels) -> FastBertForSeque
 
 
 def _earlier_job(name: str) -> DistillationJob:
-    """Return what the branches of a FastBERT were trained on before.
+    """Return what the branches of a FastBERT were trained on before; raises what `_earlier_metrics` does."""
+    return _earlier_metrics(name).config
+
+
+def _earlier_metrics(name: str) -> DistillMetrics:
+    """Return what `distill` left beside a FastBERT that is trained on.
 
     Raises:
-        CheckpointError: if it does not tell.
+        CheckpointError: if it left nothing that can be read.
     """
     try:
-        path = str(find_checkpoint(name) / METRICS_FILE)
-        return read_typed(path, DistillMetrics, cure="").config
+        return read_typed(str(find_checkpoint(name) / METRICS_FILE), DistillMetrics, cure="")
     except ArtifactError as error:
         raise CheckpointError(
             f"{name!r} does not tell what its branches learnt from, so none can be trained on; make a "
@@ -118,6 +122,27 @@ def held_out_texts(labels: SoftLabels, learnt_before: frozenset[bytes]) -> SoftL
     hashes = text_hashes(texts.texts, texts.text_pairs)
     rows = [row for row, text_hash in enumerate(hashes) if text_hash not in learnt_before]
     return texts.take(rows) if rows else None
+
+
+def new_metrics(
+    config: DistillConfig, job: DistillationJob, labels: SoftLabels, held_out: SoftLabelledTexts | None
+) -> DistillMetrics:
+    """Return what is known before training.
+
+    Args:
+        config: of the command.
+        job: of `describe_job`.
+        labels: that are learnt from.
+        held_out: of `held_out_texts`.
+    """
+    earlier = None if config.continue_from is None else _earlier_metrics(config.continue_from).held_out_share
+    return DistillMetrics(
+        config=job,
+        num_train_rows=labels.num_train_rows,
+        num_held_out_rows=0 if held_out is None else len(held_out),
+        # Drawn by the same part of the hash, the smaller sample lies in the larger.
+        held_out_share=min(labels.held_out_share, labels.held_out_share if earlier is None else earlier),
+    )
 
 
 def describe_job(

@@ -1,6 +1,7 @@
 """Why some promises of a calibration save next to nothing, and what would help."""
 
 from model.guarantee.binomial import rows_needed
+from model.messages import format_share
 from pipeline.results.calibration_report import CalibrationReport
 
 # Full depth over it: a promise that saves less is hardly worth its branches.
@@ -17,12 +18,14 @@ def describe_limits(report: CalibrationReport, training: str) -> str:
     little = [target for target in report.targets if target.saved_compute < _LITTLE_SAVED]
     if not little:
         return ""
-    parts = [f"at most {', '.join(f'{each.max_disagreement:.2%}' for each in little)} saves next to nothing"]
+    parts = [
+        f"at most {', '.join(format_share(each.max_disagreement) for each in little)} saves next to nothing"
+    ]
     strictest = little[0]
     least = rows_needed(strictest.max_disagreement, report.confidence)
     if least is not None and least > strictest.num_rows:
         parts.append(
-            f"{strictest.max_disagreement:.2%} takes {least:,} test rows at the least, and there are "
-            f"{strictest.num_rows:,}: label more, or with a larger --calibration-fraction"
+            f"{format_share(strictest.max_disagreement)} takes {least:,} test rows at the least, and there "
+            f"are {strictest.num_rows:,}: label more, or with a larger --calibration-fraction"
         )
     return "; ".join([*parts, training] if training else parts)

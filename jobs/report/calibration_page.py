@@ -24,7 +24,7 @@ from jobs.report.content import (
     Table,
     Verdict,
 )
-from model.messages import format_ratio
+from model.messages import format_ratio, format_share
 from pipeline.results.calibration import Calibration
 from pipeline.results.calibration_report import CalibrationReport, CertifiedTarget
 
@@ -91,8 +91,8 @@ def _banner(report: CalibrationReport, told: CertifiedTarget | None, limits: str
         word="Certified",
         sentence=f"With --max-disagreement {told.max_disagreement:g}, saved compute is "
         f"{format_ratio(told.saved_compute)}. {told.num_disagreements:,} of {told.num_rows:,} test rows "
-        f"disagree; certified is at most {told.max_disagreement:.2%} {report.unit.promised}, at "
-        f"{report.confidence:.0%} confidence.",
+        f"disagree; certified is at most {format_share(told.max_disagreement)} {report.unit.promised}, at "
+        f"{format_share(report.confidence, 0)} confidence.",
         details=details,
     )
 
@@ -103,37 +103,37 @@ def _key_figures(calibration: Calibration, told: CertifiedTarget | None) -> KeyF
     figures = [
         KeyFigure(value=f"{len(exits) - num_search:,}", name="rows that test"),
         KeyFigure(value=f"{num_search:,}", name="rows that search"),
-        KeyFigure(value=f"{report.confidence:.0%}", name="confidence"),
+        KeyFigure(value=format_share(report.confidence, 0), name="confidence"),
     ]
     if told is not None:
-        asked = f"at most {told.max_disagreement:.2%}"
+        asked = f"at most {format_share(told.max_disagreement)}"
         figures.insert(0, KeyFigure(value=format_ratio(told.saved_compute), name="saved compute", note=asked))
     return KeyFigures(figures=tuple(figures))
 
 
 def _promises(calibration: Calibration) -> tuple[Block, ...]:
     report = calibration.report
+    confidence = format_share(report.confidence, 0)
     figures = tuple(
         figure for figure in (savings_figure(report), exits_taken_figure(calibration)) if figure is not None
     )
     rows = tuple(
         (
-            f"{target.max_disagreement:.2%}",
+            format_share(target.max_disagreement),
             "yes" if target.is_certified else "no: full depth",
             format_ratio(target.saved_compute),
             f"{target.num_disagreements:,} of {target.num_rows:,}",
-            f"{target.upper_bound:.2%}",
         )
         for target in report.targets
     )
     table = Table(
-        columns=("at most", "certified", "saved compute", "test rows that disagree", "not exceeded"),
+        columns=("at most", "certified", "saved compute", "test rows that disagree"),
         rows=rows,
-        caption=f"--max-disagreement at {report.confidence:.0%} confidence, {report.unit.promised}",
+        caption=f"--max-disagreement at {confidence} confidence, {report.unit.promised}",
         text_columns=(0, 1),
     )
     note = Note(
-        text=f"Each promise holds by itself at {report.confidence:.0%}, not all of them together; distilling "
+        text=f"Each promise holds by itself at {confidence}, not all of them together; distilling "
         "or calibrating again until one passes spends the confidence."
     )
     return (*((Figures(figures=figures),) if figures else ()), table, note)

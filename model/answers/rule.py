@@ -43,7 +43,8 @@ class Cut:
             ) from None
 
     def __str__(self) -> str:
-        return f"{self.label}>={self.value:g}"
+        # No two cuts have one name.
+        return f"{self.label}>={repr(self.value).removesuffix('.0')}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,15 @@ class AnswerRule:
             return tuple(labels)
         return tuple(cut.label for cut in self.cuts)
 
+    def spelt(self, name: str) -> str:
+        """Return what a text may be called as `names` spells it: of a score a cut may be written otherwise.
+
+        >>> AnswerRule(task=Task.SCORE, cuts=(Cut.parse(">=3"),)).spelt(">=3.0")
+        '>=3'
+        """
+        is_cut = self.task is Task.SCORE and name.lstrip().startswith(">=")
+        return str(Cut.parse(name)) if is_cut else name
+
 
 def answer_rule(
     task: Task, labels: Sequence[str], *, decide: Sequence[str] = (), tolerance: float | None = None
@@ -128,7 +138,8 @@ def answer_rule(
 def _check_cut(cut: Cut, task: Task, labels: Sequence[str]) -> None:
     if task is Task.SCORE:
         if cut.label:
-            raise ParameterError(f"`decide` {cut}: this model answers with a score: say >={cut.value:g}")
+            of_score = Cut(label="", value=cut.value)
+            raise ParameterError(f"`decide` {cut}: this model answers with a score: say {of_score}")
         return
     if not cut.label:
         raise ParameterError(

@@ -66,11 +66,11 @@ class FlopsModel:
         """Return the FLOPs of one layer (1,811.94 M in a BERT-base at 128 tokens)."""
         return self.layer_linears[0] * num_tokens
 
-    def paper_full_depth(self, num_tokens: int = PAPER_LENGTH) -> int:
+    def paper_full_depth(self) -> int:
         """Return the FLOPs of all layers and a teacher of the paper's branch's shape."""
         width, _ = BRANCH_SIZES[BranchDesign.PAPER]
         teacher = paper_count(self.hidden_size, width)
-        return self.num_layers * self.paper_layer(num_tokens) + teacher.of_text(num_tokens)
+        return self.num_layers * self.paper_layer() + teacher.of_text(PAPER_LENGTH)
 
     def paper_saved_compute(
         self,

@@ -205,17 +205,22 @@ class ExitCalibration:
     def _by_number(self, kind: Kind, shares: Mapping[str, float] | None) -> dict[int, float]:
         """Return shares by the numbers of names among those of the answer."""
         names = self.answer.names
-        for name in shares or {}:
+        by_number: dict[int, float] = {}
+        for name, share in (shares or {}).items():
             if not names:
                 raise ParameterError(
                     f"`max_{kind}` {name}: scores within a tolerance are not called anything; give a cut by "
                     "`decide`, as >=3, and say >=3 here"
                 )
-            if name not in names:
+            spelt = self.rule.spelt(name)
+            if spelt not in names:
                 raise ParameterError(
                     f"`max_{kind}` {name}: nothing is called so; texts are called {format_labels(names)}"
                 )
-        return {names.index(name): share for name, share in (shares or {}).items()}
+            if (number := names.index(spelt)) in by_number:
+                raise ParameterError(f"`max_{kind}` names {spelt} twice; give one share for it")
+            by_number[number] = share
+        return by_number
 
     def _certified_policy(
         self, constraint: RiskConstraint, corpus: CorpusSize | None, effort: SearchEffort

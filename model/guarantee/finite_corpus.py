@@ -85,11 +85,13 @@ def corpus_test(constraint: RiskConstraint, size: CorpusSize, test: ExitOutcomes
         raise ParameterError(
             "`max_false` is promised of all texts like the calibration's: say `promise` population"
         )
-    if size.is_complete and not _allowed_errors(constraint.max_disagreement, size):
+    if size.is_complete and size.num_units and not _allowed_errors(constraint.max_disagreement, size):
+        # Of a single text every share below 1 is less than it.
+        enough = "" if size.num_units == 1 else f"{_round_up(1 / size.num_units):g} or more, for "
         raise ParameterError(
             f"`max_disagreement` {constraint.max_disagreement:g} of {size} is less than one of them, so that "
-            f"no text could leave early: ask for {_round_up(1 / max(size.num_units, 2)):g} or more, for "
-            "`promise` population, or for `speed` 0, which is full depth"
+            f"no text could leave early: ask for {enough}`promise` population, or for `speed` 0, which is "
+            "full depth"
         )
     chance = (1 - constraint.confidence) * SCATTER_SHARE
     chance_of_part = chance / (1 + len(constraint.max_missed))
@@ -119,6 +121,9 @@ def largest_risk(share: float, size: CorpusSize, *, chance: float) -> float:
     [0.0048, 0.0085, 0.0098]
     """
     allowed, num_units = _allowed_errors(share, size), size.num_units
+    if size.is_complete and not num_units:
+        # Of nothing no share is wrong.
+        return share
     if not size.is_complete:
         # The most texts of which no more are allowed: from the least favourable number on it gets easier.
         num_units = math.ceil((allowed + 1) / _exactly(share)) - 1

@@ -174,7 +174,9 @@ class BranchQuality:
         if task is Task.SCORE:
             unknown = (logits[:, 0] - teacher_logits[:, 0]).square().mean()
             variance = teacher_logits[:, 0].var(correction=0)
-            return cls(layer=layer, kl=spread_at(loss), agreement=float(1 - unknown / variance))
+            # Where there is nothing to know, none of it is.
+            agreement = float(1 - unknown / variance) if variance > 0 else 0.0
+            return cls(layer=layer, kl=spread_at(loss), agreement=agreement)
         answer = answer_of(AnswerRule(task=task), [str(place) for place in range(logits.shape[1])])
         differs = answer.differs(logits, teacher_logits)
         return cls(layer=layer, kl=loss, agreement=float((~differs).float().mean()))

@@ -24,7 +24,8 @@ class NameBound:
         share: of these rows that may be answered wrongly, as it was asked for.
         num_rows: of these rows.
         num_wrong: those of them that were.
-        upper_bound: share of wrong answers that is not exceeded, at the certificate's confidence.
+        upper_bound: Clopper and Pearson's for their share, at the certificate's confidence: exact only where
+            these rows did not choose the policy.
     """
 
     name: str
@@ -74,7 +75,8 @@ class Certificate:
         confidence: of the certificate and of each bound.
         num_rows: test rows, which the thresholds were not chosen by.
         num_disagreements: those of them with another answer than full depth's.
-        upper_bound: share of disagreements that is not exceeded.
+        upper_bound: Clopper and Pearson's for their share: exact only where these rows did not choose the
+            policy.
         per_name: the same of labels and cuts that something was asked for.
         saved_compute: to expect, from the test rows.
         num_calibration_rows: rows to search and to test with.

@@ -29,7 +29,8 @@ class CertifiedTarget:
         saved_compute: to expect, from the test rows.
         num_disagreements: among the test rows.
         num_rows: that tested it.
-        upper_bound: share of disagreements that is not exceeded.
+        upper_bound: Clopper and Pearson's for their share: exact only where these rows did not choose the
+            policy.
     """
 
     max_disagreement: float

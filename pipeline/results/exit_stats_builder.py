@@ -139,14 +139,11 @@ class ExitStatsBuilder:
         """Return the statistics of all rows added."""
         lengths = np.arange(self._tokens.shape[1], dtype=np.int64)
         flops = {
-            exit_layer: self._tokens[exit_layer] * self._flops_to(exit_layer, lengths)
+            exit_layer: _total(self._tokens[exit_layer], self._flops_to(exit_layer, lengths))
             for exit_layer in self._flops.exits
         }
-        # Of no text.
-        for each in flops.values():
-            each[0] = 0
-        total = sum(int(each.sum()) for each in flops.values())
-        full_depth = int((self._tokens.sum(axis=0) * self._flops.full_depth(lengths))[1:].sum())
+        total = sum(flops.values())
+        full_depth = _total(self._tokens.sum(axis=0), self._flops.full_depth(lengths))
         rows = self._tokens.sum(axis=1)[self._flops.exits.start :]
         layers, num_rows = np.array(self._flops.exits), max(int(rows.sum()), 1)
         mean = float((layers * rows).sum() / num_rows)
@@ -156,7 +153,7 @@ class ExitStatsBuilder:
         paper = partial(self._flops.paper_saved_compute, mean, runs_lexical=runs_lexical)
         return ExitStats(
             names=self._names,
-            exits={layer: self._of_exit(layer, int(flops[layer].sum())) for layer in self._flops.exits},
+            exits={layer: self._of_exit(layer, flops[layer]) for layer in self._flops.exits},
             mean_exit_layer=mean,
             paper_saved_compute=paper(float((num_classifiers * rows).sum() / num_rows)) if total else 1.0,
             saved_compute=full_depth / total if total else 1.0,
@@ -207,6 +204,13 @@ class ExitStatsBuilder:
             if first <= cell < first + len(confusion):
                 confusion[cell - first] = rows
         return confusion.reshape(num_labels, num_labels)
+
+
+def _total(rows_by_length: Counts, flops_by_length: Counts) -> int:
+    """Return the FLOPs of so many rows of each length; of large models they are too many for 64 bits."""
+    # Of no token there is no text.
+    pairs = zip(rows_by_length[1:].tolist(), flops_by_length[1:].tolist(), strict=True)
+    return sum(rows * flops for rows, flops in pairs)
 
 
 def _counted(shape: tuple[int, ...], exits: Counts, places: npt.NDArray[np.integer]) -> Counts:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from model.answers.task import Task
-from model.errors import InputError
+from model.errors import InputError, ParameterError
 from model.guarantee.unit import Unit
 from model.training.batching import bucketed_batches, step_seed
 from model.training.soft_labelled_texts import SoftLabelledTexts, concatenate, mark_last
@@ -64,8 +64,22 @@ class SoftLabels:
         return replace(opened, num_train_rows=num_train_rows)
 
     def with_true_labels(self, column: str) -> SoftLabels:
-        """Return these with the true labels of a column; raises what `KeptTrueLabels.find` does."""
+        """Return these with the true labels of a column.
+
+        Raises:
+            ParameterError: if they are of a model that does not answer with one label.
+            FastBertJobsError: what `KeptTrueLabels.find` raises.
+        """
+        if self.task is not Task.ONE_LABEL:
+            raise ParameterError(
+                f"`true_labels` {column} is of models that answer with one label, and {self.name!r} is of "
+                f"{self.task}: leave it out"
+            )
         return replace(self, true_labels=KeptTrueLabels.find(self.outputs, column))
+
+    def holding_out(self, share: float) -> SoftLabels:
+        """Return these with that share held out, where it is smaller: of more, branches have learnt some."""
+        return replace(self, held_out_share=min(self.held_out_share, share))
 
     @property
     def directories(self) -> tuple[str, ...]:

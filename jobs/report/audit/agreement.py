@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from jobs.report.audit_figures import agreement_figure
 from jobs.report.content import Block, Note, Section, Table, figures_of
+from model.messages import format_share
 from pipeline.results.audit.agreement import Agreement, Part
 from pipeline.results.audit.report import AuditReport
 from pipeline.results.audit.share import Share
@@ -50,7 +51,7 @@ def _promise_table(report: AuditReport) -> tuple[Block, ...]:
     rows = tuple(
         (
             f"all{part.which}" if part.which else "all",
-            f"at most {part.share:.2%}",
+            f"at most {format_share(part.share)}",
             f"{part.num_wrong:,} of {part.num_texts:,}",
             f"{part.low:.2%} to {part.high:.2%}",
             part.finding.value,

@@ -41,7 +41,6 @@ def lines(
     y_label: str,
     description: str,
     is_ordered: bool = False,
-    is_x_share: bool = False,
     is_y_share: bool = False,
     is_y_log: bool = False,
     diagonal: bool = False,
@@ -55,8 +54,7 @@ def lines(
         y_label: of the vertical axis.
         description: what is seen.
         is_ordered: whether their order means something, as that of layers; their colours then run.
-        is_x_share: whether values are shares, written as percentages.
-        is_y_share: likewise.
+        is_y_share: whether values are shares, written as percentages.
         is_y_log: whether equal distances are equal ratios; all values are above 0 then.
         diagonal: whether the line of equal values is drawn in, too.
         marks: by name, where on the horizontal axis a dashed line stands, as a threshold.
@@ -74,5 +72,5 @@ def lines(
         if is_y_log:
             in_ratios(axes)
         axes.set(xlabel=x_label, ylabel=y_label)
-        in_percent(axes, of=[name for name, is_it in (("x", is_x_share), ("y", is_y_share)) if is_it])
+        in_percent(axes, of=["y"] if is_y_share else [])
         return finish_plot(axes, description)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from model.guarantee.drift import Drift
 from model.guarantee.promise_check import Finding
 from pipeline.results.audit.report import AuditReport
 
-_CONDITION = re.compile(r"(?P<name>[a-z_]+)\s*(?P<sign>[<>])\s*(?P<value>\d+(?:\.\d+)?)")
+_CONDITION = re.compile(r"(?P<name>[a-z_]+)\s*(?P<sign>[<>])\s*(?P<value>\S+)")
 DRIFT, CONTRADICTED = "drift", "contradicted"
 
 
@@ -63,7 +64,7 @@ class Condition:
             return cls(name=text.strip())
         found = _CONDITION.fullmatch(text.strip())
         if found and found["name"] in _FIGURES and found["sign"] == _FIGURES[found["name"]][0]:
-            return cls(name=found["name"], value=float(found["value"]))
+            return cls(name=found["name"], value=_number(text, found["value"]))
         figures = ", ".join(f"{name}{sign}NUMBER" for name, (sign, _) in _FIGURES.items())
         raise ParameterError(f"`fail_on` {text!r} is none of {figures}, {DRIFT} and {CONTRADICTED}")
 
@@ -85,3 +86,14 @@ class Condition:
         if beyond(found, self.value):
             return f"{self.name}{sign}{self.value:g}: it is {bound}{found:.4g}"
         return None
+
+
+def _number(text: str, written: str) -> float:
+    """Return the number of a condition."""
+    try:
+        value = float(written)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ParameterError(f"`fail_on` {text!r}: {written} is no number from 0 on")
+    return value

@@ -8,6 +8,7 @@ from model.checks import DEFAULT_CONFIDENCE
 from model.guarantee.promise_check import Finding, PartCheck, check_part, overall
 from model.guarantee.risk_constraint import Kind
 from model.guarantee.unit import Unit
+from model.messages import format_share
 from pipeline.contract.certificate import Certificate
 from pipeline.contract.manifest import ScoreManifest
 from pipeline.results.audit.share import Share
@@ -56,8 +57,8 @@ def check_promise(manifest: ScoreManifest, texts: ShadowTexts, names: tuple[str,
     # "of the texts, one of each group, at 95%".
     of_what = certificate.unit.promised
     promise = (
-        f"at most {certificate.max_disagreement:.2%} {of_what}{',' if ',' in of_what else ''} answered "
-        f"otherwise than full depth would, at {certificate.confidence:.0%}"
+        f"at most {format_share(certificate.max_disagreement)} {of_what}{',' if ',' in of_what else ''} "
+        f"answered otherwise than full depth would, at {format_share(certificate.confidence, 0)}"
     )
     if certificate.unit is not unit:
         instead = "without" if unit is Unit.GROUPS else "with"
@@ -118,7 +119,7 @@ def _said(finding: Finding, parts: tuple[PartCheck, ...], unit: Unit) -> str:
     if finding is Finding.CONTRADICTED:
         told = "; ".join(
             f"{part.num_wrong:,} of {part.num_texts:,} {COUNTED[unit]}{part.which} disagree, more than "
-            f"{part.share:.2%}"
+            f"{format_share(part.share)}"
             for part in deciding
         )
         return (

@@ -16,9 +16,10 @@ from model.checkpoints.fingerprint import checkpoint_hash
 from model.checkpoints.hub import BRANCH_TEXTS_FILE
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
+from pipeline.results import soft_labels
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.hash_sampling import text_hashes
-from pipeline.sampling.training_hashes import write_teacher_texts
+from pipeline.sampling.training_hashes import read_branch_texts, write_teacher_texts
 from tests.job_fixtures import (
     MAX_LENGTH,
     NUM_LAYERS,
@@ -29,7 +30,7 @@ from tests.job_fixtures import (
     write_classifier,
     write_tsv,
 )
-from tests.jobs.calibration_fixtures import FP32, TEXTS, calibrate, label
+from tests.jobs.calibration_fixtures import FP32, FRESH, TEXTS, calibrate, label
 
 pytestmark = pytest.mark.usefixtures("quiet_machine")
 
@@ -47,6 +48,35 @@ def test_rows_are_distinct_texts_of_the_calibration_split_and_held_out_ones(
     np.testing.assert_array_equal(np.stack(rows["teacher_logits"]), np.stack(distinct["teacher_logits"]))
     metrics = json.loads((distilled / "metrics.json").read_text())
     assert len(ours[ours["split"] == "train"]) == metrics["num_held_out_rows"] > 0
+
+
+def test_of_fewer_soft_labels_than_were_learnt_from_no_row_counts_as_held_out_that_was_learnt(
+    command: CommandLine, wide: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(soft_labels, "MAX_HELD_OUT_ROWS", 60)
+    more, model = label(tmp_path / "more", wide, FRESH[:2000]), tmp_path / "model"
+    command(
+        "distill",
+        *FP32,
+        "--labels",
+        labels,
+        "--labels",
+        more,
+        "--backbone",
+        wide,
+        "--output",
+        model,
+        "--epochs",
+        1,
+    )
+    command(*calibrate(model, more))
+    learnt = read_branch_texts(model)
+    assert learnt is not None
+    hashes = read_output(more).to_pandas().set_index("row")["text_hash"]
+    rows = pd.read_parquet(model / "calibration.parquet")
+    held_out = set(hashes[rows[rows["split"] == "train"]["row"]])
+    assert held_out
+    assert not held_out & learnt
 
 
 def test_rows_that_test_are_of_the_calibration_split_and_two_thirds_of_all(rows: pd.DataFrame):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.driver.distill_metrics import DistillMetrics, labels_learnt_from
+from jobs.driver.distill_metrics import DistillMetrics, known_metrics
 from pipeline.contract.typed_json import read_typed
 from pipeline.sampling.training_hashes import read_branch_texts
 from tests.job_fixtures import CommandLine, make_texts, write_classifier, write_tsv
@@ -52,7 +52,9 @@ def test_branches_are_trained_on_when_new_text_has_come(
     earlier = read_typed(str(first / "metrics.json"), DistillMetrics, cure="none").config
     assert (job.backbone, job.labels_before) == (earlier.backbone, earlier.labels)
     assert job.continued
-    assert labels_learnt_from(second) == (*job.labels, *earlier.labels)
+    trained = known_metrics(second)
+    assert trained is not None
+    assert trained.labels_learnt_from == (*job.labels, *earlier.labels)
     # A text of the calibration split of the new labels that the first training saw is refused.
     write_tsv(tmp_path / "again.tsv", {"text": [*TEXTS, *make_texts(400, seed=78)]})
     command(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.driver.distill_metrics import DistillationJob, DistillMetrics, labels_learnt_from
+from jobs.driver.distill_metrics import DistillationJob, DistillMetrics, known_metrics
 from model.checkpoints.hub import METRICS_FILE
 from model.engine.execution import Backend, Precision
 from model.network.branch_design import BranchDesign
@@ -73,8 +73,9 @@ def test_a_round_that_is_trained_again_stands_once():
 
 
 def test_which_soft_labels_were_learnt_from_is_told_where_it_is_known(tmp_path: Path):
-    assert labels_learnt_from(tmp_path) is None
+    assert known_metrics(tmp_path) is None
     write_typed(str(tmp_path / METRICS_FILE), METRICS)
-    assert labels_learnt_from(tmp_path) == ("l",)
+    assert known_metrics(tmp_path) == METRICS
+    assert METRICS.labels_learnt_from == ("l",)
     (tmp_path / METRICS_FILE).write_text("{")
-    assert labels_learnt_from(tmp_path) is None
+    assert known_metrics(tmp_path) is None

@@ -18,6 +18,19 @@ def test_cuts_stand_in_the_order_of_the_model_or_of_their_values():
     assert answer_rule(Task.LABEL_SET, LABELS) == AnswerRule(task=Task.LABEL_SET)
 
 
+def test_cuts_that_differ_are_told_apart():
+    close = [">=1000000", ">=1000001", ">=0.12345678", ">=0.12345679"]
+    found = answer_rule(Task.SCORE, ["quality"], decide=close)
+    assert found.names(["quality"]) == (">=0.12345678", ">=0.12345679", ">=1000000", ">=1000001")
+    assert [Cut.parse(name) for name in found.names(["quality"])] == list(found.cuts)
+
+
+def test_a_cut_may_be_named_as_it_was_written():
+    found = answer_rule(Task.SCORE, ["quality"], decide=[">=3.0"])
+    assert [found.spelt(name) for name in (">=3.0", ">=3", " >= 3.00")] == [">=3"] * 3
+    assert answer_rule(Task.ONE_LABEL, [">=1.0", "b"]).spelt(">=1.0") == ">=1.0"
+
+
 @pytest.mark.parametrize(
     ("task", "asked", "told"),
     [

@@ -99,14 +99,27 @@ def test_a_label_that_nobody_has_met_can_hardly_be_promised_anything():
     assert dict(tested.max_label_risks)[RARE] < 0.001
 
 
-@pytest.mark.parametrize(("num_texts", "least"), [(99, "0.011"), (50, "0.02"), (1, "0.5"), (0, "0.5")])
+@pytest.mark.parametrize(("num_texts", "least"), [(99, "0.011"), (50, "0.02"), (2, "0.5")])
 def test_a_corpus_may_be_too_small_for_a_share(num_texts, least):
     constraint = RiskConstraint(max_disagreement=0.01)
     told = rf"`max_disagreement` 0.01 of {num_texts} distinct texts is .*: ask for {least} or more, for"
     with pytest.raises(ParameterError, match=told):
         corpus_test(constraint, CorpusSize(num_units=num_texts), rows_of(np.zeros(9)))
     enough = RiskConstraint(max_disagreement=float(least))
-    corpus_test(enough, CorpusSize(num_units=max(num_texts, 2)), rows_of(np.zeros(9)))
+    corpus_test(enough, CorpusSize(num_units=num_texts), rows_of(np.zeros(9)))
+
+
+def test_of_a_single_text_no_share_can_be_asked_for():
+    constraint = RiskConstraint(max_disagreement=0.9)
+    with pytest.raises(ParameterError, match="leave early: ask for `promise` population, or for `speed` 0"):
+        corpus_test(constraint, CorpusSize(num_units=1), rows_of(np.zeros(9)))
+
+
+def test_of_no_text_everything_is_promised():
+    constraint = RiskConstraint(max_disagreement=0.01, max_missed={RARE: 0.1})
+    tested = corpus_test(constraint, CorpusSize(num_units=0), rows_of(np.zeros(1000)))
+    assert tested.max_risk == 0.01
+    assert 0 < dict(tested.max_label_risks)[RARE] <= 0.1
 
 
 @pytest.mark.no_cover

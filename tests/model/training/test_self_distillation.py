@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 from torch.nn import functional
 
+from model.answers.task import Task
 from model.engine.engine import Engine
 from model.engine.execution import Precision, resolve_execution
 from model.exits.exit_logits import LayerStates, all_exit_logits
@@ -15,6 +18,7 @@ from model.training.distillation_config import KlDirection
 from model.training.labelled_texts import NO_LABEL
 from model.training.loop import training_steps
 from model.training.self_distillation import (
+    BranchQuality,
     branch_gradients,
     branch_qualities,
     self_distillation_loss,
@@ -245,6 +249,13 @@ def test_a_branch_that_is_the_teacher_has_no_divergence(model, texts, make_engin
     quality = branch_qualities(make_engine(model), tokenized, own)[1]
     assert quality.kl == pytest.approx(0, abs=1e-6)
     assert quality.agreement == 1
+
+
+def test_of_scores_that_are_all_alike_a_branch_knows_nothing():
+    answers = torch.tensor([[3.5, 0.0], [2.5, 0.0]])
+    quality = BranchQuality.of(1, answers, torch.full((2, 1), 3.0), task=Task.SCORE)
+    assert quality.agreement == 0
+    assert math.isfinite(quality.kl)
 
 
 def test_true_labels_are_added_where_texts_have_them():

@@ -101,6 +101,20 @@ def test_what_left_before_the_first_layer_is_counted_as_exit_0():
     assert stats.as_table()["exit_layer"].to_pylist() == [0, 1, 2, 3, 4]
 
 
+def test_more_flops_than_64_bits_hold_are_added_up():
+    rows = random_rows(6000)
+    large = replace(FLOPS, layer_linears=tuple(linears * 10**9 for linears in FLOPS.layer_linears))
+    builder = ExitStatsBuilder(RULE, LABELS, large, POLICY)
+    builder.add(batch(rows))
+    stats = builder.build()
+    tokens = rows["num_tokens"].to_numpy().astype(np.int64)
+    run = large.with_exits(tokens, rows["exit_layer"].to_numpy(), POLICY).tolist()
+    full_depth = sum(large.full_depth(tokens).tolist())
+    assert full_depth > 2**63
+    assert stats.saved_compute == pytest.approx(full_depth / sum(run))
+    assert sum(stats.as_table()["flops_share"].to_pylist()) == pytest.approx(1)
+
+
 def test_where_all_left_before_the_first_layer_nothing_is_divided_by_0():
     rows = random_rows(20)
     rows["exit_layer"] = np.int16(0)

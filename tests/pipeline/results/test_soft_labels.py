@@ -298,6 +298,19 @@ def test_some_of_several_directories_are_as_if_opened_without_the_others(tmp_pat
     assert both.only(["another"]) is None
 
 
+def test_no_more_is_held_out_than_a_training_held_out(tmp_path: Path):
+    write_labels(str(tmp_path), train_shards(400))
+    opened = SoftLabels.open(str(tmp_path))
+    less = opened.holding_out(opened.held_out_share / 3)
+    assert 0 < len({*less.held_out_hashes()}) < len({*opened.held_out_hashes()})
+    assert {*less.held_out_hashes()} < {*opened.held_out_hashes()}
+    assert {*less.held_out_hashes(), *less.train_hashes()} == {
+        *opened.held_out_hashes(),
+        *opened.train_hashes(),
+    }
+    assert opened.holding_out(1.0) == opened
+
+
 def test_a_directory_that_is_given_twice_counts_once(tmp_path: Path):
     write_labels(str(tmp_path), train_shards(30))
     assert SoftLabels.open([str(tmp_path)] * 2) == SoftLabels.open(str(tmp_path))
