@@ -5,6 +5,10 @@ import math
 from model.errors import ParameterError
 
 MAX_SEED = 2**31 - 1
+# Of epochs, texts of a batch, and the like; what is more fits into no tensor.
+MAX_COUNT = 1_000_000
+# Of one machine: more processes or threads would bring it down.
+MAX_THREADS = 4096
 # Of certificates; of many calibrations this share keeps what they promise.
 DEFAULT_CONFIDENCE = 0.95
 # Fewer calibration rows say nothing, whether they search or test.
@@ -19,6 +23,17 @@ def check_at_least(name: str, value: float, least: float) -> None:
     """
     if not value >= least:
         raise ParameterError(f"`{name}` {value} is not at least {least}")
+
+
+def check_count(name: str, value: int, most: int = MAX_COUNT) -> None:
+    """Refuse a number of things that is below 1, or so large that it can only be a slip.
+
+    Raises:
+        ParameterError: naming the parameter and the rule.
+    """
+    check_at_least(name, value, 1)
+    if value > most:
+        raise ParameterError(f"`{name}` {value} is more than {most}")
 
 
 def check_positive(name: str, value: float) -> None:
@@ -59,3 +74,12 @@ def check_seed(seed: int) -> None:
     """
     if not 0 <= seed <= MAX_SEED:
         raise ParameterError(f"`seed` {seed} is not between 0 and {MAX_SEED}")
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a string is text: JSON's escapes make halves of characters, which no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -15,15 +15,15 @@ from model.answers.task import Task
 from model.errors import InputError, ParameterError
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import ScoreManifest, read_manifest
-from pipeline.contract.result_files import write_result
+from pipeline.contract.result_files import check_holds_no_job, write_result
 from pipeline.contract.storage import check_file_system
 from pipeline.contract.typed_json import as_plain
 from pipeline.results.audit.alarms import Condition
 from pipeline.results.audit.comparison import Comparison, FinishedJob, compare_jobs
 from pipeline.results.audit.report import AuditReport, make_report
 from pipeline.results.exit_stats import EXIT_STATS_FILE, ExitStats
-from pipeline.results.exit_stats_builder import TrueLabels, collect
-from pipeline.results.ground_truth import read_true_labels
+from pipeline.results.exit_stats_builder import collect
+from pipeline.results.ground_truth import GroundTruth, read_true_labels
 
 AUDIT_FILE = "audit.json"
 
@@ -36,17 +36,21 @@ class AuditOutcome:
         report: all that is said of the job.
         comparison: with another job; None where there is none.
         alarms: a line for each condition of `--fail-on` that it fails.
+        labels_left_out: rows of `--labels-input` that have no id or no label, or cannot be read.
     """
 
     report: AuditReport
     comparison: Comparison | None
     alarms: tuple[str, ...]
+    labels_left_out: int = 0
 
     @cached_property
     def json(self) -> str:
         """All of it as it is written."""
-        compared = {} if self.comparison is None else {"comparison": as_plain(self.comparison)}
-        return json.dumps(as_plain(self.report) | compared, indent=1, ensure_ascii=False)
+        more: dict[str, object] = {"labels_left_out": self.labels_left_out}
+        if self.comparison is not None:
+            more["comparison"] = as_plain(self.comparison)
+        return json.dumps(as_plain(self.report) | more, indent=1, ensure_ascii=False)
 
     @property
     def exit_status(self) -> int:
@@ -65,14 +69,21 @@ def run(config: AuditConfig) -> AuditOutcome:
     directory = config.output or layout.audit_directory
     # Before the work.
     check_file_system(directory)
-    job, stats = _look_at(config, config.scores)
+    check_holds_no_job(directory)
+    truth = _ground_truth(config, config.scores)
+    job, stats = _look_at(config.scores, truth)
     _check_joined(config, stats)
     comparison = None
     if config.other is not None:
-        other, _ = _look_at(config, config.other)
+        other, _ = _look_at(config.other, _ground_truth(config, config.other))
         comparison = compare_jobs(job, other)
     alarms = tuple(line for each in conditions if (line := each.alarm(job.report)))
-    outcome = AuditOutcome(report=job.report, comparison=comparison, alarms=alarms)
+    outcome = AuditOutcome(
+        report=job.report,
+        comparison=comparison,
+        alarms=alarms,
+        labels_left_out=0 if truth is None else truth.num_left_out,
+    )
     told = _write(directory, outcome, job.manifest, stats)
     if config.json:
         stdout_console().print(outcome.json, soft_wrap=True)
@@ -95,6 +106,11 @@ def _write(directory: str, outcome: AuditOutcome, manifest: ScoreManifest, stats
 def _show(outcome: AuditOutcome, told: list[str]) -> None:
     console = stdout_console()
     show(outcome.report)
+    if outcome.labels_left_out:
+        console.print(
+            f"{outcome.labels_left_out:,} rows of --labels-input have no id or no label, and are left out",
+            soft_wrap=True,
+        )
     if outcome.comparison:
         show_comparison(outcome.report, outcome.comparison)
     for line in told:
@@ -103,17 +119,19 @@ def _show(outcome: AuditOutcome, told: list[str]) -> None:
         console.print(f"failed on {line}", style="bold red", soft_wrap=True)
 
 
-def _look_at(config: AuditConfig, scores: str) -> tuple[FinishedJob, ExitStats]:
+def _look_at(scores: str, truth: GroundTruth | None) -> tuple[FinishedJob, ExitStats]:
     layout = OutputLayout(scores)
     manifest = read_manifest(layout, ScoreManifest)
-    collected = collect(layout, manifest, _true_labels(config, manifest))
+    collected = collect(layout, manifest, None if truth is None else truth.of_rows)
     report = make_report(layout, manifest, collected)
     return FinishedJob(layout=layout, manifest=manifest, report=report), collected.stats
 
 
-def _true_labels(config: AuditConfig, manifest: ScoreManifest) -> TrueLabels | None:
+def _ground_truth(config: AuditConfig, scores: str) -> GroundTruth | None:
+    """Return the true labels of a job's rows; None where none are given."""
     if not config.labels_input:
         return None
+    manifest = read_manifest(OutputLayout(scores), ScoreManifest)
     if (task := manifest.settings.answer.task) is not Task.ONE_LABEL:
         raise ParameterError(
             f"`labels_input` is of models that answer with one label, and this is for {task}: leave it out, "
@@ -121,7 +139,7 @@ def _true_labels(config: AuditConfig, manifest: ScoreManifest) -> TrueLabels | N
         )
     if config.id_column is not None and manifest.settings.columns.id is None:
         raise ParameterError(
-            f"`id_column` {config.id_column}: {config.scores!r} was scored without an id; "
+            f"`id_column` {config.id_column}: {scores!r} was scored without an id; "
             "leave it out to join on source and row"
         )
     return read_true_labels(

@@ -30,6 +30,7 @@ from model.guarantee.exit_calibration import ExitCalibration
 from model.guarantee.unit import Unit
 from model.messages import format_ratio, format_share
 from pipeline.contract import schema
+from pipeline.contract.result_files import check_holds_no_job
 from pipeline.contract.storage import check_output_directory, is_local
 from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.results.calibration import Calibration, known_cost
@@ -51,6 +52,7 @@ def run(config: CalibrateConfig) -> Calibration:
         raise ParameterError(f"{config.model!r} is no local directory; give its calibration an `output`")
     # Before the work, which takes long.
     check_output_directory(config.output or config.model)
+    check_holds_no_job(config.output or config.model)
     directory = find_checkpoint(config.model)
     labels = SoftLabels.open(config.labels)
     model = FastBertForSequenceClassification.from_pretrained(directory)
@@ -253,9 +255,8 @@ def _say_what_is_next(config: CalibrateConfig, output: str, page: str) -> None:
     console = stdout_console()
     written = f"{output}/{CALIBRATION_FILE} and {CALIBRATION_ROWS_FILE}"
     console.print(f"wrote {written}, to look at: {page}", soft_wrap=True)
-    elsewhere = f" --calibration {config.output}" if config.output else ""
+    elsewhere = ("--calibration", config.output) if config.output else ()
     print_next_step(
-        console,
-        f"fastbert-jobs score --input CORPUS --text-column text --model {config.model} "
-        f"--output scores --max-disagreement 0.01{elsewhere}",
-    )
+        console, "score", "--input", "CORPUS", "--text-column", "text", "--model", config.model,
+        "--output", "scores", "--max-disagreement", 0.01, *elsewhere,
+    )  # fmt: skip

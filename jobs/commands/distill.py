@@ -138,11 +138,8 @@ def _lead(config: DistillConfig, launch: Launch | None) -> DistillSummary:
     console.print(f"{rows}; wrote {config.output}, to look at: {where}", soft_wrap=True)
     if summary := metrics.describe():
         console.print(summary, soft_wrap=True)
-    labels_option = " ".join(f"--labels {directory}" for directory in labels.directories)
-    print_next_step(
-        console,
-        f"fastbert-jobs calibrate --model {config.output} {labels_option}",
-    )
+    labels_options = chain.from_iterable(("--labels", directory) for directory in labels.directories)
+    print_next_step(console, "calibrate", "--model", config.output, *labels_options)
     return DistillSummary(output=config.output, metrics=metrics)
 
 

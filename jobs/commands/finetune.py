@@ -22,6 +22,7 @@ from model.training.finetuning.settings import BestBy, default_learning_rate
 from model.training.resume import TrainingState
 from model.training.training_config import TrainingConfig
 from pipeline.contract.typed_json import write_typed
+from pipeline.reading.input_files import find_files
 from pipeline.sampling.hash_sampling import text_hashes
 from pipeline.sampling.training_hashes import write_teacher_texts
 
@@ -50,8 +51,12 @@ def run(config: FinetuneConfig) -> FinetuneSummary:
         FastBertJobsError: a mistake that the user can cure.
     """
     training = _training(config)
+    files = find_files((*config.input, *config.eval_input), format=config.format)
     working = output_directory(
-        config.output, overwrite=config.overwrite, resume=config.resume, sources=(config.model,)
+        config.output,
+        overwrite=config.overwrite,
+        resume=config.resume,
+        sources=(config.model, *(file.path for file in files)),
     )
     material = prepare_finetuning(config)
     if config.learning_rate is None:
@@ -192,9 +197,8 @@ def _conclude(config: FinetuneConfig, result: FinetuningResult) -> None:
         if report.collapse:
             console.print(f"warning: {report.collapse}", style="bold red", soft_wrap=True)
     console.print(f"wrote {config.output}")
-    pair = f" --text-pair-column {config.text_pair_column}" if config.text_pair_column else ""
+    pair = ("--text-pair-column", config.text_pair_column) if config.text_pair_column else ()
     print_next_step(
-        console,
-        f"fastbert-jobs label-teacher --input CORPUS --text-column {config.text_column}{pair} "
-        f"--teacher {config.output} --max-length {config.max_length} --output labels",
-    )
+        console, "label-teacher", "--input", "CORPUS", "--text-column", config.text_column, *pair,
+        "--teacher", config.output, "--max-length", config.max_length, "--output", "labels",
+    )  # fmt: skip

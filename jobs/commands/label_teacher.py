@@ -1,5 +1,7 @@
 """`fastbert-jobs label-teacher`: a corpus to the teacher's soft labels."""
 
+from pathlib import Path
+
 from jobs.configs.label_teacher import LabelTeacherConfig
 from jobs.driver.beam_driver import run_corpus_job
 from jobs.driver.dask_cluster import check_dask
@@ -11,6 +13,8 @@ from jobs.driver.runner import take_device
 from jobs.terminal.answer_shares import describe_answers, warn_of_one_answer
 from jobs.terminal.console import print_next_step, stdout_console
 from model.answers.task import Task
+from model.checkpoints.loading import load_config
+from model.network.config import FastBertConfig
 from pipeline.contract.columns import Columns
 from pipeline.contract.job import LabelSettings
 from pipeline.contract.layout import OutputLayout
@@ -48,7 +52,7 @@ def run(config: LabelTeacherConfig) -> JobOutcome[LabelManifest] | None:
         assert isinstance(job.task, LabelTask)
         if job.task.task is Task.ONE_LABEL:
             _show_answers(config, outcome)
-        _say_what_is_next(config, outcome)
+        _say_what_is_next(config, job.task, outcome)
     return outcome
 
 
@@ -127,9 +131,14 @@ def _show_answers(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]
             console.print(warning, style="bold red", soft_wrap=True)
 
 
-def _say_what_is_next(config: LabelTeacherConfig, outcome: JobOutcome[LabelManifest]) -> None:
-    if outcome.manifest.counts.get(TRAIN_SPLIT, 0):
-        next_step = f"distill --labels {config.output} --backbone {config.teacher} --output fastbert"
+def _say_what_is_next(
+    config: LabelTeacherConfig, task: LabelTask, outcome: JobOutcome[LabelManifest]
+) -> None:
+    labels = ("--labels", config.output)
+    if not outcome.manifest.counts.get(TRAIN_SPLIT, 0):
+        print_next_step(stdout_console(), "calibrate", "--model", "fastbert", *labels)
+    elif isinstance(load_config(Path(task.directory)), FastBertConfig):
+        print_next_step(stdout_console(), "calibrate", "--model", config.teacher, *labels)
     else:
-        next_step = f"calibrate --model fastbert --labels {config.output}"
-    print_next_step(stdout_console(), f"fastbert-jobs {next_step}")
+        backbone = ("--backbone", config.teacher)
+        print_next_step(stdout_console(), "distill", *labels, *backbone, "--output", "fastbert")

@@ -214,4 +214,4 @@ def _summarise(config: ScoreConfig, outcome: JobOutcome[ScoreManifest]) -> None:
     # Where all left before the first layer, nothing was padded.
     padding = counts[PROCESSED_TOKENS] / counts[REAL_TOKENS] - 1 if counts[REAL_TOKENS] else 0.0
     console.print(f"mean exit layer {mean:.2f} of {flops.num_layers}, padding {padding:.1%}")
-    print_next_step(console, f"fastbert-jobs audit {config.output}")
+    print_next_step(console, "audit", config.output)

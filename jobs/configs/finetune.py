@@ -19,7 +19,7 @@ from jobs.configs.options import (
     TextPairColumn,
 )
 from model.answers.task import Task
-from model.checks import check_at_least, check_fraction, check_positive
+from model.checks import MAX_THREADS, check_count, check_fraction, check_positive
 from model.errors import ParameterError
 from model.training.finetuning.settings import BestBy, ClassWeights, FinetuningSettings
 
@@ -109,7 +109,7 @@ class FinetuneConfig:
         if not self.label_separator.strip():
             raise ParameterError(f"`label_separator` {self.label_separator!r} is nothing but spaces")
         if self.threads is not None:
-            check_at_least("threads", self.threads, 1)
+            check_count("threads", self.threads, MAX_THREADS)
         if self.learning_rate is not None:
             check_positive("learning_rate", self.learning_rate)
         self.settings.check(Task.named(self.task))

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from model.checks import MAX_THREADS, check_count
 from model.errors import ParameterError
 from pipeline.contract.item_ranges import ALL_ITEMS, ItemRanges
 
@@ -45,10 +46,9 @@ class RunnerConfig:
         Raises:
             ParameterError: naming the parameter and the rule.
         """
-        if self.workers < 1:
-            raise ParameterError(f"`workers` {self.workers} is not at least 1")
-        if self.threads is not None and self.threads < 1:
-            raise ParameterError(f"`threads` {self.threads} is not at least 1")
+        check_count("workers", self.workers, MAX_THREADS)
+        if self.threads is not None:
+            check_count("threads", self.threads, MAX_THREADS)
         if self.workers > 1 and not self.is_in_process:
             raise ParameterError(f"`workers` is for the DirectRunner; tell {self.runner} in its own options")
 

@@ -38,7 +38,7 @@ class AtomicOutputDirectory:
             output: the final name.
             overwrite: whether to replace what an earlier run left.
             resume: whether to go on where a killed run stopped; None for a command that cannot.
-            sources: directories and hub names that are read, which must stay as they are.
+            sources: files, directories and hub names that are read, which must stay as they are.
 
         Raises:
             OutputError: if something is there that was not to be resumed or overwritten, or is not ours.
@@ -58,7 +58,7 @@ class AtomicOutputDirectory:
     def _check_sources(self, output: str, sources: Sequence[str]) -> None:
         for source in sources:
             read = Path(source).resolve()
-            if read.is_dir() and any(_overlap(read, written) for written in (self.final, self.partial)):
+            if read.exists() and any(_overlap(read, written) for written in (self.final, self.partial)):
                 raise overlap_error(output, source)
 
     def _check_final(self, output: str) -> None:

@@ -89,10 +89,9 @@ def run(config: QuickstartConfig, execute: Execute) -> list[PolicyResult]:
     _show(results, config)
     stdout_console().print(f"{time.monotonic() - started:,.0f} s in all; everything is in {work_dir}/")
     print_next_step(
-        stdout_console(),
-        "fastbert-jobs label-teacher --input YOUR_FILES --text-column COLUMN --teacher YOUR_MODEL "
-        "--output labels",
-    )
+        stdout_console(), "label-teacher", "--input", "YOUR_FILES", "--text-column", "COLUMN",
+        "--teacher", "YOUR_MODEL", "--output", "labels",
+    )  # fmt: skip
     return results
 
 

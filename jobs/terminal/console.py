@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -149,6 +150,6 @@ def print_settings(console: Console, decisions: Mapping[str, object]) -> None:
         console.print(f"{name:<{width}}  {printable(str(value))}", soft_wrap=True)
 
 
-def print_next_step(console: Console, command: str) -> None:
-    """Say what to run next."""
-    console.print(f"next: {command}", soft_wrap=True)
+def print_next_step(console: Console, *words: object) -> None:
+    """Say what to run next, as a shell reads it: the words behind `fastbert-jobs`."""
+    console.print(f"next: fastbert-jobs {shlex.join(map(str, words))}", soft_wrap=True, markup=False)

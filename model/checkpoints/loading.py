@@ -27,6 +27,7 @@ from model.checkpoints.fingerprint import has_only_pickles
 from model.checkpoints.foreign import foreign
 from model.checkpoints.layer_count import count_layers
 from model.checkpoints.settings import check_settings
+from model.checks import is_unicode
 from model.errors import CheckpointError
 
 
@@ -175,7 +176,8 @@ def task_of(config: PretrainedConfig, name: str = "") -> Task:
         name: what the user calls it; empty for what its configuration does.
 
     Raises:
-        CheckpointError: if they mean nothing that is known, or its labels are not numbered, or two are alike.
+        CheckpointError: if they mean nothing that is known, or its labels are not numbered, are
+            no text, or two are alike.
     """
     name, num_labels = name or config.name_or_path or "the model", config.num_labels
     problem_type = config.problem_type or (Task.SCORE if num_labels == 1 else Task.ONE_LABEL)
@@ -191,6 +193,11 @@ def task_of(config: PretrainedConfig, name: str = "") -> Task:
     if set(config.id2label) != set(range(num_labels)):
         raise CheckpointError(f"{name!r} does not number its labels from 0 on in its config.json")
     names = label_names(config)
+    if not_text := [name for name in names if not is_unicode(name)]:
+        raise CheckpointError(
+            f"{name!r} has a label in its config.json that is no text, which no file could hold: "
+            f"{not_text[0]!r}"
+        )
     if len(set(names)) != len(names):
         raise CheckpointError(f"{name!r} names two labels alike in its config.json: {', '.join(names)}")
     return task

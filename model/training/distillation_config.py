@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from model.checks import check_at_least, check_positive, check_seed
+from model.checks import check_count, check_positive, check_seed
 from model.errors import ParameterError
 
 # However slowly the branches still get better; of a small corpus, more than enough for so many steps.
@@ -64,8 +64,8 @@ class DistillationConfig:
             ParameterError: naming the parameter and the rule.
         """
         if self.epochs is not None:
-            check_at_least("epochs", self.epochs, 1)
-        check_at_least("batch_size", self.batch_size, 1)
+            check_count("epochs", self.epochs)
+        check_count("batch_size", self.batch_size)
         check_positive("learning_rate", self.learning_rate)
         check_seed(self.seed)
         if self.kl_direction not in list(KlDirection):

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from model.checks import check_at_least, check_positive, check_seed
+from model.checks import check_count, check_positive, check_seed
 from model.errors import ParameterError
 
 
@@ -35,8 +35,8 @@ class TrainingConfig:
         Raises:
             ParameterError: naming the parameter and the rule.
         """
-        check_at_least("epochs", self.epochs, 1)
-        check_at_least("batch_size", self.batch_size, 1)
+        check_count("epochs", self.epochs)
+        check_count("batch_size", self.batch_size)
         check_positive("learning_rate", self.learning_rate)
         if not 0 <= self.warmup <= 1:
             raise ParameterError(f"`warmup` {self.warmup} is not a share of the steps, 0 to 1")

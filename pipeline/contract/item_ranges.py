@@ -43,6 +43,8 @@ class ItemRanges:
         """
         if match := _SHARE.fullmatch(text.strip()):
             number, of = int(match[1]), int(match[2])
+            if not of:
+                raise ParameterError(f"`items` {text}: of no parts there is none; say 0/1 for all")
             if number >= of:
                 raise ParameterError(f"`items` {text}: parts are counted from 0, the last is {of - 1}/{of}")
             return cls((), (number, of))

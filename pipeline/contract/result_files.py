@@ -7,7 +7,25 @@ from apache_beam.io.filesystems import FileSystems
 
 from model.errors import OutputError
 from model.messages import one_line
-from pipeline.contract.storage import make_directory, write_atomically
+from pipeline.contract.layout import OutputLayout
+from pipeline.contract.storage import exists, make_directory, write_atomically
+
+
+def check_holds_no_job(directory: str) -> None:
+    """Refuse the directory of a job's shards: what lies beside these, readers of Parquet take for one.
+
+    Raises:
+        OutputError: if it is one.
+    """
+    try:
+        is_of_job = exists(OutputLayout(directory).job)
+    except OSError as error:
+        raise OutputError(f"{directory!r} cannot be read: {one_line(error)}") from error
+    if is_of_job:
+        raise OutputError(
+            f"{directory!r} holds the shards of a job, which could not be read any more beside other files; "
+            "choose another `output`"
+        )
 
 
 def write_result(

@@ -12,11 +12,12 @@ from typing import BinaryIO, cast
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from model.errors import InputError, ParameterError
+from model.checks import is_unicode
+from model.errors import InputError, OutputError, ParameterError
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.storage import basename, exists, is_local, match_files
 from pipeline.contract.store_errors import store_errors
-from pipeline.reading.local_files import match_glob, names_in, regular_file
+from pipeline.reading.local_files import match_glob, matches_glob, names_in, regular_file
 from pipeline.reading.read_errors import read_errors_as_input_error
 
 PARQUET = "parquet"
@@ -76,12 +77,48 @@ def find_files(patterns: Sequence[str], *, format: str | None = None) -> list[In
     ]
 
 
+def check_reads_no_output(patterns: Sequence[str], output: str) -> None:
+    """Refuse an output directory whose shards the same patterns would read when the command is run again.
+
+    Args:
+        patterns: as `find_files` takes them.
+        output: directory of the shards.
+
+    Raises:
+        OutputError: naming both.
+    """
+    for pattern in patterns:
+        if is_local(pattern) != is_local(output):
+            continue
+        if _would_read(pattern, output):
+            raise OutputError(
+                f"{output!r} lies in what `input` {pattern} reads, and would be read with it when the "
+                "command is run again; choose another `output`"
+            )
+
+
+def _would_read(pattern: str, output: str) -> bool:
+    if not is_local(pattern):
+        below = output.removeprefix(pattern.rstrip("/") + "/")
+        return below != output and _is_read(below)
+    # However both are spelt.
+    directory, read = Path(output).resolve(), Path(pattern).resolve()
+    if read.is_dir():
+        return directory.is_relative_to(read) and _is_read(str(directory.relative_to(read)))
+    if os.path.lexists(pattern):
+        return False
+    return any(matches_glob(str(path), str(read)) for path in (directory, directory / "part.parquet"))
+
+
+def _is_read(name: str) -> bool:
+    """Return whether a name in a directory of inputs is of one."""
+    return not name.startswith(("_", "."))
+
+
 def _check_is_text(path: str) -> None:
     """Refuse a name of arbitrary bytes: column `source` and the manifest are UTF-8."""
-    try:
-        path.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"{path!r}: its name is not UTF-8: rename it") from error
+    if not is_unicode(path):
+        raise InputError(f"{path!r}: its name is not UTF-8: rename it")
 
 
 def is_compressed(path: str) -> bool:
@@ -155,7 +192,7 @@ def _names_to_read(prefix: str, names: Collection[str], *, any_extension: bool) 
     """
     output = OutputLayout(prefix)
     skipped = [basename(output.rejected_directory) + "/"] if basename(output.job) in names else []
-    shown = sorted(name for name in names if name and not name.startswith(("_", ".")) and name not in skipped)
+    shown = sorted(name for name in names if name and _is_read(name) and name not in skipped)
     left_out = [name for name in shown if name.endswith("/") or not (any_extension or _known_format(name))]
     if left_out:
         listed = ", ".join([*left_out[:_SHOWN_NAMES], *(["..."] if len(left_out) > _SHOWN_NAMES else [])])

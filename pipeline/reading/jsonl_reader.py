@@ -6,6 +6,7 @@ from itertools import islice
 
 import pyarrow as pa
 
+from model.checks import is_unicode
 from model.errors import InputError
 from pipeline.contract.columns import Columns, check_present
 from pipeline.reading.row_validation import RawRows, RejectReason, RowError, RowErrors
@@ -72,6 +73,8 @@ def _infer(path: str, name: str, values: Sequence[object], *, takes_arrays: bool
         if found <= set(fitting):
             return kind
     names = " and ".join(sorted(_JSON_NAMES[kind] for kind in found))
+    if takes_arrays and found == {list}:
+        raise InputError(f"{path}: column {name!r} holds arrays of other things than strings")
     raise InputError(f"{path}: column {name!r} holds {names}: only one scalar type can be passed through")
 
 
@@ -145,7 +148,7 @@ def _parse_object(record: bytes) -> dict[str, object] | None:
 def _text_error(value: object) -> RowError | None:
     if not isinstance(value, str):
         return RejectReason.NOT_A_STRING, _raw(value)
-    return None if _is_unicode(value) else (RejectReason.UNDECODABLE, _raw(value))
+    return None if is_unicode(value) else (RejectReason.UNDECODABLE, _raw(value))
 
 
 def _is_strings(value: object) -> bool:
@@ -154,21 +157,13 @@ def _is_strings(value: object) -> bool:
 
 def _value_error(value: object, kind: pa.DataType) -> RowError | None:
     if kind == _STRINGS and isinstance(value, list) and _is_strings(value):
-        return None if all(map(_is_unicode, value)) else (RejectReason.UNDECODABLE, _raw(value))
-    if isinstance(value, str) and not _is_unicode(value):
+        return None if all(map(is_unicode, value)) else (RejectReason.UNDECODABLE, _raw(value))
+    if isinstance(value, str) and not is_unicode(value):
         return RejectReason.UNDECODABLE, _raw(value)
     fits = type(value) in _TYPES.get(kind, ())
     if fits and type(value) is int:
         fits = value in (_INT64 if kind == pa.int64() else _EXACT_FLOATS)
     return None if fits else (RejectReason.WRONG_TYPE, _raw(value))
-
-
-def _is_unicode(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _raw(value: object) -> bytes:

@@ -58,7 +58,7 @@ def match_glob(pattern: str) -> list[str]:
         for name in names_in(directory or "."):
             path = directory + name
             if not name.endswith("/"):
-                found.extend([path] if _matches(path, pattern) else [])
+                found.extend([path] if matches_glob(path, pattern) else [])
             elif leads_on(path):
                 search(path)
 
@@ -67,14 +67,14 @@ def match_glob(pattern: str) -> list[str]:
         head = "/".join(parts[:depth])
         if "**" in head:
             return not Path(directory[:-1]).is_symlink()
-        return depth < len(parts) and _matches(directory[:-1], head)
+        return depth < len(parts) and matches_glob(directory[:-1], head)
 
     before_wildcards = re.split(r"[\[*?]", pattern, maxsplit=1)[0]
     search(before_wildcards[: before_wildcards.rfind("/") + 1])
     return found
 
 
-def _matches(path: str, pattern: str) -> bool:
+def matches_glob(path: str, pattern: str) -> bool:
     """Return whether a glob matches a path; to Beam a backslash is a slash, which ends ``*``."""
     plain = "\0"  # which is in no path
     regex = FileSystem.translate_pattern(pattern.replace("\\", plain))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,22 @@ from pipeline.reading.labelled_texts import ROWS_PER_ITEM, as_text, read_rows
 from pipeline.results.exit_stats_builder import TrueLabels
 from pipeline.results.read_answers import LabelIds
 
+# Of a label that is none: a column of texts may have been named for one of labels.
+_SHOWN_CHARACTERS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundTruth:
+    """Labels that were read.
+
+    Attributes:
+        of_rows: gives the label id of each row of a batch of scored rows, `NO_LABEL` where none is known.
+        num_left_out: rows that have no id or no label, or were rejected.
+    """
+
+    of_rows: TrueLabels
+    num_left_out: int
+
 
 def read_true_labels(
     patterns: Sequence[str],
@@ -24,8 +41,8 @@ def read_true_labels(
     id_column: str | None,
     labels: Sequence[str],
     format: str | None = None,
-) -> TrueLabels:
-    """Read labels into memory, and return what finds those of a batch of scored rows.
+) -> GroundTruth:
+    """Read labels into memory.
 
     Args:
         patterns: paths, globs or directories; without an id these are the files that were scored.
@@ -42,11 +59,14 @@ def read_true_labels(
     columns = Columns(id=id_column, keep=(label_column,))
     inputs = inspect_inputs(patterns, columns, rows_per_shard=ROWS_PER_ITEM, format=format)
     label_by_key: dict[Hashable, str] = {}
-    for source, rows, _ in read_rows(inputs):
+    num_left_out = 0
+    for source, rows, num_rejected in read_rows(inputs):
+        num_left_out += num_rejected
         keys = _keys(rows[schema.ID]) if id_column else rows[schema.ROW].to_pylist()
         names = as_text(rows[label_column]).to_pylist()
         for key, name in zip(keys, names, strict=True):
             if key is None or name is None:
+                num_left_out += 1
                 continue
             known_name = label_by_key.setdefault(key if id_column else (source, key), name)
             if known_name != name:
@@ -55,7 +75,7 @@ def read_true_labels(
                 )
     ids = ids_by_name(set(label_by_key.values()), labels)
 
-    def lookup(batch: pa.RecordBatch) -> LabelIds:
+    def of_rows(batch: pa.RecordBatch) -> LabelIds:
         keys: Sequence[Hashable]
         if id_column is None:
             keys = list(zip(batch[schema.SOURCE].to_pylist(), batch[schema.ROW].to_pylist(), strict=True))
@@ -65,12 +85,16 @@ def read_true_labels(
             [ids[label_by_key[key]] if key in label_by_key else NO_LABEL for key in keys], dtype=np.int64
         )
 
-    return lookup
+    return GroundTruth(of_rows=of_rows, num_left_out=num_left_out)
 
 
 def _keys(ids: pa.Array | pa.ChunkedArray) -> list[str | None]:
     """Return ids as text: a number in Parquet and its digits in a CSV are the same id."""
     return [None if value is None else str(value) for value in ids.to_pylist()]
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}..."
 
 
 def ids_by_name(names: set[str], labels: Sequence[str]) -> dict[str, int]:
@@ -86,10 +110,13 @@ def ids_by_name(names: set[str], labels: Sequence[str]) -> dict[str, int]:
     label_to_id = {label: place for place, label in enumerate(labels)}
     if names <= label_to_id.keys():
         return {name: label_to_id[name] for name in names}
-    if all(name.isdecimal() and int(name) < len(labels) for name in names):
+    # Of digits without end Python makes no number.
+    digits = len(str(len(labels)))
+    if all(name.isdecimal() and len(name) <= digits and int(name) < len(labels) for name in names):
         return {name: int(name) for name in names}
     unknown_labels = sorted(names - label_to_id.keys())[:5]
+    told = ", ".join(repr(_shown(name)) for name in unknown_labels)
     raise InputError(
-        f"labels {', '.join(map(repr, unknown_labels))} are none of the model's: {', '.join(labels[:8])}"
+        f"labels {told} are none of the model's: {', '.join(labels[:8])}"
         f"{', ...' if len(labels) > 8 else ''} (or 0 to {len(labels) - 1})"
     )

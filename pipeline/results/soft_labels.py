@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import LabelManifest, read_manifest
 from pipeline.contract.shards import read_shard
+from pipeline.contract.storage import is_local
 from pipeline.results.alike_outputs import check_alike
 from pipeline.results.kept_true_labels import KeptTrueLabels
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
@@ -53,7 +55,11 @@ class SoftLabels:
                 or kinds of text.
         """
         names = [directories] if isinstance(directories, str) else directories
-        layouts = [OutputLayout(name) for name in dict.fromkeys(names)]
+        # However a local directory is spelt, it is read once, under its first spelling.
+        spelt: dict[str, str] = {}
+        for name in names:
+            spelt.setdefault(os.path.realpath(name) if is_local(name) else name.rstrip("/"), name)
+        layouts = [OutputLayout(name) for name in spelt.values()]
         outputs = tuple((layout, read_manifest(layout, LabelManifest)) for layout in layouts)
         check_alike(outputs)
         num_rows = sum(manifest.counts.get(schema.TRAIN_SPLIT, 0) for _, manifest in outputs)

@@ -8,6 +8,7 @@ from model.engine.execution import Device, Precision
 from model.engine.openmp import torch_threads as threads_of_torch
 from pipeline.contract import defaults
 from pipeline.contract.columns import Columns
+from pipeline.reading.input_files import check_reads_no_output
 from pipeline.reading.inputs import Inputs, inspect_inputs
 from pipeline.transforms.corpus_job import CorpusJob, JobPart, ManifestType
 from pipeline.transforms.loaded_models import Holder
@@ -82,6 +83,7 @@ def prepare_job(
     if rows_per_shard is None:
         rows_per_shard = defaults.ROWS_PER_SHARD
     if part is None:
+        check_reads_no_output(as_strings(input), output)
         inputs = inspect_inputs(as_strings(input), columns, rows_per_shard=rows_per_shard, format=format)
     else:
         inputs = part.inputs

@@ -222,6 +222,7 @@ def test_a_promise_is_of_rows_or_of_groups(command: CommandLine, teacher: Path, 
         ("max_rejected", "nan", "--max-rejected nan is not a share, 0 to 1"),
         ("workers", 0, "--workers 0 is not at least 1"),
         ("threads", 0, "--threads 0 is not at least 1"),
+        ("threads", 2**31, "--threads 2147483648 is more than 4096"),
         (
             "runner",
             "DataflowRuner",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from model.answers.task import Task
-from model.checks import check_at_least
+from model.checks import check_count
 from model.errors import ParameterError
 
 
@@ -96,7 +96,7 @@ class FinetuningSettings:
         Raises:
             ParameterError: naming the parameter and the rule.
         """
-        check_at_least("gradient_accumulation", self.gradient_accumulation, 1)
+        check_count("gradient_accumulation", self.gradient_accumulation)
 
     def check(self, task: Task) -> None:
         """Refuse what does not go with a task.

@@ -17,7 +17,16 @@ from model.cost.network_flops import fastbert_flops
 from model.exits.policy import ExitPolicy
 from model.fastbert import FastBertForSequenceClassification
 from model.guarantee.binomial import interval
-from tests.job_fixtures import LABELS, NUM_LAYERS, CommandLine, make_texts, snapshot, write_csv, write_tsv
+from tests.job_fixtures import (
+    LABELS,
+    NUM_LAYERS,
+    CommandLine,
+    make_texts,
+    snapshot,
+    write_csv,
+    write_jsonl,
+    write_tsv,
+)
 
 ROOT = Path(__file__).parents[3]
 TEXTS = [*make_texts(300), ""]
@@ -107,6 +116,24 @@ def test_statistics_are_those_of_pandas(
         f"full depth answers {others} of {texts} distinct shadow texts otherwise: {others / texts:.2%}, "
         f"at 95% between {low:.2%} and {high:.2%}"
     ) in " ".join(out.split())
+
+
+def test_rows_of_labels_that_tell_nothing_are_counted(
+    command: CommandLine, audit: Callable[..., Any], scores: Path, tmp_path: Path
+):
+    path = write_jsonl(tmp_path / "labels.jsonl", {"key": [*IDS[:2], None], "truth": ["yes", "", "no"]})
+    given = ("--labels-input", path, "--label-column", "truth", "--id-column", "key")
+    out, _ = audit(*given)
+    assert "\n2 rows of --labels-input have no id or no label, and are left out\n" in out
+    told = json.loads(command("audit", scores, "--output", tmp_path / "json", "--json", *given))
+    assert told["labels_left_out"] == 2
+
+
+def test_shards_stay_readable(command: CommandLine, scores: Path):
+    before = snapshot(scores)
+    line = command.refused("audit", scores, "--output", scores)
+    assert line.startswith(f"'{scores}' holds the shards of a job, which could not be read any more beside")
+    assert snapshot(scores) == before
 
 
 @pytest.mark.parametrize("column", ["label", "number"])

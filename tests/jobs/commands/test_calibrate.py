@@ -253,6 +253,13 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(command: CommandLin
     assert line == f"'{tmp_path / 'file'}' is a file; choose another --output"
 
 
+def test_no_calibration_is_put_among_shards(command: CommandLine, distilled: Path, labels: Path):
+    before = snapshot(labels)
+    line = command.refused(*calibrate(distilled, labels, "--output", labels))
+    assert f"'{labels}' holds the shards of a job" in line
+    assert snapshot(labels) == before
+
+
 def test_a_hub_name_wants_an_output(command: CommandLine, labels: Path):
     line = command.refused(*calibrate(Path("some/model"), labels))
     assert line == "'some/model' is no local directory; give its calibration an --output"

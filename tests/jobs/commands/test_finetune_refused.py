@@ -89,6 +89,19 @@ def test_the_model_is_never_overwritten(command: CommandLine, encoder: Path, tmp
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize("option", ["--input", "--eval-input"])
+def test_rows_are_never_overwritten(command: CommandLine, encoder: Path, tmp_path: Path, option: str):
+    path = write_tsv(tmp_path / "train.tsv", {"text": TEXTS[:4], "label": ["a", "b", "a", "b"]})
+    output = tmp_path / "out"
+    command(*finetune(path, encoder, output))
+    inside = write_tsv(output / "train.tsv", {"text": TEXTS[:4], "label": ["a", "b", "a", "b"]})
+    before = snapshot(tmp_path)
+    given = (inside,) if option == "--input" else (path, "--eval-input", inside)
+    line = command.refused(*finetune(given[0], encoder, output, *given[1:], "--overwrite"))
+    assert line == f"'{output}' and '{inside}', which is read, overlap; choose another --output"
+    assert snapshot(tmp_path) == before
+
+
 @pytest.mark.parametrize("seed", [-1, 2**31])
 def test_a_seed_that_is_none_is_refused(command: CommandLine, encoder: Path, tmp_path: Path, seed: int):
     path = write_tsv(tmp_path / "train.tsv", {"text": TEXTS[:4], "label": ["a", "b", "a", "b"]})

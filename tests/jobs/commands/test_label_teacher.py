@@ -363,3 +363,13 @@ def test_columns_may_be_kept(command: CommandLine, teacher: Path, tmp_path: Path
     path = write_parquet(tmp_path / "rows.parquet", {"text": TEXTS, "split": own})
     line = command.refused(*label(path, teacher, tmp_path / "other", keep="split"))
     assert line == "--keep split: the output has a column 'split' of its own: rename yours"
+
+
+def test_a_fastbert_is_a_teacher_whose_labels_calibrate_it(
+    command: CommandLine, fastbert: Path, tmp_path: Path
+):
+    rows = write_csv(tmp_path / "rows.csv", {"text": make_texts(900, seed=9)})
+    labels, model = tmp_path / "my labels", shutil.copytree(fastbert, tmp_path / "model")
+    out = command(*label(rows, model, labels, calibration_fraction=0.6))
+    assert f"next: fastbert-jobs calibrate --model {model} --labels '{labels}'\n" in out
+    command("calibrate", "--model", model, "--labels", labels)

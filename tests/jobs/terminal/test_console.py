@@ -1,3 +1,5 @@
+import shlex
+
 import pytest
 
 from jobs.terminal import console
@@ -18,9 +20,10 @@ def test_decisions_stand_under_each_other(capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_command_can_be_copied_however_long_it_is(capsys: pytest.CaptureFixture[str]):
-    command = "fastbert-jobs score " + "--input somewhere " * 20
-    print_next_step(stdout_console(), command)
-    assert capsys.readouterr().out == f"next: {command}\n"
+    words = ["score", *["--input", "somewhere"] * 20, "--output", "[bold] my dir", 0.01]
+    print_next_step(stdout_console(), *words)
+    start, told = capsys.readouterr().out.rstrip("\n").split("next: ")
+    assert (start, shlex.split(told)) == ("", ["fastbert-jobs", *map(str, words)])
 
 
 def test_progress_is_on_standard_error(capsys: pytest.CaptureFixture[str]):

@@ -9,6 +9,7 @@ from model.fastbert import FastBertForSequenceClassification
 from model.network.config import load_fastbert_config
 from tests.model.checkpoints.changed_checkpoints import (
     FASTBERT,
+    backbone_only,
     both,
     change_config,
     change_tensors,
@@ -82,6 +83,14 @@ def test_a_padding_token_that_is_none_of_the_vocabulary(directory):
 def test_labels_that_are_not_numbered_in_order(directory):
     change_config(directory, id2label={"0": "a", "2": "b", "5": "c"})
     with pytest.raises(CheckpointError, match="does not number its labels from 0 on"):
+        load(directory)
+
+
+@backbone_only
+def test_a_label_that_is_no_text(directory):
+    names = {"0": "yes", "1": "no\ud800", "2": "maybe"}
+    change_config(directory, id2label=names, label2id={name: int(place) for place, name in names.items()})
+    with pytest.raises(CheckpointError, match=r"has a label .* that is no text, .*: 'no\\ud800'"):
         load(directory)
 
 

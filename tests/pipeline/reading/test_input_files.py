@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import InputError, ParameterError
+from model.errors import InputError, OutputError, ParameterError
 from pipeline.reading.input_files import (
     InputFile,
+    check_reads_no_output,
     find_files,
     open_input,
 )
@@ -195,3 +196,36 @@ def test_a_file_whose_name_is_no_text_is_refused(tmp_path: Path, pattern: str):
     with pytest.raises(InputError) as error:
         find_files([str(tmp_path / pattern)])
     assert str(error.value) == rf"'{tmp_path}/\udcff.csv': its name is not UTF-8: rename it"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "output", "is_read"),
+    [
+        ("in", "in/out", True),
+        ("in/", "in/deep/out", True),
+        ("in", "in/_out", False),
+        ("in", "in-out", False),
+        ("in", "in", False),
+        ("in/**.parquet", "in/out", True),
+        ("./in/**", "in/deep/out", True),
+        ("in/*", "in/out", True),
+        ("in/*.parquet", "in/out", False),
+        ("in/a.parquet", "in/out", False),
+        ("in/[a]*.parquet", "in/out", False),
+        ("gs://b/in", "in/out", False),
+        ("gs://b/in", "gs://b/in/out", True),
+        ("gs://b/in/", "gs://b/in/_out", False),
+        ("gs://b/in", "gs://b/into", False),
+    ],
+)
+def test_no_output_is_read_as_input_when_a_command_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, output: str, is_read: bool
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.parquet").touch()
+    if not is_read:
+        check_reads_no_output([pattern], output)
+        return
+    with pytest.raises(OutputError, match=f"'{output}' lies in what `input` .* reads, and would be read"):
+        check_reads_no_output([pattern], output)

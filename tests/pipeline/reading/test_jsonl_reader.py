@@ -50,6 +50,12 @@ def test_only_one_scalar_type_is_passed_through(values: list[Any], names: str):
         infer_types(lines(*values), Columns(text="t", id="k"), path="x.jsonl")
 
 
+@pytest.mark.parametrize("value", [["a", None], [1], [["a"]]])
+def test_arrays_that_are_kept_are_of_strings(value: list[Any]):
+    with pytest.raises(InputError, match="column 'k' holds arrays of other things than strings"):
+        infer_types(lines(value), Columns(text="t", keep=("k",)), path="x.jsonl")
+
+
 def test_the_head_tells_which_columns_there_are():
     late = [*lines(*[1] * INFERENCE_ROWS), b'{"late": 1}']
     with pytest.raises(

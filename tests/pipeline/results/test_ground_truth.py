@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ LABELS = ("bad", "good")
 
 
 def read(path: Path, *, id_column: str | None = None) -> TrueLabels:
-    return read_true_labels([str(path)], label_column="y", id_column=id_column, labels=LABELS)
+    return read_true_labels([str(path)], label_column="y", id_column=id_column, labels=LABELS).of_rows
 
 
 def scored(source: Path | str, rows: list[int], ids: list[Any] | pa.Array | None = None) -> pa.RecordBatch:
@@ -79,10 +80,31 @@ def test_labels_that_are_not_the_models_are_an_error(tmp_path: Path, strange: li
 
 def test_a_model_whose_names_are_numbers_goes_by_the_names(tmp_path: Path):
     path = write_parquet(tmp_path / "a.parquet", {"y": [1, 2]})
-    find = read_true_labels([str(path)], label_column="y", id_column=None, labels=("2", "1"))
+    find = read_true_labels([str(path)], label_column="y", id_column=None, labels=("2", "1")).of_rows
     assert find(scored(path, [0, 1])).tolist() == [1, 0]
 
 
 def test_no_rows_no_labels(tmp_path: Path):
     path = write_csv(tmp_path / "a.csv", {"y": []})
     assert read(path)(scored(path, [0])).tolist() == [NO_LABEL]
+
+
+def test_rows_without_id_or_label_are_counted(tmp_path: Path):
+    rows = [
+        '{"key": "x", "y": "good"}',
+        '{"key": null, "y": "bad"}',
+        '{"key": "z", "y": ""}',
+        "no JSON",
+        '{"key": "w"}',
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    read_labels = partial(read_true_labels, [str(tmp_path / "a.jsonl")], label_column="y", labels=LABELS)
+    assert read_labels(id_column="key").num_left_out == 4
+    assert read_labels(id_column=None).num_left_out == 3
+
+
+def test_of_labels_that_are_long_texts_or_numbers_the_beginning_is_told(tmp_path: Path):
+    path = write_parquet(tmp_path / "a.parquet", {"y": ["1" * 5000, "0"]})
+    with pytest.raises(InputError) as error:
+        read(path)
+    assert str(error.value).startswith(f"labels '0', '{'1' * 40}...' are none of the model's: bad, good")

@@ -313,7 +313,10 @@ def test_no_more_is_held_out_than_a_training_held_out(tmp_path: Path):
 
 def test_a_directory_that_is_given_twice_counts_once(tmp_path: Path):
     write_labels(str(tmp_path), train_shards(30))
-    assert SoftLabels.open([str(tmp_path)] * 2) == SoftLabels.open(str(tmp_path))
+    once = SoftLabels.open(str(tmp_path))
+    (tmp_path.parent / f"{tmp_path.name}-link").symlink_to(tmp_path)
+    for spelt in ("", "/", "/.", f"/../{tmp_path.name}", "-link"):
+        assert SoftLabels.open([str(tmp_path), f"{tmp_path}{spelt}"]) == once
 
 
 def test_what_another_directory_may_calibrate_with_is_not_trained_on(tmp_path: Path):
