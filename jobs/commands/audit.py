@@ -21,8 +21,8 @@ from pipeline.contract.typed_json import as_plain
 from pipeline.results.audit.alarms import Condition
 from pipeline.results.audit.comparison import Comparison, FinishedJob, compare_jobs
 from pipeline.results.audit.report import AuditReport, make_report
+from pipeline.results.collected_stats import collect
 from pipeline.results.exit_stats import EXIT_STATS_FILE, ExitStats
-from pipeline.results.exit_stats_builder import collect
 from pipeline.results.ground_truth import GroundTruth, read_true_labels
 
 AUDIT_FILE = "audit.json"

@@ -23,7 +23,7 @@ from model.guarantee.exit_outcomes import Calls, ExitOutcomes, Thresholds
 from model.guarantee.failure import explain_failure
 from model.guarantee.finite_corpus import CorpusSize, CorpusTest, corpus_test
 from model.guarantee.policy_reference import AnsweredTexts, PolicyReference, policy_reference
-from model.guarantee.risk_constraint import ConstraintPart, Kind, RiskConstraint
+from model.guarantee.risk_constraint import ConstraintPart, Kind, RiskConstraint, shares_by_number
 from model.guarantee.risk_control import RiskEstimate, certify
 from model.guarantee.target_speedup import SpeedupPath, highest_saved_compute
 from model.guarantee.temperature_scaling import (
@@ -33,7 +33,6 @@ from model.guarantee.temperature_scaling import (
 )
 from model.guarantee.threshold_search import SearchEffort
 from model.guarantee.unit import Unit
-from model.messages import format_labels
 
 # A wrong answer costs the same of a text of any length, and a right one saves more of a long one. Chosen by
 # measurement (docs/performance.md); exits that were fitted one of their own had 0.45 to 0.8.
@@ -182,8 +181,8 @@ class ExitCalibration:
         if max_disagreement is not None:
             constraint = RiskConstraint(
                 max_disagreement=max_disagreement,
-                max_missed=self._by_number(Kind.MISSED, max_missed),
-                max_false=self._by_number(Kind.FALSE, max_false),
+                max_missed=shares_by_number(Kind.MISSED, max_missed or {}, self.rule, self.labels),
+                max_false=shares_by_number(Kind.FALSE, max_false or {}, self.rule, self.labels),
                 confidence=confidence,
             )
             return self._certified_policy(constraint, corpus, effort)
@@ -201,26 +200,6 @@ class ExitCalibration:
             is_certified=False,
             target_speedup=target_speedup,
         )
-
-    def _by_number(self, kind: Kind, shares: Mapping[str, float] | None) -> dict[int, float]:
-        """Return shares by the numbers of names among those of the answer."""
-        names = self.answer.names
-        by_number: dict[int, float] = {}
-        for name, share in (shares or {}).items():
-            if not names:
-                raise ParameterError(
-                    f"`max_{kind}` {name}: scores within a tolerance are not called anything; give a cut by "
-                    "`decide`, as >=3, and say >=3 here"
-                )
-            spelt = self.rule.spelt(name)
-            if spelt not in names:
-                raise ParameterError(
-                    f"`max_{kind}` {name}: nothing is called so; texts are called {format_labels(names)}"
-                )
-            if (number := names.index(spelt)) in by_number:
-                raise ParameterError(f"`max_{kind}` names {spelt} twice; give one share for it")
-            by_number[number] = share
-        return by_number
 
     def _certified_policy(
         self, constraint: RiskConstraint, corpus: CorpusSize | None, effort: SearchEffort

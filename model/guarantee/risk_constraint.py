@@ -7,10 +7,12 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from model.answers.rule import AnswerRule
 from model.checks import DEFAULT_CONFIDENCE, check_confidence
 from model.errors import ParameterError
 from model.guarantee.binomial import p_value
 from model.guarantee.exit_outcomes import ExitOutcomes
+from model.messages import format_labels
 
 Flags = npt.NDArray[np.bool_]
 
@@ -158,3 +160,36 @@ class RiskConstraint:
             if part.name is not None
         )
         return f"max disagreement {self.max_disagreement:g}{parts}, confidence {self.confidence:g}"
+
+
+def shares_by_number(
+    kind: Kind, shares: Mapping[str, float], rule: AnswerRule, labels: Sequence[str]
+) -> dict[int, float]:
+    """Return shares that were asked for by name, by the numbers of the names.
+
+    Args:
+        kind: of the shares.
+        shares: by a label, or by a cut as `>=3`, however it is written.
+        rule: which answers are the same.
+        labels: of the model, in the order of the logits.
+
+    Raises:
+        ParameterError: if nothing is called so, or two are of one name.
+    """
+    names = rule.names(labels)
+    by_number: dict[int, float] = {}
+    for name, share in shares.items():
+        if not names:
+            raise ParameterError(
+                f"`max_{kind}` {name}: scores within a tolerance are not called anything; give a cut by "
+                "`decide`, as >=3, and say >=3 here"
+            )
+        spelt = rule.spelt(name)
+        if spelt not in names:
+            raise ParameterError(
+                f"`max_{kind}` {name}: nothing is called so; texts are called {format_labels(names)}"
+            )
+        if (number := names.index(spelt)) in by_number:
+            raise ParameterError(f"`max_{kind}` names {spelt} twice; give one share for it")
+        by_number[number] = share
+    return by_number

@@ -14,7 +14,7 @@ from pipeline.contract import schema
 from pipeline.contract.columns import check_label_name
 from pipeline.reading.inputs import Columns, inspect_inputs
 from pipeline.reading.labelled_texts import ROWS_PER_ITEM, as_text, read_rows
-from pipeline.results.exit_stats_builder import TrueLabels
+from pipeline.results.collected_stats import TrueLabels
 from pipeline.results.read_answers import LabelIds
 
 # Of a label that is none: a column of texts may have been named for one of labels.

@@ -20,8 +20,8 @@ from pipeline.results.audit.promise import PromiseReport, check_promise
 from pipeline.results.audit.rejected import RejectedRows, rejected_of
 from pipeline.results.audit.share import Share
 from pipeline.results.audit.times import JobTimes, job_times
+from pipeline.results.collected_stats import CollectedStats
 from pipeline.results.exit_stats import QUANTILES, ExitLayerStats, ExitStats
-from pipeline.results.exit_stats_builder import CollectedStats
 
 _LENGTH_BINS = 24
 

@@ -8,7 +8,7 @@ import pytest
 from model.errors import InputError
 from model.training.labelled_texts import NO_LABEL
 from pipeline.contract.arrays import source_column
-from pipeline.results.exit_stats_builder import TrueLabels
+from pipeline.results.collected_stats import TrueLabels
 from pipeline.results.ground_truth import read_true_labels
 from tests.job_fixtures import WRITERS, write_csv, write_jsonl, write_parquet
 

@@ -14,7 +14,7 @@ from pipeline.contract.manifest import ScoreManifest
 from pipeline.contract.work_times import Phase, RunTimes, WorkTimes, write_run_times
 from pipeline.results.audit.comparison import FinishedJob
 from pipeline.results.audit.report import AuditReport, make_report
-from pipeline.results.exit_stats_builder import collect
+from pipeline.results.collected_stats import collect
 from tests.model.exit_populations import exit_calibration
 from tests.pipeline.results.score_output import write_scores
 from tests.pipeline.results.score_rows import LABELS, NUM_LAYERS, random_rows

@@ -12,7 +12,7 @@ from model.guarantee.unit import Unit
 from pipeline.contract.typed_json import as_plain
 from pipeline.results.audit.drift_of_job import drift_of
 from pipeline.results.audit.promise import check_promise
-from pipeline.results.exit_stats_builder import collect
+from pipeline.results.collected_stats import collect
 from tests.pipeline.results.audit.audited_jobs import (
     WORK,
     AuditedJob,
