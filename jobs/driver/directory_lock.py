@@ -14,8 +14,9 @@ from pipeline.contract.storage import is_local
 def lock_directory(directory: str, *, shared: bool = False) -> Iterator[None]:
     """Keep other commands off a directory while the context lasts; it is made where it is missing.
 
-    The lock is the system's, of the process: nothing is left where that dies. Where a file system knows no
-    locks, and of an object store, there is none: equal jobs write equal bytes there, and others are refused.
+    The lock is the system's, of the process: nothing is left where that dies. On NFS it is of this machine
+    alone, and where a file system knows no locks, and of an object store, there is none: equal jobs write
+    equal bytes there, and the shards of others are refused when a job is committed.
 
     Args:
         directory: a path, or the URL of an object store.

@@ -33,6 +33,10 @@ _MOST_DEATHS = 2
 _LOGGER = logging.getLogger(__name__)
 
 
+class _CannotLoad:
+    """What a process answers that cannot load the model, as for want of memory; why, it has left written."""
+
+
 @dataclass
 class _Worker:
     """A process, and what it is at.
@@ -55,11 +59,11 @@ class _Worker:
         except OSError:
             return
 
-    def finish(self) -> WorkTimes | None:
+    def finish(self) -> "WorkTimes | _CannotLoad | None":
         """Return what the item took, None where the worker died at it."""
         try:
-            times: WorkTimes = self.pipe.recv()
-            return times
+            told: WorkTimes | _CannotLoad = self.pipe.recv()
+            return told
         except (EOFError, OSError):
             return None
 
@@ -85,21 +89,30 @@ def run_in_processes(job: CorpusJob[Manifest], items: Sequence[WorkItem], num_wo
     busy = WorkTimes()
     try:
         while waiting or any(worker.item for worker in workers):
-            while waiting and len(workers) < num_workers:
-                workers.append(_start(job))
-                workers[-1].give(waiting.pop())
+            idle = [worker for worker in workers if not worker.item]
+            while waiting and (idle or len(workers) < num_workers):
+                if not idle:
+                    idle.append(_start(job))
+                    workers += idle
+                idle.pop().give(waiting.pop())
             ready = wait([worker.pipe for worker in workers if worker.item])
             for worker in [worker for worker in workers if worker.pipe in ready]:
                 item = worker.item
                 assert item is not None
-                times = worker.finish()
-                if times is not None:
-                    busy += times
+                told = worker.finish()
+                if isinstance(told, WorkTimes):
+                    busy += told
                     worker.item = None
-                    if waiting:
-                        worker.give(waiting.pop())
                     continue
                 workers.remove(worker)
+                if isinstance(told, _CannotLoad):
+                    worker.end()
+                    # Its item is another's, unless none of them can.
+                    num_workers -= 1
+                    waiting.append(item)
+                    if not num_workers:
+                        waiting.clear()
+                    continue
                 deaths[item.index] += 1
                 if _try_again(job, item, worker, deaths[item.index]):
                     waiting.append(item)
@@ -162,7 +175,7 @@ def _work(pipe: Connection, job: ItemJob) -> None:
         except EOFError:
             return
         counts = worker.do(item)
-        pipe.send(WorkTimes.of_counts(counts or {}))
+        pipe.send(_CannotLoad() if worker.cannot_load else WorkTimes.of_counts(counts or {}))
 
 
 def _end_with_driver() -> None:

@@ -23,7 +23,7 @@ from model.answers.answer import EXACT_LOG_VARIANCE
 from model.answers.task import Task
 from model.checkpoints.identity import new_identity
 from model.checkpoints.loading import label_names, task_of
-from model.engine.core_pool import CorePool
+from model.engine.core_pool import CorePool, ParallelMap
 from model.engine.embedding import embed
 from model.engine.execution import Execution
 from model.engine.frozen_copy import frozen_copy
@@ -250,15 +250,16 @@ class Engine:
         """Return `function` of each item, in order, each computed on one core where there are cores."""
         return self._cores.map(function, items)
 
-    def lexical_logits(self, texts: TokenizedTexts) -> Tensor:
+    def lexical_logits(self, texts: TokenizedTexts, parallel_map: ParallelMap | None = None) -> Tensor:
         """Return the lexical branch's logits, (rows, num_outputs) float32, on the engine's device.
 
         Args:
             texts: at least one, in any order, for a model that has a lexical branch.
+            parallel_map: what parts of the texts are read by; None for the engine's own, on all its cores.
         """
         assert self._lexical is not None, "callers look into `exits`"
         with self.stopwatch.measure(branch_name(0), num_cores=self._cores.count):
-            return self._lexical.logits(texts, self.parallel_map).to(self.device)
+            return self._lexical.logits(texts, parallel_map or self.parallel_map).to(self.device)
 
     def embed(self, texts: TokenizedTexts, batch: MicroBatch) -> Tensor:
         """Return the states that the first layer takes, (tokens, hidden_size).

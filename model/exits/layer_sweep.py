@@ -152,6 +152,8 @@ class LayerSweep:
             uncertainty = self.answer.uncertainty(logits, self.policy.scaling(layer))
             answers.see(survivors.rows, uncertainty)
             exits_here = (uncertainty / scales[survivors.rows] < threshold) & ~survivors.answered
+            # Some kinds of answer would be sure of an infinite logit.
+            exits_here &= logits.isfinite().all(dim=-1)
             answers.record(survivors.rows[exits_here], logits[exits_here], uncertainty[exits_here], layer)
             survivors.answered |= exits_here
             survivors = survivors.keep(~survivors.answered | full_depth[survivors.rows], self.engine)
@@ -244,7 +246,8 @@ def _leave_before_first_layer(
     logits = engine.run_on_driver_thread(partial(engine.lexical_logits, texts))
     uncertainty = answer.uncertainty(logits, policy.lexical_scaling)
     scales = torch.from_numpy(length_scales(texts.lengths, policy.length_exponent)).to(engine.device)
-    leaves = (uncertainty / scales < policy.lexical_threshold).cpu().numpy()
+    is_sure = (uncertainty / scales < policy.lexical_threshold) & logits.isfinite().all(dim=-1)
+    leaves = is_sure.cpu().numpy()
     answers.logits[leaves] = logits.cpu().numpy()[leaves]
     answers.first_uncertainty[:] = uncertainty.cpu().numpy()
     answers.uncertainty[leaves] = answers.first_uncertainty[leaves]

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, compress
 
 import numpy as np
@@ -70,7 +70,10 @@ def tokenize(
     *,
     max_length: int,
 ) -> TokenizedTexts:
-    """Tokenise texts, or pairs of texts, cutting each to `max_length` tokens (of a pair the longer part)."""
+    """Tokenise texts, or pairs of texts, cutting each to `max_length` tokens (of a pair the longer part).
+
+    A text of which a tokenizer without special tokens makes none, as of blanks, is one unknown token.
+    """
     # Threads of a worker share the tokenizer, and a call sets its truncation: one at a time.
     with _LOCK, _restore_truncation_and_padding(tokenizer):
         known = remembered(tokenizer)
@@ -86,7 +89,21 @@ def tokenize(
             )
             for run in _runs(texts, text_pairs)
         ]
-    return _concatenate(parts, max_length=max_length)
+    return _with_a_token_each(_concatenate(parts, max_length=max_length), tokenizer)
+
+
+def _with_a_token_each(texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> TokenizedTexts:
+    is_empty = texts.lengths == 0
+    if not is_empty.any():
+        return texts
+    unknown = tokenizer.pad_token_id if tokenizer.unk_token_id is None else tokenizer.unk_token_id
+    places, types = cu_seqlens(texts.lengths)[:-1][is_empty], texts.token_type_ids
+    return replace(
+        texts,
+        input_ids=np.insert(texts.input_ids, places, unknown),
+        token_type_ids=None if types is None else np.insert(types, places, 0),
+        lengths=np.maximum(texts.lengths, 1),
+    )
 
 
 def _runs(texts: Sequence[str], text_pairs: Sequence[str] | None) -> Iterator[slice]:

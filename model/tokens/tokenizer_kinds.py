@@ -36,12 +36,20 @@ def may_part_at_spaces(tokenizer: PreTrainedTokenizerBase) -> bool:
     if len(added) > _MOST_ADDED_TOKENS or any(" " in token for token in added):
         return False
     backend = tokenizer.backend_tokenizer
-    if backend.pre_tokenizer is None:
+    if backend.pre_tokenizer is None or getattr(backend.model, "dropout", None):
         return False
-    steps = [(backend.normalizer, _NORMALIZERS), (backend.pre_tokenizer, _PRE_TOKENIZERS)]
-    # One that does not split leaves words to be joined.
-    return type(backend.model).__name__ in _MODELS and all(
-        part["type"] in known and part.get("split", True) for step, known in steps for part in _parts(step)
+    # A pre-tokenizer that does not split, or by no pattern, leaves words to be joined by the model; and what
+    # replaces a space may look at what stands around it.
+    return (
+        type(backend.model).__name__ in _MODELS
+        and all(
+            part["type"] in _NORMALIZERS and (part["type"] != "Replace" or _replaces_nearby(part))
+            for part in _parts(backend.normalizer)
+        )
+        and all(
+            part["type"] in _PRE_TOKENIZERS and part.get("split", True) and part.get("use_regex", True)
+            for part in _parts(backend.pre_tokenizer)
+        )
     )
 
 
@@ -86,9 +94,13 @@ def added_forms(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return tokens if normalizer is None else [*tokens, *map(normalizer.normalize_str, tokens)]
 
 
-def words(tokenizer: PreTrainedTokenizerBase, text: str) -> list[str]:
-    """Return what a fast tokenizer makes of a text before its model sees it, added tokens not looked for."""
-    backend = tokenizer.backend_tokenizer
+def words(backend: Any, text: str) -> list[str]:
+    """Return what a fast tokenizer makes of a text before its model sees it, added tokens not looked for.
+
+    Args:
+        backend: of the tokenizer, the `tokenizers.Tokenizer` in it.
+        text: any.
+    """
     normal = text if backend.normalizer is None else backend.normalizer.normalize_str(text)
     return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normal)]
 

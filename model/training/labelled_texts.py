@@ -69,12 +69,12 @@ def names_of(label: Label) -> tuple[str, ...]:
 
 
 def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return the distinct labels in order, whole numbers by their value.
+    """Return the distinct labels in order, whole numbers by their value, and equal ones as they are spelt.
 
-    >>> sorted_labels(["b", "a", "b"]), sorted_labels(["10", "9"])
-    (('a', 'b'), ('9', '10'))
+    >>> sorted_labels(["b", "a", "b"]), sorted_labels(["10", "9", "010"])
+    (('a', 'b'), ('9', '010', '10'))
     """
     distinct = set(labels)
     if all(label.removeprefix("-").isdecimal() for label in distinct):
-        return tuple(sorted(distinct, key=int))
+        return tuple(sorted(distinct, key=lambda label: (int(label), label)))
     return tuple(sorted(distinct))

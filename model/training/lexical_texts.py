@@ -1,7 +1,7 @@
 """Soft-labelled texts as the lexical branch learns from them, and the n-grams that they share."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,8 @@ class LexicalTexts:
     @classmethod
     def of(cls, model: FastBertForSequenceClassification, labels: SoftLabelledTexts) -> "LexicalTexts":
         """Return soft-labelled texts as the model's own tokenizer cuts them."""
-        tokens = tokenize_labelled(model, labels)
+        # The branch reads no token types, which would take as much memory as the ids.
+        tokens = replace(tokenize_labelled(model, labels), token_type_ids=None)
         return cls(tokens=tokens, logits=labels.logits, true_labels=labels.true_labels)
 
     def __len__(self) -> int:

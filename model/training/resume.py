@@ -47,7 +47,7 @@ class TrainingState:
             tensors |= {f"optimizer.{number}.{name}": value for name, value in known.items()}
         partial = self.path.with_name(self.path.name + ".partial")
         save_file(
-            {name: value.contiguous() for name, value in tensors.items()},
+            _apart(tensors),
             partial,
             metadata={"step": str(step), "job": self.job},
         )
@@ -80,6 +80,18 @@ class TrainingState:
             return None
         with safe_open(self.path, framework="pt") as file:
             return str(file.metadata()["job"])
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return contiguous tensors of which no two share memory, as tied weights do: a file holds each once."""
+    apart: dict[str, Tensor] = {}
+    met: set[int] = set()
+    for name, value in tensors.items():
+        value = value.contiguous()
+        place = value.untyped_storage().data_ptr()
+        apart[name] = value.clone() if place in met else value
+        met.add(place)
+    return apart
 
 
 def _strip_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from pipeline.contract.job import JobDescription
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.shards import is_intact, read_footer
+from pipeline.contract.worker_environment import same_versions
 
 # Files read at once: on an object store, most of it is waiting.
 _READERS = 16
@@ -55,7 +56,8 @@ def sound_shards(
         layout: the output directory.
         job: what runs there; other jobs' shards, and what is no shard, are in neither.
         names: of the shards.
-        versions: of the libraries, as the shards' metadata must have them.
+        versions: of the libraries, as the shards' metadata must have them, but for what builds of one
+            version are called.
         listed: checksums that a manifest lists, by name.
         rejected: names of the shards that have rejected rows.
         verify: whether they are read from end to end.
@@ -66,7 +68,7 @@ def sound_shards(
         if footer is None or footer.fingerprint != job.fingerprint:
             return None
         return (
-            footer.versions == versions
+            same_versions(footer.versions, versions)
             and listed.get(name, footer.checksum) == footer.checksum
             and (footer.rejected is None or name in rejected)
             and (not verify or is_intact(layout, footer))

@@ -198,6 +198,7 @@ def commit(
             more rows were rejected than may be.
     """
     shards = tuple(side_by_side(lambda item: _verified(layout, job, item), plan.items))
+    _check_no_others(layout, {shard.name for shard in shards})
     counts = sum_counts(shards)
     _check_rejected(layout, counts, max_rejected)
     manifest = build(
@@ -213,7 +214,19 @@ def commit(
     )
     write_typed(layout.manifest, manifest)
     delete_directory(layout.temporary)
+    # A run that was killed between the two files of an item had rejected rows that the shard now holds.
+    rejecting = {shard.name for shard in shards if shard.counts[REJECTED]}
+    delete_files([layout.rejected(name) for name in layout.rejected_shards() if name not in rejecting])
     return manifest
+
+
+def _check_no_others(layout: OutputLayout, planned: Collection[str]) -> None:
+    """Refuse shards beside those of the plan: whoever reads the directory would read their rows too."""
+    if others := [name for name in layout.finished_shards() if name not in planned]:
+        raise OutputError(
+            f"{layout.directory!r} holds {len(others):,} shards of another job or plan, as {others[0]}: a "
+            "worker of it may have left them late; stop that job, and run this one again with `overwrite`"
+        )
 
 
 def _check_rejected(layout: OutputLayout, counts: Counts, max_rejected: float) -> None:

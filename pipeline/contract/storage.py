@@ -25,6 +25,9 @@ from pipeline.contract.store_errors import store_errors
 # Of JSON, written at once: names, numbers and commas.
 _PIECES = 1 << 16
 
+# File systems on which a name that is taken cannot be given to another file.
+_RENAMES_ONTO_NOTHING = ("hdfs://",)
+
 
 def check_file_system(path: str, error_type: type[FastBertJobsError] = OutputError) -> None:
     """Refuse a path on a file system that Beam does not know, or lacks a library for.
@@ -233,6 +236,8 @@ def atomic_file(
         with store_errors(path):
             with FileSystems.create(partial, mime_type=mime_type) as remote:
                 yield cast(BinaryIO, remote)
+            if path.startswith(_RENAMES_ONTO_NOTHING):
+                delete_files([path])
             FileSystems.rename([partial], [path])
     except BaseException:
         delete_files([partial])

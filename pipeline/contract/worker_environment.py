@@ -1,5 +1,6 @@
 """The libraries that results depend on, which must be equal on all machines of a job."""
 
+import re
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -8,6 +9,8 @@ from model.errors import EnvironmentMismatchError
 
 _LIBRARIES = ("fastbert-jobs", "torch", "transformers", "tokenizers", "pyarrow", "apache-beam")
 _PYTHON = "python"
+# What a version is called by beside its number, as in 2.13.0+cpu.
+_BUILD = re.compile(r"\+[\w.]+")
 
 
 def library_versions() -> dict[str, str]:
@@ -46,6 +49,15 @@ def check_environment(expected: Mapping[str, str]) -> None:
             )
 
 
+def same_versions(one: str, other: str) -> bool:
+    """Return whether two texts of versions, as shards keep them, are of the same libraries.
+
+    >>> same_versions('{"torch": "2.13.0+cpu"}', '{"torch": "2.13.0+cu128"}')
+    True
+    """
+    return _BUILD.sub("", one) == _BUILD.sub("", other)
+
+
 def _version(name: str) -> str:
     try:
         return version(name)
@@ -54,4 +66,4 @@ def _version(name: str) -> str:
 
 
 def _public(version: str) -> str:
-    return version.partition("+")[0]
+    return _BUILD.sub("", version)

@@ -99,15 +99,23 @@ def check_reads_no_output(patterns: Sequence[str], output: str) -> None:
 
 def _would_read(pattern: str, output: str) -> bool:
     if not is_local(pattern):
+        if not pattern.partition("://")[2].strip("/"):
+            # It names nothing, which is told when it is looked for.
+            return False
         below = output.removeprefix(pattern.rstrip("/") + "/")
-        return below != output and _is_read(below)
+        return (below != output and _is_read(below)) or _is_matched(output.rstrip("/"), pattern)
     # However both are spelt.
     directory, read = Path(output).resolve(), Path(pattern).resolve()
     if read.is_dir():
         return directory.is_relative_to(read) and _is_read(str(directory.relative_to(read)))
     if os.path.lexists(pattern):
         return False
-    return any(matches_glob(str(path), str(read)) for path in (directory, directory / "part.parquet"))
+    return _is_matched(str(directory), str(read))
+
+
+def _is_matched(directory: str, glob: str) -> bool:
+    """Return whether a glob matches a directory, or a shard in it."""
+    return any(matches_glob(path, glob) for path in (directory, f"{directory}/part.parquet"))
 
 
 def _is_read(name: str) -> bool:
@@ -191,7 +199,13 @@ def _names_to_read(prefix: str, names: Collection[str], *, any_extension: bool) 
     rejected rows in an output of ours, which stand beside its scores.
     """
     output = OutputLayout(prefix)
-    skipped = [basename(output.rejected_directory) + "/"] if basename(output.job) in names else []
+    is_of_job = basename(output.job) in names
+    if is_of_job and basename(output.manifest) not in names:
+        raise InputError(
+            f"{prefix}: is the output of a job that is not finished: run its command again, or give a glob "
+            "for what is there"
+        )
+    skipped = [basename(output.rejected_directory) + "/"] if is_of_job else []
     shown = sorted(name for name in names if name and _is_read(name) and name not in skipped)
     left_out = [name for name in shown if name.endswith("/") or not (any_extension or _known_format(name))]
     if left_out:

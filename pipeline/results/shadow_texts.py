@@ -159,9 +159,10 @@ class ShadowTextsBuilder:
                 place=place,
                 numbers=told,
                 disagrees=bool(rows.disagrees[row]),
-                by_teacher=rows.by_teacher[row],
-                missed=rows.missed[row],
-                called=rows.called[row],
+                # Copied, or a row that is kept would keep its whole batch.
+                by_teacher=rows.by_teacher[row].copy(),
+                missed=rows.missed[row].copy(),
+                called=rows.called[row].copy(),
             )
             met = self._units.get(name)
             if met is None or (self._one_of_each and place <= met.place):

@@ -263,11 +263,14 @@ class SoftLabels:
         """Return the rows to train on, or those that are held out; what may calibrate is neither.
 
         A unit that stands in two directories may be of the train split in one of them alone, where the shares
-        differ.
+        differ, and a group's rows may be of both where the teacher has learnt some. Of a single directory of
+        texts the split alone tells: a text that was drawn for calibration, but learnt by the teacher, is one
+        to train on.
         """
         hashes = batch[schema.UNIT_HASH].to_pylist()
         is_train = np.asarray(batch[schema.SPLIT].to_pylist(), dtype=object) == schema.TRAIN_SPLIT
-        largest_share = max(manifest.settings.calibration_fraction for _, manifest in self.outputs)
-        is_train &= ~in_hash_sample(hashes, largest_share, HashStream.CALIBRATION)
+        if len(self.outputs) > 1 or self.unit is not Unit.TEXTS:
+            largest_share = max(manifest.settings.calibration_fraction for _, manifest in self.outputs)
+            is_train &= ~in_hash_sample(hashes, largest_share, HashStream.CALIBRATION)
         is_held_out = in_hash_sample(hashes, self.held_out_share, HashStream.HELD_OUT)
         return batch.filter(pa.array(is_train & (is_held_out == held_out)))

@@ -52,14 +52,18 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class ItemWorker:
-    """Does work items, and leaves what went wrong with one for the driver to raise."""
+    """Does work items, and leaves what went wrong with one for the driver to raise.
+
+    Attributes:
+        cannot_load: whether it could not load the model, and so does nothing any more.
+    """
 
     def __init__(self, job: ItemJob) -> None:
         """Say what is done with the rows of each item, and where the shards go."""
         self._job = job
         self._holder: Holder[object] | None = None
         self._threads_before: int | None = None
-        self._cannot_load = False
+        self.cannot_load = False
 
     def start(self) -> None:
         """Set what holds for this process."""
@@ -83,14 +87,12 @@ class ItemWorker:
         Raises:
             Exception: the item's own, where not even that can be written.
         """
-        if self._cannot_load or self._num_errors() >= MOST_ERRORS:
+        if self.cannot_load or self._num_errors() >= MOST_ERRORS:
             return None
         try:
-            # Loaded here and not in `start`: a process without work then loads nothing.
-            self._holder = self._holder or self._load()
-            counts = self._write_patiently(item, self._holder.loaded)
+            counts = self._write_patiently(item)
         except Exception as error:  # noqa: BLE001 - raised by the driver, when the other items are done
-            self._cannot_load = self._holder is None
+            self.cannot_load = self._holder is None
             self._leave(item, error)
             return None
         trim_malloc()
@@ -103,16 +105,21 @@ class ItemWorker:
         check_environment(self._job.environment)
         return acquire(self._job.task, self._job.task.load)
 
-    def _write_patiently(self, item: WorkItem, loaded: object) -> Counts:
+    def _write_patiently(self, item: WorkItem) -> Counts:
         for pause in RETRY_PAUSES:
             try:
-                return write_shard(self._job, item, loaded)
+                return self._write(item)
             except Exception as error:
                 if not _is_of_storage(error):
                     raise
                 _LOGGER.warning("%s: %s; tried again in %g s", item.description, one_line(error), pause)
                 time.sleep(pause)
-        return write_shard(self._job, item, loaded)
+        return self._write(item)
+
+    def _write(self, item: WorkItem) -> Counts:
+        # Loaded here and not in `start`: a process without work then loads nothing.
+        self._holder = self._holder or self._load()
+        return write_shard(self._job, item, self._holder.loaded)
 
     def _leave(self, item: WorkItem, error: Exception) -> None:
         try:

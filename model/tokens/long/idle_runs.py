@@ -32,12 +32,13 @@ class IdleRuns:
         Args:
             tokenizer: one of those that `sees_only_nearby` knows.
         """
-        self._tokenizer, backend = tokenizer, tokenizer.backend_tokenizer
+        # Not the tokenizer, which is not to be held by what is remembered of it.
+        self._backend = backend = tokenizer.backend_tokenizer
         self._added = added_forms(tokenizer)
         # WordPiece has a longest word; BERT's steps make words character by character.
         has_longest_word = has_berts_steps(tokenizer) and type(backend.model).__name__ == "WordPiece"
         self._longest_word = backend.model.max_input_chars_per_word if has_longest_word else None
-        self._nothing, self._space = words(tokenizer, "aa"), words(tokenizer, "a a")
+        self._nothing, self._space = words(backend, "aa"), words(backend, "a a")
         self._kept = (self._longest_word or 0) + max(map(len, self._added), default=0) + _GRAPHEME
 
     def shortened(self, text: str) -> str:
@@ -63,7 +64,7 @@ class IdleRuns:
 
     def _kind(self, character: str) -> str | None:
         """Return how a character is idle, None where it is not."""
-        many = words(self._tokenizer, f"a{character * _MANY}a")
+        many = words(self._backend, f"a{character * _MANY}a")
         if many == self._nothing:
             return "dropped"
         if many == self._space:

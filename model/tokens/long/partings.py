@@ -63,8 +63,9 @@ class Partings:
 
 def _parts_before(tokenizer: PreTrainedTokenizerBase, blank: str) -> bool:
     """Return whether the words before and from a blank on are those of both sides."""
+    backend = tokenizer.backend_tokenizer
     return all(
-        words(tokenizer, first + blank + second) == words(tokenizer, first) + words(tokenizer, blank + second)
+        words(backend, first + blank + second) == words(backend, first) + words(backend, blank + second)
         for first in _LETTERS
         for second in _LETTERS
     )

@@ -34,7 +34,8 @@ class SureTokens:
         Args:
             tokenizer: one of those that `sees_only_nearby` knows.
         """
-        self._tokenizer, self._backend = tokenizer, tokenizer.backend_tokenizer
+        # Not the tokenizer, which is not to be held by what is remembered of it.
+        self._backend = tokenizer.backend_tokenizer
         model = self._backend.model
         added = tokenizer.added_tokens_decoder.values()
         # A token that is looked for first may reach beyond a beginning, and take blanks along.
@@ -90,7 +91,7 @@ class SureTokens:
         """Return how many of the ids of the last word are sure."""
         if not self._parts_words:
             return 0
-        word = words(self._tokenizer, text)[-1]
+        word = words(self._backend, text)[-1]
         # An added token before it may have made another word of it.
         if self._ids(word) != ids:
             return 0

@@ -17,6 +17,8 @@ from model.training.finetuning.settings import BestBy
 # Fewer of the labels that there are than this, and a classifier has collapsed; or of the spread of scores.
 _COLLAPSED_LABELS, _COLLAPSED_SPREAD = 0.5, 0.1
 _SHOWN_LABELS = 3
+# Of more labels a confusion matrix is too large to be read, or written.
+_MOST_CONFUSED = 1000
 _CURE = "a higher learning rate or more epochs"
 
 
@@ -58,7 +60,7 @@ class QualityReport:
         quality: in a few numbers.
         by_label: in the order of the logits; none of a regression.
         confusion: rows by their label (first) and their answer, in the order of the logits; empty unless one
-            of several labels is chosen.
+            of several labels is chosen, and of more than 1,000.
         collapse: a line where the classifier has collapsed to few answers; else empty.
     """
 
@@ -85,17 +87,21 @@ def judge_answers(
         return _judge_scores(logits[:, 0], targets.numpy(), loss)
     if task is Task.LABEL_SET:
         predicted, true = logits >= 0, targets.numpy() > 0
-        confusion = None
+        is_right, confusion = (predicted == true).all(axis=1), None
+        counts = ((predicted & true).sum(0), true.sum(0), predicted.sum(0))
     else:
-        identity = np.eye(len(labels), dtype=np.bool_)
-        predicted, true = identity[logits.argmax(axis=1)], identity[targets.numpy()]
-        confusion = true.T.astype(np.int64) @ predicted.astype(np.int64)
-    by_label = judge_labels((predicted & true).sum(0), true.sum(0), predicted.sum(0), labels)
-    quality = Quality(
-        loss=loss,
-        accuracy=float((predicted == true).all(axis=1).mean()),
-        macro_f1=macro_f1(by_label),
-    )
+        # By the numbers of labels: of very many a row for each would not fit into memory.
+        answers, wanted, num_labels = logits.argmax(axis=1), targets.numpy(), len(labels)
+        is_right = answers == wanted
+        hits, true_rows, answered = (
+            np.bincount(each, minlength=num_labels) for each in (wanted[is_right], wanted, answers)
+        )
+        counts, confusion = (hits, true_rows, answered), None
+        if num_labels <= _MOST_CONFUSED:
+            cells = np.bincount(wanted * num_labels + answers, minlength=num_labels**2)
+            confusion = cells.reshape(num_labels, num_labels)
+    by_label = judge_labels(*counts, labels)
+    quality = Quality(loss=loss, accuracy=float(is_right.mean()), macro_f1=macro_f1(by_label))
     return QualityReport(
         num_rows=len(logits),
         quality=quality,

@@ -72,7 +72,11 @@ class Condition:
         """Return a line if a job fails, None if it does not.
 
         A share that a sample tells fails where the sample shows it, at 95 %.
+
+        Raises:
+            ParameterError: if it can fail no job like this, which a scheduler would never be told.
         """
+        self._check_can_be_told(report)
         if self.value is None:
             if self.name == DRIFT and report.drift and report.drift.verdict is Drift.DRIFTED:
                 return "drift: the texts are not like those of the calibration"
@@ -86,6 +90,15 @@ class Condition:
         if beyond(found, self.value):
             return f"{self.name}{sign}{self.value:g}: it is {bound}{found:.4g}"
         return None
+
+    def _check_can_be_told(self, report: AuditReport) -> None:
+        nothing = {
+            CONTRADICTED: report.promise.finding is Finding.NO_PROMISE and "nothing was promised of this job",
+            DRIFT: report.drift is None and "nothing is known of the texts that it was calibrated with",
+            "disagreement": not report.job.shadow_fraction and "the job has no shadow sample",
+        }
+        if why := nothing.get(self.name):
+            raise ParameterError(f"`fail_on` {self.name} could fail no job like this: {why}; leave it out")
 
 
 def _number(text: str, written: str) -> float:

@@ -42,6 +42,7 @@ class JobFacts:
         rows: in the shards.
         rejected: of all rows of the input.
         truncated: of the rows in the shards, those that were cut.
+        shadow_fraction: share of the texts that was to be answered at full depth too.
     """
 
     scores: str
@@ -55,6 +56,7 @@ class JobFacts:
     rows: int
     rejected: Share
     truncated: Share
+    shadow_fraction: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +202,7 @@ def _facts(layout: OutputLayout, manifest: ScoreManifest, stats: ExitStats) -> J
         rows=stats.rows,
         rejected=Share.of(rejected, stats.rows + rejected),
         truncated=Share.of(counts.get(TRUNCATED, 0), stats.rows),
+        shadow_fraction=settings.shadow_fraction,
     )
 
 

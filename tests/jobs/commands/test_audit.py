@@ -259,9 +259,9 @@ def test_json_is_all_that_is_printed(command: CommandLine, scores: Path, tmp_pat
 @pytest.mark.parametrize(
     ("conditions", "line"),
     [
-        (("drift", "contradicted", "saved_compute<0.1"), ""),
+        (("disagreement>0.99", "saved_compute<0.1"), ""),
         (("saved_compute<100",), "failed on saved_compute<100: it is "),
-        (("drift", "rejected>0.001"), "failed on rejected>0.001: it is 0.003322"),
+        (("saved_compute<0.1", "rejected>0.001"), "failed on rejected>0.001: it is 0.003322"),
     ],
 )
 def test_a_scheduler_is_told_by_the_exit_code(
@@ -278,6 +278,10 @@ def test_a_scheduler_is_told_by_the_exit_code(
 def test_what_is_no_condition_is_refused_before_the_work(command: CommandLine, scores: Path, tmp_path: Path):
     line = command.refused("audit", scores, "--output", tmp_path / "out", "--fail-on", "disagreement<1")
     assert line.startswith("--fail-on 'disagreement<1' is none of ")
+    assert not (tmp_path / "out").exists()
+    line = command.refused("audit", scores, "--output", tmp_path / "out", "--fail-on", "contradicted")
+    why = "nothing was promised of this job"
+    assert line == f"--fail-on contradicted could fail no job like this: {why}; leave it out"
     assert not (tmp_path / "out").exists()
 
 

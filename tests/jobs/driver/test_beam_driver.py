@@ -1,5 +1,6 @@
 import errno
 import gzip
+import inspect
 import logging
 import os
 import random
@@ -288,7 +289,8 @@ def test_a_progress_bar_that_fails_does_not_fail_the_job(
     path = write_tsv(tmp_path / "rows.tsv", {"text": TEXTS})
 
     def finished_shards(layout: OutputLayout) -> list[str]:
-        if (Path(layout.directory) / NAMES[0]).exists():
+        asks = inspect.currentframe().f_back.f_code.co_filename
+        if asks == shard_progress.__file__ and (Path(layout.directory) / NAMES[0]).exists():
             raise OSError("no network")
         return sorted(file.name for file in Path(layout.directory).glob("part-*"))
 

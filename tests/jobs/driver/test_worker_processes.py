@@ -2,7 +2,7 @@ import logging
 import multiprocessing
 import os
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,14 @@ from pipeline.transforms.row_task import ProcessedRows
 from tests.job_fixtures import snapshot, write_tsv
 from tests.jobs.driver.elsewhere import written_by
 from tests.jobs.forked_workers import fork_context
-from tests.pipeline.transforms.shout_jobs import TEXTS, DeadlyTask, WatchfulTask, items_of, shard_job
+from tests.pipeline.transforms.shout_jobs import (
+    TEXTS,
+    DeadlyTask,
+    ShoutTask,
+    WatchfulTask,
+    items_of,
+    shard_job,
+)
 
 
 @pytest.fixture
@@ -73,6 +80,45 @@ def test_a_worker_that_is_killed_is_told_and_its_item_done_by_another(
         f"{rows}, rows 2 to 2: the worker process was killed by signal 9; its shard is begun anew"
     )
     assert snapshot(tmp_path / "out") == done_here(job, tmp_path / "here")
+
+
+@dataclass(frozen=True)
+class UnluckyTask(ShoutTask):
+    """A model for which there is no memory in the first processes that load it."""
+
+    places: str = ""  # directory of a file for each of these
+    num_failing: int = 1
+
+    def load(self) -> str:
+        for place in range(self.num_failing):
+            try:
+                Path(self.places, str(place)).touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            raise MemoryError("no room for the model")
+        return super().load()
+
+
+def test_what_a_worker_takes_that_cannot_load_the_model_is_done_by_another(
+    tmp_path: Path, rows: Path, forked_workers: None
+):
+    (tmp_path / "places").mkdir()
+    task = UnluckyTask(places=str(tmp_path / "places"))
+    job = shard_job(tmp_path / "out", task=task, rows_per_shard=1)
+    run(job, workers=2)
+    assert snapshot(tmp_path / "out") == done_here(job, tmp_path / "here")
+
+
+def test_where_no_worker_can_load_the_model_the_job_fails_at_once(
+    tmp_path: Path, rows: Path, forked_workers: None
+):
+    (tmp_path / "places").mkdir()
+    task = UnluckyTask(places=str(tmp_path / "places"), num_failing=99)
+    job = shard_job(tmp_path / "out", task=task, rows_per_shard=1)
+    with pytest.raises(ItemError, match="MemoryError: no room for the model"):
+        run(job, workers=2)
+    assert len(list((tmp_path / "places").iterdir())) == 2
+    assert not multiprocessing.active_children()
 
 
 def test_an_item_that_kills_every_worker_fails_when_the_others_are_done(

@@ -287,10 +287,12 @@ def test_a_damaged_model_is_an_error_that_counts_the_texts(make_fastbert, texts,
         model.predict(texts)
 
 
-def test_a_text_is_not_answered_by_a_damaged_branch(make_fastbert, texts):
-    model, whole = make_fastbert("bert"), make_fastbert("bert")
+@pytest.mark.parametrize("damage", [torch.nan, torch.inf])
+@pytest.mark.parametrize("task", [Task.ONE_LABEL, Task.LABEL_SET])
+def test_a_text_is_not_answered_by_a_damaged_branch(make_fastbert, texts, damage, task):
+    model, whole = (make_fastbert("bert", problem_type=str(task)) for _ in range(2))
     with torch.no_grad():
-        model.branches[0].classifier.bias[1] = torch.nan
+        model.branches[0].classifier.bias[1] = damage
     result = model.predict(texts, speed=0.5)
     expected = whole.predict(texts, policy=ExitPolicy(thresholds=(0.0, 0.5, 0.5), name="without the first"))
     assert result.exit_layer.tolist() == expected.exit_layer.tolist()

@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 from transformers import CanineTokenizer
 
 from model.tokens.remembered_tokenizer import remembered
@@ -26,3 +29,12 @@ def test_texts_that_are_cut_on_the_left_are_not_tokenised_by_chunks():
 def test_nothing_is_known_of_a_tokenizer_written_in_python():
     known = remembered(CanineTokenizer())
     assert (known.chunks, known.long_texts) == (None, None)
+
+
+def test_a_tokenizer_that_is_gone_is_remembered_no_longer():
+    tokenizer = word_piece(lowercase=True)
+    assert remembered(tokenizer).long_texts is not None
+    gone = weakref.ref(tokenizer)
+    del tokenizer
+    gc.collect()
+    assert gone() is None

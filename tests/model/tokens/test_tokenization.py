@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertTokenizer, CanineTokenizer
+from tokenizers import Tokenizer
+from transformers import BertTokenizer, CanineTokenizer, PreTrainedTokenizerFast
 
 from model.tokens import tokenization
 from model.tokens.tokenization import TokenizedTexts, tokenize
@@ -153,3 +154,16 @@ def test_threads_that_share_a_tokenizer_do_not_meet(tokenizer: BertTokenizer):
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(run, range(60)))
+
+
+@pytest.mark.parametrize("rows", [["\u200b"], ["the fox", "\u200b", "\x00", "a dog"]])
+def test_what_makes_no_tokens_is_an_unknown_one(tokenizer, rows):
+    """As of blanks that the normaliser drops, where a tokenizer adds no special tokens."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.post_processor = None
+    bare = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]")
+    tokens = tokenize(bare, rows, max_length=9)
+    ids = np.split(tokens.input_ids, np.cumsum(tokens.lengths)[:-1])
+    expected = [bare(text)["input_ids"] or [bare.unk_token_id] for text in rows]
+    assert [each.tolist() for each in ids] == expected
+    assert tokens.count(bare.unk_token_id).tolist() == [row.count(bare.unk_token_id) for row in expected]

@@ -1,5 +1,5 @@
 import pytest
-from tokenizers import Regex, normalizers, pre_tokenizers
+from tokenizers import Regex, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from model.tokens.tokenization import tokenize
@@ -26,6 +26,30 @@ def test_kinds_that_may_see_across_spaces_are_left_alone():
     bare.backend_tokenizer.pre_tokenizer = None
     assert not may_part_at_spaces(bare)
     assert not sees_only_nearby(bare)
+
+
+def test_models_that_join_words_across_spaces_are_left_alone():
+    joined = byte_level(add_prefix_space=False)
+    joined.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    # A merge across the space that needs one neighbour, whatever stands beside in a proof.
+    vocab = {letter: number for number, letter in enumerate("gothex", start=4)} | {
+        "Ġ": 10,
+        "Ġt": 11,
+        "oĠt": 12,
+    }
+    joined.backend_tokenizer.model = models.BPE(vocab=vocab, merges=[("Ġ", "t"), ("o", "Ġt")])
+    assert not may_part_at_spaces(joined)
+    tokens = tokenize(joined, ["go to the"], max_length=99)
+    assert tokens.input_ids.tolist() == joined("go to the")["input_ids"]
+
+
+def test_what_replaces_a_space_may_look_around():
+    tokenizer = word_piece(lowercase=True)
+    thousands = normalizers.Replace(Regex(r"(?<=[0-9]) (?=[0-9]{3})"), "")
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.BertNormalizer(), thousands])
+    assert not may_part_at_spaces(tokenizer)
+    tokens = tokenize(tokenizer, ["the fox costs 12 000"], max_length=99)
+    assert tokens.input_ids.tolist() == tokenizer("the fox costs 12 000")["input_ids"]
 
 
 @pytest.mark.parametrize(

@@ -126,3 +126,15 @@ def test_a_state_of_another_job_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match=r"state\.safetensors' is the state of another training"):
         run_network(replace(state, job="another"))
     assert state.path.read_bytes() == before
+
+
+def test_weights_that_are_tied_are_saved_and_come_back(tmp_path: Path):
+    one, two = torch.nn.Linear(3, 4), torch.nn.Linear(3, 4)
+    two.weight = one.weight
+    both = torch.nn.ModuleList([one, two])
+    state = TrainingState(path=tmp_path / "state", job="a job")
+    state.save(both, {}, 7)
+    saved = state.read()
+    assert saved is not None
+    assert saved.weights.keys() == both.state_dict().keys()
+    assert all(torch.equal(saved.weights[name], value) for name, value in both.state_dict().items())

@@ -75,6 +75,14 @@ def test_a_shard_of_other_versions_is_removed_to_be_made_again(layout: OutputLay
     assert snapshot(Path(layout.directory)).keys() == {"_JOB.json"}
 
 
+def test_a_shard_of_another_build_of_the_same_versions_is_kept(layout: OutputLayout):
+    claim_output(layout, job(), overwrite=False, versions='{"torch": "2.13.0+cpu"}')
+    write_shards(layout, of=job(), versions='{"torch": "2.13.0+cpu"}')
+    for versions, kept in (("2.13.0+cu128", set(NAMES)), ("2.13.0", set(NAMES)), ("2.13.1+cpu", set())):
+        found = claim_output(layout, job(), overwrite=False, versions=f'{{"torch": "{versions}"}}')
+        assert found == kept
+
+
 def write_with_rejected(layout: OutputLayout) -> None:
     """Claim a directory, write shards of which each has rejected rows, and commit."""
     claim_output(layout, job(), overwrite=False)
@@ -291,6 +299,33 @@ def test_a_shard_that_does_not_fit_the_plan_is_named(
     with pytest.raises(OutputError, match=message):
         finished(layout, job())
     assert not Path(layout.manifest).exists()
+
+
+def test_shards_that_were_not_planned_are_refused(layout: OutputLayout):
+    """As a worker of an earlier plan leaves one late: whoever reads the directory would read rows twice."""
+    claim_output(layout, job(), overwrite=False)
+    write_shards(layout, of=job())
+    late = "part-00007-of-00100.parquet"
+    Path(layout.shard(late)).write_bytes(Path(layout.shard(NAMES[0])).read_bytes())
+    with pytest.raises(OutputError, match=f"holds 1 shards of another job or plan, as {late}: .*`overwrite`"):
+        finished(layout, job())
+    assert not Path(layout.manifest).exists()
+    Path(layout.shard(late)).unlink()
+    finished(layout, job())
+
+
+def test_rejected_rows_that_a_killed_run_left_without_their_shard_are_gone(layout: OutputLayout):
+    write_with_rejected(layout)
+    for name in NAMES:
+        Path(layout.shard(name)).unlink()
+    claim_output(layout, job(), overwrite=False)
+    # Nothing is rejected any more of the first one.
+    write_shards(layout, of=job())
+    make_directory(layout.rejected_directory)
+    for name in NAMES:
+        write_json(layout.rejected(name), {})
+    finished(layout, job())
+    assert [path.name for path in Path(layout.rejected_directory).iterdir()] == [NAMES[1]]
 
 
 def test_a_shard_of_another_job_is_named(layout: OutputLayout):

@@ -1,8 +1,10 @@
 import json
 import os
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from apache_beam.io.filesystems import FileSystems
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -140,3 +142,17 @@ def test_elsewhere_a_name_that_stands_for_others_is_refused(name: str):
     check_file_system("teststore://bucket/out")
     with pytest.raises(OutputError, match="stand for other names there; give another"):
         check_file_system(f"teststore://bucket/{name}")
+
+
+@pytest.mark.parametrize(("scheme", "deletes"), [("hdfs", ["hdfs://h/a/1.json"]), ("teststore", [])])
+def test_where_no_name_can_be_taken_over_it_is_freed_first(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, deletes: list[str]
+):
+    done: list[tuple[str, object]] = []
+    monkeypatch.setattr(FileSystems, "create", lambda path, **_: BytesIO())
+    monkeypatch.setattr(FileSystems, "exists", lambda path: True)
+    monkeypatch.setattr(FileSystems, "delete", lambda paths: done.append(("delete", paths)))
+    monkeypatch.setattr(FileSystems, "rename", lambda old, new: done.append(("rename", (old, new))))
+    path = f"{scheme}://h/a/1.json"
+    write_atomically(path, lambda file: file.write(b"1"))
+    assert done == [*(("delete", [each]) for each in deletes), ("rename", ([f"{path}.partial"], [path]))]

@@ -68,6 +68,16 @@ def test_of_an_output_of_ours_the_rejected_rows_are_left_out(folder: Path):
     assert names(folder) == READ
 
 
+def test_an_output_that_is_not_finished_is_no_input(folder: Path):
+    (folder / "_JOB.json").touch()
+    (folder / "_MANIFEST.json").unlink()
+    with pytest.raises(
+        InputError, match="is the output of a job that is not finished: run its command again"
+    ):
+        find_files([str(folder)])
+    assert names(f"{folder}/[a-e]*") == READ
+
+
 def test_with_a_format_every_file_of_a_directory_counts(folder: Path):
     (folder / "e.parquet").rename(folder / "f.txt")
     assert names(folder, format="csv") == [*READ[:-1], "f.txt"]
@@ -216,6 +226,9 @@ def test_a_file_whose_name_is_no_text_is_refused(tmp_path: Path, pattern: str):
         ("gs://b/in", "gs://b/in/out", True),
         ("gs://b/in/", "gs://b/in/_out", False),
         ("gs://b/in", "gs://b/into", False),
+        ("gs://b/in/**.parquet", "gs://b/in/deep/out", True),
+        ("gs://b/in/*", "gs://b/in/out/", True),
+        ("gs://b/in/*.parquet", "gs://b/in/out", False),
     ],
 )
 def test_no_output_is_read_as_input_when_a_command_is_run_again(

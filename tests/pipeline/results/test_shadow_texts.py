@@ -1,3 +1,4 @@
+import sys
 from collections import Counter
 
 import numpy as np
@@ -79,3 +80,16 @@ def test_of_a_group_one_text_speaks_whatever_the_order(others: dict[int, bool], 
     assert found.num_texts == len(speakers)
     assert found.num_disagreements == sum(others[text] for text in speakers)
     assert found.by_teacher.tolist() == [sum(text % 3 == label for text in speakers) for label in range(3)]
+
+
+def test_a_text_that_is_kept_keeps_no_others():
+    builder = ShadowTextsBuilder(3)
+    many = np.zeros((5000, 3), dtype=bool)
+    numbers = np.zeros(5000, dtype=np.int64)
+    rows = ShadowRows(
+        exit_layer=numbers, uncertainty=numbers * 0.0, first_uncertainty=numbers * 0.0, num_tokens=numbers,
+        num_unknown=numbers, by_teacher=many, called=many, missed=many, disagrees=many[:, 0],
+    )  # fmt: skip
+    before = sys.getrefcount(many)
+    builder.add([HASHES[0]] * 5000, [HASHES[0]] * 5000, rows)
+    assert sys.getrefcount(many) == before

@@ -218,6 +218,13 @@ def test_a_group_that_another_directory_may_calibrate_with_is_not_trained_on(tmp
     assert 0 < len(seen) < 200
 
 
+def test_of_one_directory_of_texts_what_the_teacher_learnt_is_trained_on(tmp_path: Path):
+    """Texts that were drawn for calibration, and stand in the train split since they calibrate nothing."""
+    texts = write_labels(str(tmp_path), train_shards(200), calibration_fraction=0.5)
+    labels = SoftLabels.open(str(tmp_path))
+    assert {*labels.train_hashes(), *labels.held_out_hashes()} == set(text_hashes(texts))
+
+
 def test_pairs_come_with_their_texts(tmp_path: Path):
     write_labels(str(tmp_path), train_shards(30), with_pair=True)
     labels = SoftLabels.open(str(tmp_path))

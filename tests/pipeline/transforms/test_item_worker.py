@@ -205,6 +205,22 @@ def test_what_storage_fails_is_tried_again(
         job.commit()
 
 
+def test_a_model_that_storage_fails_to_give_is_loaded_again(
+    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+):
+    load, tries = ShoutTask.load, [BeamIOError("503"), BeamIOError("503")]
+
+    def fail_twice(self: ShoutTask) -> str:
+        if tries:
+            raise tries.pop()
+        return load(self)
+
+    monkeypatch.setattr(ShoutTask, "load", fail_twice)
+    job = shard_job(tmp_path / "out", task=ShoutTask(labels=("loaded", "late")))
+    assert worker_of(job, monkeypatch).do(*items_of(job)) is not None
+    assert job.commit().counts["rows"] == 5
+
+
 def test_an_item_that_is_well_again_is_done(tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch):
     process, tries = ShoutTask.process, [OSError(errno.EIO, "once"), OSError(errno.EIO, "twice")]
 

@@ -77,3 +77,14 @@ def test_scores_that_hardly_differ_are_a_collapse():
 def test_more_is_better_of_what_epochs_are_compared_by():
     quality = Quality(loss=0.5, accuracy=0.9, macro_f1=0.8)
     assert [quality.by(each) for each in (BestBy.LOSS, BestBy.ACCURACY, BestBy.MACRO_F1)] == [-0.5, 0.9, 0.8]
+
+
+def test_of_very_many_labels_there_is_no_confusion_matrix():
+    rng = np.random.default_rng(0)
+    labels = [f"label {number}" for number in range(1001)]
+    logits = rng.random((50, 1001), dtype=np.float32)
+    targets = torch.from_numpy(np.where(rng.random(50) < 0.5, logits.argmax(1), 3))
+    report = judge_answers(logits, targets, task=Task.ONE_LABEL, labels=labels)
+    assert report.confusion == ()
+    assert report.quality.accuracy == (logits.argmax(1) == targets.numpy()).mean()
+    assert sum(each.num_true for each in report.by_label) == 50

@@ -15,12 +15,12 @@ def report(**given: Any) -> Any:
     """What conditions look at."""
     told = {
         "agreement": Share.of(990, 1000), "rejected": Share.of(1, 100), "accuracy": Share.of(80, 100),
-        "found": 3.0, "drift": Drift.NONE, "finding": Finding.STANDS,
+        "found": 3.0, "drift": Drift.NONE, "finding": Finding.STANDS, "shadow_fraction": 0.01,
     } | given  # fmt: skip
     accuracy = told["accuracy"]
     return SimpleNamespace(
         agreement=SimpleNamespace(overall=told["agreement"]),
-        job=SimpleNamespace(rejected=told["rejected"]),
+        job=SimpleNamespace(rejected=told["rejected"], shadow_fraction=told["shadow_fraction"]),
         labelled=accuracy and SimpleNamespace(overall=SimpleNamespace(accuracy=accuracy)),
         savings=SimpleNamespace(found=told["found"]),
         drift=told["drift"] and SimpleNamespace(verdict=told["drift"]),
@@ -45,7 +45,6 @@ def report(**given: Any) -> Any:
         ("saved_compute<3", {}, False),
         ("saved_compute<3.5", {}, True),
         ("drift", {}, False),
-        ("drift", {"drift": None}, False),
         ("drift", {"drift": Drift.UNTOLD}, False),
         ("drift", {"drift": Drift.DRIFTED}, True),
         ("contradicted", {"finding": Finding.UNTOLD}, False),
@@ -72,6 +71,21 @@ def test_what_is_no_condition_is_refused(text: str):
 def test_a_number_that_is_none_is_refused(value: str):
     with pytest.raises(ParameterError, match=f"{value} is no number from 0 on"):
         Condition.parse(f"rejected>{value}")
+
+
+@pytest.mark.parametrize(
+    ("condition", "given", "why"),
+    [
+        ("contradicted", {"finding": Finding.NO_PROMISE}, "nothing was promised of this job"),
+        ("drift", {"drift": None}, "nothing is known of the texts that it was calibrated with"),
+        ("disagreement>0.1", {"shadow_fraction": 0.0}, "the job has no shadow sample"),
+    ],
+)
+def test_what_could_fail_no_job_is_refused(condition: str, given: dict[str, Any], why: str):
+    name = condition.partition(">")[0]
+    with pytest.raises(ParameterError, match=f"`fail_on` {name} could fail no job like this: {why}"):
+        Condition.parse(condition).alarm(report(**given))
+    assert Condition.parse("rejected>0.5").alarm(report(**given)) is None
 
 
 def test_accuracy_wants_labels():
