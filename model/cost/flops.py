@@ -15,7 +15,7 @@ import numpy.typing as npt
 from model.cost.exit_cost import cost_of_exits
 from model.exits.policy import ExitPolicy
 from model.network.branch_design import BRANCH_SIZES, BranchDesign
-from model.network.part_flops import BranchFlops, TextFlops, paper_count
+from model.network.part_flops import BranchFlops, TextFlops, pairs_within, paper_count
 from model.tokens.lengths import Lengths
 
 PAPER_LENGTH = 128
@@ -30,6 +30,8 @@ class FlopsModel:
         hidden_size: width of the hidden states that a branch reads.
         layer_linears: (num_layers,) FLOPs of a layer's linear layers, per token.
         attention: of a layer's attention products, for all tokens.
+        attention_reaches: (num_layers,) how many tokens away the last one is that a token of a layer sees; 0
+            for all of them; empty where all layers see all.
         skipped: of the last layer, what is not run for tokens that the classifier does not read.
         embedding_linears: FLOPs of linear layers before the first layer, per token.
         head_linears: FLOPs of the model's own classifier, per text.
@@ -49,6 +51,7 @@ class FlopsModel:
     branch: BranchFlops
     paper_branch: BranchFlops
     lexical: BranchFlops | None = None
+    attention_reaches: tuple[int, ...] = ()
 
     @property
     def num_layers(self) -> int:
@@ -115,11 +118,19 @@ class FlopsModel:
             (rows, num_layers); of the last layer with the model's own classifier.
         """
         linears = np.cumsum(self.layer_linears) + self.embedding_linears
-        layers = np.arange(1, self.num_layers + 1)
-        attention = self.attention.of_text(num_tokens)[:, None] * layers
-        flops: Flops = linears * num_tokens[:, None] + attention
+        flops: Flops = linears * num_tokens[:, None] + self._attention_to_layers(num_tokens)
         flops[:, -1] += self.head_linears - self.skipped.of_text(num_tokens)
         return flops
+
+    def _attention_to_layers(self, num_tokens: Lengths) -> Flops:
+        """Return the FLOPs of attention products up to each layer, (rows, num_layers)."""
+        reaches = self.attention_reaches or (0,) * self.num_layers
+        of_layer = {
+            reach: self.attention.of_text(num_tokens, pairs_within(num_tokens, reach) if reach else None)
+            for reach in set(reaches)
+        }
+        to_layers: Flops = np.cumsum(np.stack([of_layer[reach] for reach in reaches], axis=1), axis=1)
+        return to_layers
 
     def to_exits(self, num_tokens: Lengths) -> Flops:
         """Return the same of each text that leaves at each of `exits`, (rows, len(exits)).

@@ -42,6 +42,7 @@ def flops_model(
         model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     backbone = adapter_for(model)
     layers = tuple(map(backbone.layer_linears, range(len(backbone.layers))))
+    reaches = tuple(map(backbone.attention_reach, range(len(layers))))
     embedding = sum(map(linear_flops, backbone.embedding_modules))
     distinct_layers = sum(linear_flops(layer) for layer in set(backbone.layers))
     return FlopsModel(
@@ -55,6 +56,7 @@ def flops_model(
         branch=branch.flops,
         paper_branch=branch.paper_flops,
         lexical=lexical.flops if lexical else None,
+        attention_reaches=reaches if any(reaches) else (),
     )
 
 

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from model.engine.packed.attention import SCRATCH, attend_by_length, parts_in_cache, softmax_in_place
+from model.network.part_flops import WINDOW_ROWS
 from model.tokens.packing import MicroBatch
-
-# Neighbouring tokens whose scores are computed together, with all that any of them sees.
-_ROWS_AT_ONCE = 64
 
 
 def attend_in_window(projected: Tensor, batch: MicroBatch, reach: int) -> Tensor:
@@ -30,7 +28,7 @@ def _attend_alike(projected: Tensor, group: MicroBatch, *, reach: int) -> Tensor
     """Return (texts, heads, length, size) from (3, texts, heads, length, size)."""
     _, texts, heads, length, size = projected.shape
     attended = projected.new_empty(texts, heads, length, size)
-    rows = min(length, _ROWS_AT_ONCE)
+    rows = min(length, WINDOW_ROWS)
     for part in parts_in_cache(texts, heads, rows * min(length, rows + 2 * reach)):
         some = projected[:, *part]
         attended[part] = _attend_at_once(torch.empty(some.shape).copy_(some), reach)
@@ -41,8 +39,8 @@ def _attend_at_once(projected: Tensor, reach: int) -> Tensor:
     """Return (texts, heads, length, size) from (3, texts, heads, length, size) float32."""
     query, key, value = projected.flatten(1, 2)
     attended, length = torch.empty_like(query), query.shape[1]
-    for first in range(0, length, _ROWS_AT_ONCE):
-        stop = min(first + _ROWS_AT_ONCE, length)
+    for first in range(0, length, WINDOW_ROWS):
+        stop = min(first + WINDOW_ROWS, length)
         seen = slice(max(0, first - reach), min(length, stop + reach))
         width = seen.stop - seen.start
         scores = SCRATCH.get((len(query), stop - first, width), query.dtype)

@@ -162,6 +162,10 @@ class BackboneAdapter:
         """Return the FLOPs per token of the linear layers in layer `index` (from 0)."""
         return linear_flops(self.layers[index])
 
+    def attention_reach(self, index: int) -> int:
+        """Return how many tokens away the last one is that a token of layer `index` sees; 0 for all."""
+        return 0
+
     @property
     def attention_width(self) -> int:
         """Width of a layer's attention products: heads times the size of one, over all attentions in it."""

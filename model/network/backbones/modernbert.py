@@ -126,6 +126,11 @@ class ModernBertAdapter(BackboneAdapter):
             states = self.base.final_norm(states)
         return states
 
+    def attention_reach(self, index: int) -> int:
+        """See `BackboneAdapter`."""
+        is_local = self.base.layers[index].attention_type == _LOCAL
+        return int(self.model.config.sliding_window) if is_local else 0
+
     def blocks(self, index: int) -> Sequence[PreNormBlock]:
         """See `BackboneAdapter`."""
         layer, config = self.base.layers[index], self.model.config
@@ -134,7 +139,7 @@ class ModernBertAdapter(BackboneAdapter):
                 attention_norm=layer.attn_norm,
                 projections=layer.attn.Wqkv,
                 rotations=partial(self._rotations, layer.attention_type),
-                reach=config.sliding_window if layer.attention_type == _LOCAL else None,
+                reach=self.attention_reach(index) or None,
                 attention_output=layer.attn.Wo,
                 feed_norm=layer.mlp_norm,
                 up=layer.mlp.Wi,

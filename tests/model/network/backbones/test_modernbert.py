@@ -1,12 +1,17 @@
 """What ModernBERT adds: windows, rotations, two ways to read the last states."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from model.cost.network_flops import fastbert_flops
+from model.engine.execution import Backend
 from model.errors import CheckpointError
 from model.network.backbones.registry import adapter_for
+from tests.model.cost.torch_flops import counted
 
 TINY = {
     "vocab_size": 9,
@@ -52,6 +57,21 @@ def test_texts_longer_than_a_window_reaches_are_run(make_fastbert, make_engine, 
     result = model.predict(long, engine=make_engine(model, backend=backend))
     assert result.num_tokens.max() > 200
     np.testing.assert_allclose(result.logits, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("words", [10, 70, 90, 250])
+def test_local_layers_cost_what_they_are_run_for(make_fastbert, make_engine, words):
+    model = make_fastbert("modernbert", local_attention=32)
+    model.config.max_length = 300
+    engine, text = make_engine(model, backend=Backend.TORCH), "fox " * words
+    result = model.predict([text], engine=engine)
+    assert result.num_tokens.tolist() == [words + 2]
+    flops = fastbert_flops(model.config)
+    assert flops.attention_reaches == (0, 16, 16, 0)
+    expected = counted(lambda: model.predict([text], engine=engine))
+    assert flops.full_depth(result.num_tokens).tolist() == [expected]
+    seen_whole = replace(flops, attention_reaches=()).full_depth(result.num_tokens)[0]
+    assert (seen_whole > expected) == (words > 64)
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
