@@ -55,5 +55,5 @@ def test_it_is_the_layer_that_it_was_made_from_on_each_text_alone(adapter, index
 @torch.no_grad()
 def test_how_much_is_computed_at_once_changes_nothing(make_fastbert, monkeypatch, rows, scores, window):
     monkeypatch.setattr(attention, "_MAX_SCORES_IN_CACHE", scores)
-    monkeypatch.setattr(window_attention, "_ROWS_AT_ONCE", rows)
+    monkeypatch.setattr(window_attention, "WINDOW_ROWS", rows)
     check(make_fastbert("modernbert", local_attention=window).adapter, LOCAL, [40, 23, 23, 23, 2])
