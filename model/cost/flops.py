@@ -30,8 +30,8 @@ class FlopsModel:
         hidden_size: width of the hidden states that a branch reads.
         layer_linears: (num_layers,) FLOPs of a layer's linear layers, per token.
         attention: of a layer's attention products, for all tokens.
-        attention_reaches: (num_layers,) how many tokens away the last one is that a token of a layer sees; 0
-            for all of them; empty where all layers see all.
+        attention_reaches: (num_layers,) how many tokens away the last one is that a token of a layer sees;
+            None where it sees all; empty where all layers do.
         skipped: of the last layer, what is not run for tokens that the classifier does not read.
         embedding_linears: FLOPs of linear layers before the first layer, per token.
         head_linears: FLOPs of the model's own classifier, per text.
@@ -51,7 +51,7 @@ class FlopsModel:
     branch: BranchFlops
     paper_branch: BranchFlops
     lexical: BranchFlops | None = None
-    attention_reaches: tuple[int, ...] = ()
+    attention_reaches: tuple[int | None, ...] = ()
 
     @property
     def num_layers(self) -> int:
@@ -124,9 +124,11 @@ class FlopsModel:
 
     def _attention_to_layers(self, num_tokens: Lengths) -> Flops:
         """Return the FLOPs of attention products up to each layer, (rows, num_layers)."""
-        reaches = self.attention_reaches or (0,) * self.num_layers
+        reaches = self.attention_reaches or (None,) * self.num_layers
         of_layer = {
-            reach: self.attention.of_text(num_tokens, pairs_within(num_tokens, reach) if reach else None)
+            reach: self.attention.of_text(
+                num_tokens, None if reach is None else pairs_within(num_tokens, reach)
+            )
             for reach in set(reaches)
         }
         to_layers: Flops = np.cumsum(np.stack([of_layer[reach] for reach in reaches], axis=1), axis=1)

@@ -56,7 +56,7 @@ def flops_model(
         branch=branch.flops,
         paper_branch=branch.paper_flops,
         lexical=lexical.flops if lexical else None,
-        attention_reaches=reaches if any(reaches) else (),
+        attention_reaches=reaches if set(reaches) != {None} else (),
     )
 
 

@@ -162,9 +162,9 @@ class BackboneAdapter:
         """Return the FLOPs per token of the linear layers in layer `index` (from 0)."""
         return linear_flops(self.layers[index])
 
-    def attention_reach(self, index: int) -> int:
-        """Return how many tokens away the last one is that a token of layer `index` sees; 0 for all."""
-        return 0
+    def attention_reach(self, index: int) -> int | None:
+        """Return how many tokens away the last one is that a token of layer `index` sees; None for all."""
+        return None
 
     @property
     def attention_width(self) -> int:

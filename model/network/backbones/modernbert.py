@@ -126,10 +126,10 @@ class ModernBertAdapter(BackboneAdapter):
             states = self.base.final_norm(states)
         return states
 
-    def attention_reach(self, index: int) -> int:
+    def attention_reach(self, index: int) -> int | None:
         """See `BackboneAdapter`."""
         is_local = self.base.layers[index].attention_type == _LOCAL
-        return int(self.model.config.sliding_window) if is_local else 0
+        return int(self.model.config.sliding_window) if is_local else None
 
     def blocks(self, index: int) -> Sequence[PreNormBlock]:
         """See `BackboneAdapter`."""
@@ -139,7 +139,7 @@ class ModernBertAdapter(BackboneAdapter):
                 attention_norm=layer.attn_norm,
                 projections=layer.attn.Wqkv,
                 rotations=partial(self._rotations, layer.attention_type),
-                reach=self.attention_reach(index) or None,
+                reach=self.attention_reach(index),
                 attention_output=layer.attn.Wo,
                 feed_norm=layer.mlp_norm,
                 up=layer.mlp.Wi,

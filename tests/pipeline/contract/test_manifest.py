@@ -76,9 +76,11 @@ def test_a_certificate_is_read_as_it_was_written(layout: OutputLayout):
     )  # fmt: skip
     certificate = Certificate.of(policy, ("é", "b"))
     manifest = replace(read_manifest(layout, ScoreManifest), certificate=certificate)
+    assert manifest.flops == FLOPS
+    # As of ModernBERT.
+    manifest = replace(manifest, flops=replace(FLOPS, attention_reaches=(None, 64)))
     write_typed(layout.manifest, manifest)
     assert read_manifest(layout, ScoreManifest) == manifest
-    assert read_manifest(layout, ScoreManifest).flops == FLOPS
 
 
 def test_what_is_not_finished_is_refused(layout: OutputLayout):
