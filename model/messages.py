@@ -33,6 +33,15 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text, or its first `most` characters and three dots.
+
+    >>> shortened("four", 4), shortened("fives", 4)
+    ('four', 'five...')
+    """
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def format_labels(labels: tuple[str, ...]) -> str:
     """Return the first label names, for a message."""
     return ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")

@@ -70,12 +70,11 @@ def run(config: AuditConfig) -> AuditOutcome:
     # Before the work.
     check_file_system(directory)
     check_holds_no_job(directory)
-    truth = _ground_truth(config, config.scores)
-    job, stats = _look_at(config.scores, truth)
+    job, stats, truth = _look_at(config, config.scores)
     _check_joined(config, stats)
     comparison = None
     if config.other is not None:
-        other, _ = _look_at(config.other, _ground_truth(config, config.other))
+        other, _, _ = _look_at(config, config.other)
         comparison = compare_jobs(job, other)
     alarms = tuple(line for each in conditions if (line := each.alarm(job.report)))
     outcome = AuditOutcome(
@@ -119,19 +118,19 @@ def _show(outcome: AuditOutcome, told: list[str]) -> None:
         console.print(f"failed on {line}", style="bold red", soft_wrap=True)
 
 
-def _look_at(scores: str, truth: GroundTruth | None) -> tuple[FinishedJob, ExitStats]:
+def _look_at(config: AuditConfig, scores: str) -> tuple[FinishedJob, ExitStats, GroundTruth | None]:
     layout = OutputLayout(scores)
     manifest = read_manifest(layout, ScoreManifest)
+    truth = _ground_truth(config, scores, manifest)
     collected = collect(layout, manifest, None if truth is None else truth.of_rows)
     report = make_report(layout, manifest, collected)
-    return FinishedJob(layout=layout, manifest=manifest, report=report), collected.stats
+    return FinishedJob(layout=layout, manifest=manifest, report=report), collected.stats, truth
 
 
-def _ground_truth(config: AuditConfig, scores: str) -> GroundTruth | None:
+def _ground_truth(config: AuditConfig, scores: str, manifest: ScoreManifest) -> GroundTruth | None:
     """Return the true labels of a job's rows; None where none are given."""
     if not config.labels_input:
         return None
-    manifest = read_manifest(OutputLayout(scores), ScoreManifest)
     if (task := manifest.settings.answer.task) is not Task.ONE_LABEL:
         raise ParameterError(
             f"`labels_input` is of models that answer with one label, and this is for {task}: leave it out, "

@@ -121,20 +121,32 @@ class DistillMetrics:
 
 def describe_training(directory: Path) -> str:
     """Return how far a FastBERT's branches have come, as `distill` left it; empty where it did not."""
-    path = directory / METRICS_FILE
-    if not path.is_file():
+    if not (directory / METRICS_FILE).is_file():
         return ""
     try:
-        return read_typed(str(path), DistillMetrics, cure="`fastbert-jobs distill` writes it").describe()
+        return read_metrics(directory, cure="`fastbert-jobs distill` writes it").describe()
     except ArtifactError as error:
         # It is told of, and nothing depends on it.
         return str(error)
 
 
+def read_metrics(directory: Path, *, cure: str = "") -> DistillMetrics:
+    """Return what `distill` left beside a FastBERT.
+
+    Args:
+        directory: of the FastBERT.
+        cure: what mends it, for the message.
+
+    Raises:
+        ArtifactError: if it left nothing, or it cannot be read any more.
+    """
+    return read_typed(str(directory / METRICS_FILE), DistillMetrics, cure=cure)
+
+
 def known_metrics(directory: Path) -> DistillMetrics | None:
-    """Return what `distill` left beside a FastBERT; None where it did not, or cannot be read any more."""
+    """Return the same; None where there is nothing that can be read."""
     try:
-        return read_typed(str(directory / METRICS_FILE), DistillMetrics, cure="")
+        return read_metrics(directory)
     except ArtifactError:
         return None
 

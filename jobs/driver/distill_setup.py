@@ -2,9 +2,8 @@
 
 from jobs.configs.distill import DistillConfig
 from jobs.driver.compatibility import check_labels_match_model, check_same_length
-from jobs.driver.distill_metrics import DistillationJob, DistillMetrics
+from jobs.driver.distill_metrics import DistillationJob, DistillMetrics, read_metrics
 from model.checkpoints.fingerprint import checkpoint_hash
-from model.checkpoints.hub import METRICS_FILE
 from model.checkpoints.loading import load_classifier, load_tokenizer
 from model.engine.execution import Execution
 from model.errors import ArtifactError, CheckpointError, EnvironmentMismatchError
@@ -14,7 +13,7 @@ from model.training.distillation_config import KlDirection
 from model.training.ranks import Ranks
 from model.training.soft_labelled_texts import SoftLabelledTexts
 from pipeline.contract.job import differences
-from pipeline.contract.typed_json import as_plain, read_typed
+from pipeline.contract.typed_json import as_plain
 from pipeline.reading.remote_checkpoints import find_checkpoint
 from pipeline.results.soft_labels import SoftLabels
 from pipeline.sampling.hash_sampling import text_hashes
@@ -40,7 +39,7 @@ def load_fastbert(config: DistillConfig, labels: SoftLabels) -> FastBertForSeque
     """
     directory = find_checkpoint(config.source)
     if config.continue_from is not None:
-        _check_teacher(config.continue_from, _earlier_job(config.continue_from), labels)
+        _check_teacher(config.continue_from, _earlier_metrics(config.continue_from).config, labels)
         model: FastBertForSequenceClassification = FastBertForSequenceClassification.from_pretrained(
             directory
         )
@@ -59,11 +58,6 @@ def load_fastbert(config: DistillConfig, labels: SoftLabels) -> FastBertForSeque
     return model
 
 
-def _earlier_job(name: str) -> DistillationJob:
-    """Return what the branches of a FastBERT were trained on before; raises what `_earlier_metrics` does."""
-    return _earlier_metrics(name).config
-
-
 def _earlier_metrics(name: str) -> DistillMetrics:
     """Return what `distill` left beside a FastBERT that is trained on.
 
@@ -71,7 +65,7 @@ def _earlier_metrics(name: str) -> DistillMetrics:
         CheckpointError: if it left nothing that can be read.
     """
     try:
-        return read_typed(str(find_checkpoint(name) / METRICS_FILE), DistillMetrics, cure="")
+        return read_metrics(find_checkpoint(name))
     except ArtifactError as error:
         raise CheckpointError(
             f"{name!r} does not tell what its branches learnt from, so none can be trained on; make a "
@@ -141,7 +135,7 @@ def new_metrics(
         num_train_rows=labels.num_train_rows,
         num_held_out_rows=0 if held_out is None else len(held_out),
         # Drawn by the same part of the hash, the smaller sample lies in the larger.
-        held_out_share=min(labels.held_out_share, labels.held_out_share if earlier is None else earlier),
+        held_out_share=labels.held_out_share if earlier is None else min(labels.held_out_share, earlier),
     )
 
 
@@ -153,7 +147,7 @@ def describe_job(
 ) -> DistillationJob:
     """Return all that the weights depend on."""
     hashed = checkpoint_hash(find_checkpoint(config.source))
-    earlier = None if config.continue_from is None else _earlier_job(config.continue_from)
+    earlier = None if config.continue_from is None else _earlier_metrics(config.continue_from).config
     return DistillationJob(
         labels=labels.fingerprints,
         backbone=earlier.backbone if earlier else hashed,

@@ -36,20 +36,10 @@ def may_part_at_spaces(tokenizer: PreTrainedTokenizerBase) -> bool:
     if len(added) > _MOST_ADDED_TOKENS or any(" " in token for token in added):
         return False
     backend = tokenizer.backend_tokenizer
-    if backend.pre_tokenizer is None or getattr(backend.model, "dropout", None):
-        return False
-    # A pre-tokenizer that does not split, or by no pattern, leaves words to be joined by the model; and what
-    # replaces a space may look at what stands around it.
-    return (
-        type(backend.model).__name__ in _MODELS
-        and all(
-            part["type"] in _NORMALIZERS and (part["type"] != "Replace" or _replaces_nearby(part))
-            for part in _parts(backend.normalizer)
-        )
-        and all(
-            part["type"] in _PRE_TOKENIZERS and part.get("split", True) and part.get("use_regex", True)
-            for part in _parts(backend.pre_tokenizer)
-        )
+    # What replaces a space may look at what stands around it.
+    return _joins_no_words(backend) and all(
+        part["type"] in _NORMALIZERS and (part["type"] != "Replace" or _replaces_nearby(part))
+        for part in _parts(backend.normalizer)
     )
 
 
@@ -59,20 +49,13 @@ def sees_only_nearby(tokenizer: PreTrainedTokenizerBase) -> bool:
     Asked by kind alone: what it does to the end of a long text cannot be tried out on all texts.
     """
     backend = tokenizer.backend_tokenizer
-    if type(backend.model).__name__ not in _MODELS or getattr(backend.model, "dropout", None):
-        return False
-    if backend.pre_tokenizer is None or not all(map(_stands_alone, added_forms(tokenizer))):
+    if not _joins_no_words(backend) or not all(map(_stands_alone, added_forms(tokenizer))):
         return False
     # What takes blanks along behind it, or asks what stands behind it, is another where a text ends there.
     if any(token.rstrip or token.single_word for token in tokenizer.added_tokens_decoder.values()):
         return False
-    pre_tokenizers = _parts(backend.pre_tokenizer)
-    kinds = step_kinds(backend.pre_tokenizer)
-    return (
-        all(part["type"] in _NORMALIZERS and _replaces_nearby(part) for part in _parts(backend.normalizer))
-        and kinds <= _PRE_TOKENIZERS
-        and not kinds.isdisjoint(_PART_AT_SPACES)
-        and all(part.get("split", True) and part.get("use_regex", True) for part in pre_tokenizers)
+    return not step_kinds(backend.pre_tokenizer).isdisjoint(_PART_AT_SPACES) and all(
+        part["type"] in _NORMALIZERS and _replaces_nearby(part) for part in _parts(backend.normalizer)
     )
 
 
@@ -103,6 +86,19 @@ def words(backend: Any, text: str) -> list[str]:
     """
     normal = text if backend.normalizer is None else backend.normalizer.normalize_str(text)
     return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normal)]
+
+
+def _joins_no_words(backend: Any) -> bool:
+    """Return whether a tokenizer is of a known kind whose model is given word by word, and answers the same.
+
+    A pre-tokenizer that does not split, or by no pattern, leaves words to be joined by the model.
+    """
+    if type(backend.model).__name__ not in _MODELS or getattr(backend.model, "dropout", None):
+        return False
+    return backend.pre_tokenizer is not None and all(
+        part["type"] in _PRE_TOKENIZERS and part.get("split", True) and part.get("use_regex", True)
+        for part in _parts(backend.pre_tokenizer)
+    )
 
 
 def _stands_alone(token: str) -> bool:

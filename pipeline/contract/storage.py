@@ -67,6 +67,11 @@ def is_local(path: str) -> bool:
     return FileSystems.get_scheme(path) is None
 
 
+def one_spelling(path: str) -> str:
+    """Return the same text for a file or directory of this machine however it is spelt; a URL as it is."""
+    return os.path.realpath(path) if is_local(path) else path
+
+
 def list_names(directory: str, pattern: str = "*") -> list[str]:
     """Return the names in a directory that match a pattern, sorted; none where there is no directory."""
     if is_local(directory):

@@ -15,7 +15,7 @@ from apache_beam.io.filesystems import FileSystems
 from model.checks import is_unicode
 from model.errors import InputError, OutputError, ParameterError
 from pipeline.contract.layout import OutputLayout
-from pipeline.contract.storage import basename, exists, is_local, match_files
+from pipeline.contract.storage import basename, exists, is_local, match_files, one_spelling
 from pipeline.contract.store_errors import store_errors
 from pipeline.reading.local_files import match_glob, matches_glob, names_in, regular_file
 from pipeline.reading.read_errors import read_errors_as_input_error
@@ -70,7 +70,7 @@ def find_files(patterns: Sequence[str], *, format: str | None = None) -> list[In
         # However a local file is spelt, it is read once, under its first spelling.
         for file in matches:
             _check_is_text(file.path)
-            found.setdefault(os.path.realpath(file.path) if is_local(file.path) else file.path, file)
+            found.setdefault(one_spelling(file.path), file)
     return [
         InputFile(path=file.path, format=_format_of(file.path, format), size=file.size_in_bytes)
         for file in sorted(found.values(), key=lambda file: str(file.path))

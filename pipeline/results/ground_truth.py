@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from model.errors import InputError
+from model.messages import format_labels, shortened
 from model.training.labelled_texts import NO_LABEL
 from pipeline.contract import schema
 from pipeline.contract.columns import check_label_name
@@ -93,10 +94,6 @@ def _keys(ids: pa.Array | pa.ChunkedArray) -> list[str | None]:
     return [None if value is None else str(value) for value in ids.to_pylist()]
 
 
-def _shown(name: str) -> str:
-    return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}..."
-
-
 def ids_by_name(names: set[str], labels: Sequence[str]) -> dict[str, int]:
     """Return the label id of each name that occurs among true labels.
 
@@ -111,12 +108,13 @@ def ids_by_name(names: set[str], labels: Sequence[str]) -> dict[str, int]:
     if names <= label_to_id.keys():
         return {name: label_to_id[name] for name in names}
     # Of digits without end Python makes no number.
-    digits = len(str(len(labels)))
-    if all(name.isdecimal() and len(name) <= digits and int(name) < len(labels) for name in names):
-        return {name: int(name) for name in names}
+    digits = {name: name.lstrip("0") or "0" for name in names if name.isdecimal()}
+    longest = len(str(len(labels)))
+    numbers = {name: int(written) for name, written in digits.items() if len(written) <= longest}
+    if len(numbers) == len(names) and max(numbers.values()) < len(labels):
+        return numbers
     unknown_labels = sorted(names - label_to_id.keys())[:5]
-    told = ", ".join(repr(_shown(name)) for name in unknown_labels)
+    told = ", ".join(repr(shortened(name, _SHOWN_CHARACTERS)) for name in unknown_labels)
     raise InputError(
-        f"labels {told} are none of the model's: {', '.join(labels[:8])}"
-        f"{', ...' if len(labels) > 8 else ''} (or 0 to {len(labels) - 1})"
+        f"labels {told} are none of the model's: {format_labels(tuple(labels))} (or 0 to {len(labels) - 1})"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,7 +18,7 @@ from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import LabelManifest, read_manifest
 from pipeline.contract.shards import read_shard
-from pipeline.contract.storage import is_local
+from pipeline.contract.storage import one_spelling
 from pipeline.results.alike_outputs import check_alike
 from pipeline.results.kept_true_labels import KeptTrueLabels
 from pipeline.sampling.hash_sampling import HashStream, in_hash_sample
@@ -58,7 +57,7 @@ class SoftLabels:
         # However a local directory is spelt, it is read once, under its first spelling.
         spelt: dict[str, str] = {}
         for name in names:
-            spelt.setdefault(os.path.realpath(name) if is_local(name) else name.rstrip("/"), name)
+            spelt.setdefault(one_spelling(name).rstrip("/"), name)
         layouts = [OutputLayout(name) for name in spelt.values()]
         outputs = tuple((layout, read_manifest(layout, LabelManifest)) for layout in layouts)
         check_alike(outputs)

@@ -85,9 +85,10 @@ def judge_answers(
     loss = float(Objective(task=task).losses(torch.from_numpy(logits), targets).mean())
     if task is Task.SCORE:
         return _judge_scores(logits[:, 0], targets.numpy(), loss)
+    confusion: tuple[tuple[int, ...], ...] = ()
     if task is Task.LABEL_SET:
         predicted, true = logits >= 0, targets.numpy() > 0
-        is_right, confusion = (predicted == true).all(axis=1), None
+        is_right = (predicted == true).all(axis=1)
         counts = ((predicted & true).sum(0), true.sum(0), predicted.sum(0))
     else:
         # By the numbers of labels: of very many a row for each would not fit into memory.
@@ -96,17 +97,17 @@ def judge_answers(
         hits, true_rows, answered = (
             np.bincount(each, minlength=num_labels) for each in (wanted[is_right], wanted, answers)
         )
-        counts, confusion = (hits, true_rows, answered), None
+        counts = (hits, true_rows, answered)
         if num_labels <= _MOST_CONFUSED:
             cells = np.bincount(wanted * num_labels + answers, minlength=num_labels**2)
-            confusion = cells.reshape(num_labels, num_labels)
+            confusion = tuple(map(tuple, cells.reshape(num_labels, num_labels).tolist()))
     by_label = judge_labels(*counts, labels)
     quality = Quality(loss=loss, accuracy=float(is_right.mean()), macro_f1=macro_f1(by_label))
     return QualityReport(
         num_rows=len(logits),
         quality=quality,
         by_label=by_label,
-        confusion=() if confusion is None else tuple(map(tuple, confusion.tolist())),
+        confusion=confusion,
         collapse=_collapse(by_label, len(logits)),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from model.messages import shortened
 from pipeline.contract import schema
 from pipeline.contract.answer_fields import answer_names
 from pipeline.contract.layout import OutputLayout
@@ -115,7 +116,7 @@ def _example(row: pa.RecordBatch, manifest: ScoreManifest) -> ExampleRow:
         full_depth=_answer(values, manifest, prefix=schema.TEACHER),
         exit_layer=values[schema.EXIT_LAYER],
         uncertainty=values[schema.UNCERTAINTY],
-        kept={name: _cut(str(values[name])) for name in kept},
+        kept={name: shortened(str(values[name]), _LONGEST) for name in kept},
     )
 
 
@@ -133,7 +134,3 @@ def _answer(values: dict[str, object], manifest: ScoreManifest, *, prefix: str) 
         else:
             told.append(str(value))
     return "; ".join(told)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from model.errors import ArtifactError
-from model.messages import one_line
+from model.messages import one_line, shortened
 from pipeline.contract import schema
 from pipeline.contract.layout import OutputLayout
 from pipeline.contract.manifest import REJECTED, ScoreManifest
@@ -89,4 +89,4 @@ def rejected_of(layout: OutputLayout, manifest: ScoreManifest) -> tuple[Rejected
 
 def _told(value: bytes) -> str:
     text = value[: 4 * _LONGEST].decode("utf-8", "backslashreplace")
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+    return shortened(text, _LONGEST)

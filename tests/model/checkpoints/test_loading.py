@@ -9,7 +9,8 @@ import torch
 from transformers import DebertaV2Config
 from transformers.utils import logging
 
-from model.checkpoints.loading import label_names, load_config, load_tokenizer, silence_transformers
+from model.answers.task import Task
+from model.checkpoints.loading import label_names, load_config, load_tokenizer, silence_transformers, task_of
 from model.errors import CheckpointError
 from tests.model.checkpoints.changed_checkpoints import (
     backbone_only,
@@ -56,6 +57,12 @@ def test_a_vocabulary_of_sentencepiece_is_read_as_sentencepiece_reads_it(tmp_pat
     tokenizer = load_tokenizer(tmp_path)
     found = [tokenizer(text).input_ids for text in texts]
     assert found == [[tokenizer.cls_token_id, *ids, tokenizer.sep_token_id] for ids in made.ids]
+
+
+@backbone_only
+def test_several_labels_at_once_are_another_task(directory):
+    change_config(directory, problem_type="multi_label_classification")
+    assert task_of(load(directory).config, "mine") is Task.LABEL_SET
 
 
 @backbone_only

@@ -4,8 +4,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertModel
 
-from model.answers.task import Task
-from model.checkpoints.loading import load_classifier, task_of
+from model.checkpoints.loading import load_classifier
 from model.errors import CheckpointError
 from model.fastbert import FastBertForSequenceClassification
 from tests.model.checkpoints.changed_checkpoints import (
@@ -120,12 +119,6 @@ def test_a_tokenizer_that_cannot_pad(directory):
     path.write_text(json.dumps(settings | {"tokenizer_class": "TokenizersBackend", "pad_token": None}))
     with pytest.raises(CheckpointError, match="no padding token"):
         load(directory)
-
-
-@backbone_only
-def test_several_labels_at_once_are_another_task(directory):
-    change_config(directory, problem_type="multi_label_classification")
-    assert task_of(load(directory).config, "mine") is Task.LABEL_SET
 
 
 @backbone_only

@@ -64,6 +64,7 @@ def test_ids_are_joined_whatever_type_the_files_give_them(tmp_path: Path):
         (["bad", "good", "good"], [0, 1, 1]),
         ([0, 1, 1], [0, 1, 1]),
         (["0", "1", None], [0, 1, NO_LABEL]),
+        (["00", "0001", "1"], [0, 1, 1]),
     ],
 )
 def test_labels_are_names_or_numbers(tmp_path: Path, labels: list[Any], expected: list[int]):
